@@ -1,0 +1,3 @@
+"""Loads the course's pytest plugin."""
+
+pytest_plugins = ("grader.plugin",)

@@ -1,0 +1,1 @@
+"""Runs, scores and reports the course: collect, run, score, report."""

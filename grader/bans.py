@@ -1,0 +1,894 @@
+"""Did the answer call the built-in that it was asked to write?
+
+A ban is a dotted name from the syllabus, such as ``torch.nn.functional.softmax``. It covers every
+spelling of that built-in: function, tensor method, module, private kernel. `_FAMILIES` holds all
+spellings, once, for the two detectors:
+
+* `scan_source` reads the source. It runs where the learner's code does not, and sees what is
+  written, whether or not it is ever executed.
+* `BanWatch` watches a run and sees what is called, however it was spelled. It runs beside the
+  learner's code, which could tamper with it: what it finds is evidence, what it misses is not.
+
+Libraries (tokenizers) leave no trace in torch, so only the source scan finds them.
+
+This module runs beside the learner's code and imports nothing but the standard library and torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import os
+import sys
+import sysconfig
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache, partial
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+@dataclass(frozen=True)
+class BanHit:
+    """One use of something banned.
+
+    Attributes:
+        line: where, counted from 1.
+        spelling: what was used, under its full name (``torch.softmax``, ``Tensor.softmax``).
+        ban: the ban of the syllabus that covers it.
+        file: the learner's file; empty where only one was looked at.
+    """
+
+    line: int
+    spelling: str
+    ban: str
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class _Family:
+    """All spellings of one built-in.
+
+    Attributes:
+        names: its names anywhere below ``torch``; a star stands for any letters.
+        methods: those of them that are methods of tensors.
+        package: a package of torch that is banned as a whole.
+        allowed: members of that package that are not.
+        libraries: top-level packages that are banned as a whole.
+    """
+
+    names: frozenset[str] = frozenset()
+    methods: frozenset[str] = frozenset()
+    package: str = ""
+    allowed: frozenset[str] = frozenset()
+    libraries: frozenset[str] = frozenset()
+
+    def covers(self, path: str) -> bool:
+        """Whether a full dotted name, such as ``torch.ops.aten._softmax.default``, is one of it."""
+        first, *rest = path.split(".")
+        if first != "torch":
+            return first in self.libraries
+        return any(self.covers_name(part) for part in rest) or self._in_package(path)
+
+    def covers_name(self, name: str) -> bool:
+        """Whether this is what one of its functions, methods or classes is called."""
+        return any(fnmatchcase(name, known) for known in self.names)
+
+    def _in_package(self, path: str) -> bool:
+        if not self.package or not path.startswith(f"{self.package}."):
+            return False
+        member = path[len(self.package) + 1 :].partition(".")[0]
+        # Dunder names belong to the package itself, such as `__init__` and `__name__`.
+        return member not in self.allowed and not member.startswith("__")
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_FAMILIES = (
+    _Family(
+        names=_names(
+            "softmax Softmax Softmax2d _softmax _safe_softmax _masked_softmax special_softmax"
+            " softmin Softmin gumbel_softmax _sparse_softmax _nested_tensor_softmax_with_shape"
+        ),
+        methods=_names("softmax"),
+    ),
+    _Family(
+        names=_names("log_softmax LogSoftmax _log_softmax special_log_softmax _sparse_log_softmax"),
+        methods=_names("log_softmax"),
+    ),
+    _Family(
+        names=_names(
+            "scaled_dot_product_attention _scaled_dot_product_* _flash_attention_*"
+            " _efficient_attention_* _cudnn_attention_* _triton_scaled_dot_attention"
+            " flex_attention varlen_attn* MultiheadAttention multi_head_attention_forward"
+            " _native_multi_head_attention _triton_multi_head_attention"
+            " Transformer TransformerEncoder TransformerEncoderLayer TransformerDecoder"
+            " TransformerDecoderLayer _transformer_encoder_layer_fwd"
+        ),
+    ),
+    _Family(names=_names("rms_norm RMSNorm _fused_rms_norm _fused_rms_norm_backward")),
+    _Family(
+        names=_names(
+            "layer_norm LayerNorm native_layer_norm native_layer_norm_backward"
+            " native_layer_norm_fake"
+        ),
+    ),
+    # Since torch 2.6 the two halves of `clip_grad_norm_` can be called by themselves.
+    _Family(
+        names=_names(
+            "clip_grad_norm clip_grad_norm_ _clip_grad_norm_"
+            " get_total_norm _get_total_norm clip_grads_with_norm_ _clip_grads_with_norm_"
+        ),
+    ),
+    # The base class, schedules and averaging are not optimizers.
+    _Family(
+        names=_names("_fused_adam* _fused_sgd* _fused_adagrad*"),
+        package="torch.optim",
+        allowed=_names("Optimizer optimizer lr_scheduler swa_utils"),
+    ),
+    _Family(
+        libraries=_names(
+            "tokenizers tiktoken sentencepiece transformers youtokentome subword_nmt minbpe rustbpe"
+        ),
+    ),
+)
+
+
+def _family_of(ban: str) -> _Family:
+    """The family that a ban of the syllabus stands for."""
+    for family in _FAMILIES:
+        if ban == family.package or family.covers(ban):
+            return family
+    if ban.partition(".")[0] != "torch":
+        return _Family(libraries=frozenset({ban.partition(".")[0]}))
+    raise ValueError(
+        f"bans: got {ban}, which is in no family of spellings; add its spellings to grader/bans.py"
+    )
+
+
+class _Bans:
+    """The bans of one exercise, ready to be asked about a name."""
+
+    def __init__(self, bans: Iterable[str]) -> None:
+        self._families = {ban: _family_of(ban) for ban in bans}
+        self._found: dict[str, str | None] = {}
+
+    def path(self, path: str) -> str | None:
+        """The ban that covers a full dotted name."""
+        if path not in self._found:  # a run asks about few names, each of them often
+            self._found[path] = self._first(lambda family: family.covers(path))
+        return self._found[path]
+
+    def method(self, name: str) -> str | None:
+        """The ban that covers a method of tensors."""
+        return self._first(lambda family: name in family.methods)
+
+    def name(self, name: str) -> str | None:
+        """The ban that covers what a function or class of unknown origin is called."""
+        return self._first(lambda family: family.covers_name(name))
+
+    def _first(self, covers: Callable[[_Family], bool]) -> str | None:
+        return next((ban for ban, family in self._families.items() if covers(family)), None)
+
+
+class UnreadableSource(ValueError):
+    """The source nests too deeply to be read, so that nothing can be said about it."""
+
+
+def scan_source(source: str, bans: Sequence[str], *, asked: Collection[str] = ()) -> list[BanHit]:
+    """Every use of something banned in the text of an answer, by line.
+
+    A use is a reference, called or not, and a name that the module hands out: a built-in that is
+    only imported may be the whole answer. What the file defines itself is its own, whatever it is
+    called. Two places are not looked at, since nothing there runs when an answer is imported:
+    annotations and `if __name__ == "__main__"`.
+
+    Args:
+        source: the whole file. One that does not parse has no hits: it cannot run either.
+        bans: dotted names from the syllabus.
+        asked: the names that the exercise asks for; `from torch.nn import *` hands out those that
+            the file does not define.
+
+    Raises:
+        UnreadableSource: the file nests too deeply to be read.
+        ValueError: a ban is in no family of spellings.
+    """
+    known = _Bans(bans)
+    try:
+        tree = _parsed(source)
+        if tree is None:
+            return []
+        scan = _Scan(known, _OwnClasses(tree))
+        scan.module(tree)
+        scan.handed_out(asked)
+    except (RecursionError, MemoryError) as error:
+        raise UnreadableSource(
+            "this file nests too deeply to be checked for what the exercise forbids: "
+            "split its longest expressions"
+        ) from error
+    return sorted(scan.hits, key=lambda hit: (hit.line, hit.spelling))
+
+
+def _parsed(source: str) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):  # ValueError: null bytes
+        return None
+
+
+@dataclass(frozen=True)
+class _Path:
+    """A module or something in one, by its full dotted name; relative ones start with a dot."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A string that the source spells out."""
+
+    value: str
+
+
+@dataclass(frozen=True)
+class _Own:
+    """A class that the file defines, or an instance of it."""
+
+    class_name: str
+    is_instance: bool
+
+
+@dataclass(frozen=True)
+class _Namespace:
+    """A dictionary of names: of a module (`vars(F)`), of all modules (""), of the file (None)."""
+
+    of: str | None
+
+
+_Value = _Path | _Text | _Own | _Namespace
+_Values = frozenset[_Value]
+"""All that an expression may be; empty where nothing is known."""
+
+_UNKNOWN: _Values = frozenset()
+
+
+@dataclass
+class _Scope:
+    """The names of a module, class or function, and the scope around it."""
+
+    around: _Scope | None = None
+    class_name: str = ""
+    names: dict[str, _Values] = field(default_factory=dict)
+
+    def look_up(self, name: str) -> _Values | None:
+        """What a name may be; None where nothing binds it."""
+        scope: _Scope | None = self
+        while scope is not None:
+            # What a class binds is invisible inside its methods.
+            if name in scope.names and (scope is self or not scope.class_name):
+                return scope.names[name]
+            scope = scope.around
+        return None
+
+    def bind(self, name: str, values: _Values, *, maybe: bool) -> None:
+        """Bind a name; with `maybe` it may also still be what it was."""
+        self.names[name] = _bounded(values | self.names.get(name, _UNKNOWN)) if maybe else values
+
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class _OwnClasses:
+    """The attributes of the classes that a file defines."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._attributes: dict[str, set[str]] = {}
+        self._bases: dict[str, set[str]] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                self._attributes.setdefault(node.name, set()).update(_defined_attributes(node))
+                bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+                self._bases.setdefault(node.name, set()).update(bases)
+        self._any: set[str] = set().union(*self._attributes.values())
+
+    def any_defines(self, attribute: str) -> bool:
+        return attribute in self._any
+
+    def defines(self, class_name: str, attribute: str) -> bool:
+        """Whether a class has an attribute from itself or from another class of the file."""
+        seen: set[str] = set()
+        ahead = [class_name]
+        while ahead:
+            name = ahead.pop()
+            if attribute in self._attributes.get(name, ()):
+                return True
+            seen.add(name)
+            ahead.extend(self._bases.get(name, set()) - seen)
+        return False
+
+
+def _defined_attributes(node: ast.ClassDef) -> Iterator[str]:
+    """Methods, class attributes and everything that is set on an object inside the class."""
+    for statement in node.body:
+        if isinstance(statement, _Function | ast.ClassDef):
+            yield statement.name
+        elif isinstance(statement, ast.Assign):
+            yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            yield statement.target.id
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store):
+            yield inner.attr
+
+
+class _Scan(ast.NodeVisitor):
+    """Walks a file in the order in which it runs, knowing what each name may stand for.
+
+    Function bodies come after everything around them, since they look names up when called.
+    Visiting an expression returns its values.
+    """
+
+    def __init__(self, bans: _Bans, own: _OwnClasses) -> None:
+        self.hits: set[BanHit] = set()
+        self._bans = bans
+        self._own = own
+        self._module = self._scope = _Scope()
+        self._starred: list[str] = []
+        self._imports: list[tuple[ast.ImportFrom | ast.Import, str, _Path]] = []
+        self._waiting: deque[tuple[_Scope, list[ast.stmt]]] = deque()
+        self._branches = 0
+        self._evaluations = 0
+
+    def module(self, tree: ast.Module) -> None:
+        """Scan a whole file."""
+        self._all(tree.body)
+        while self._waiting:
+            scope, body = self._waiting.popleft()
+            with self._inside(scope):
+                self._all(body)
+
+    def handed_out(self, asked: Collection[str]) -> None:
+        """Add what is still importable from the module after it has run."""
+        for node, name, path in self._imports:
+            if name == "*":
+                missing = (each for each in asked if each not in self._module.names)
+                self._hit_paths(node, frozenset(_Path(f"{path.name}.{each}") for each in missing))
+            elif path in self._module.names[name]:
+                self._hit_paths(node, frozenset({path}))
+
+    def _all(self, nodes: Iterable[ast.AST | None]) -> None:
+        for node in nodes:
+            if node is not None:
+                self.visit(node)
+
+    def _values(self, node: ast.AST) -> _Values:
+        found: _Values | None = self.visit(node)
+        return found or _UNKNOWN
+
+    @contextmanager
+    def _inside(self, scope: _Scope) -> Iterator[None]:
+        before, self._scope = self._scope, scope
+        yield
+        self._scope = before
+
+    @contextmanager
+    def _maybe(self) -> Iterator[None]:
+        """What happens in here may also not happen."""
+        self._branches += 1
+        yield
+        self._branches -= 1
+
+    def _bind(self, target: ast.expr, values: _Values = _UNKNOWN) -> None:
+        if isinstance(target, ast.Name):
+            self._bind_name(target.id, values)
+        elif isinstance(target, ast.Tuple | ast.List):
+            for item in target.elts:
+                self._bind(item)
+        elif isinstance(target, ast.Starred):
+            self._bind(target.value)
+        else:  # an attribute or an item: its object is used, and nothing is bound
+            self.generic_visit(target)
+
+    def _bind_name(self, name: str, values: _Values = _UNKNOWN) -> None:
+        self._scope.bind(name, values, maybe=self._branches > 0)
+
+    def _hit(self, node: ast.AST, spelling: str, ban: str | None) -> None:
+        if ban is not None:
+            self.hits.add(BanHit(getattr(node, "lineno", 0), spelling, ban))
+
+    def _hit_paths(self, node: ast.AST, values: _Values) -> None:
+        for value in values:
+            if isinstance(value, _Path):
+                self._hit(node, value.name, self._bans.path(value.name))
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self._imported(node, alias.name)
+            path = _Path(alias.name if alias.asname else alias.name.partition(".")[0])
+            self._bind_import(node, alias.asname or path.name, path)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        module = "." * node.level + (node.module or "")
+        self._imported(node, module)
+        for alias in node.names:
+            if alias.name == "*":
+                self._starred.append(module)
+                self._imports.append((node, "*", _Path(module)))
+            else:
+                path = _Path(f"{module}.{alias.name}")
+                self._bind_import(node, alias.asname or alias.name, path)
+
+    def _bind_import(self, node: ast.Import | ast.ImportFrom, name: str, path: _Path) -> None:
+        self._bind_name(name, frozenset({path}))
+        if self._scope is self._module and path.name.startswith("torch."):
+            self._imports.append((node, name, path))
+
+    def _imported(self, node: ast.AST, module: str) -> None:
+        """Importing a banned library is using it; torch is there for everyone."""
+        if module.partition(".")[0] != "torch":
+            self._hit(node, module, self._bans.path(module))
+
+    def visit_FunctionDef(self, node: _Function) -> None:
+        self._all([*node.decorator_list, *node.args.defaults, *node.args.kw_defaults])
+        scope = self._function_scope(node.args)
+        if self._scope.class_name and scope.names and not _is_static(node):
+            first = next(iter(scope.names))
+            scope.names[first] = frozenset({_Own(self._scope.class_name, is_instance=True)})
+        self._bind_name(node.name)
+        self._waiting.append((scope, node.body))
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._all([*node.args.defaults, *node.args.kw_defaults])
+        with self._inside(self._function_scope(node.args)):
+            self.visit(node.body)
+
+    def _function_scope(self, args: ast.arguments) -> _Scope:
+        every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
+        names = {arg.arg: _UNKNOWN for arg in every if arg is not None}
+        return _Scope(around=self._scope, names=names)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._all([*node.decorator_list, *node.bases, *node.keywords])
+        with self._inside(_Scope(self._scope, class_name=node.name)):
+            self._all(node.body)
+        self._bind_name(node.name, frozenset({_Own(node.name, is_instance=False)}))
+
+    def visit_If(self, node: ast.If) -> None:
+        if not _is_main_guard(node.test):
+            self.visit(node.test)
+            self._branch(node.body)
+        self._branch(node.orelse)
+
+    def visit_While(self, node: ast.While) -> None:
+        self.visit(node.test)
+        self._branch([*node.body, *node.orelse])
+
+    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
+        self.visit(node.iter)
+        with self._maybe():
+            self._bind(node.target)
+        self._branch([*node.body, *node.orelse])
+
+    visit_AsyncFor = visit_For
+
+    def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
+        self._branch([*node.body, *node.handlers, *node.orelse])
+        self._all(node.finalbody)
+
+    visit_TryStar = visit_Try
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        self._all([node.type])
+        if node.name:
+            self._bind_name(node.name)
+        self._all(node.body)
+
+    def visit_Match(self, node: ast.Match) -> None:
+        self.visit(node.subject)
+        self._branch(node.cases)
+
+    def _branch(self, nodes: Sequence[ast.AST]) -> None:
+        with self._maybe():
+            self._all(nodes)
+
+    def visit_withitem(self, node: ast.withitem) -> None:
+        self.visit(node.context_expr)
+        if node.optional_vars is not None:
+            self._bind(node.optional_vars)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        values = self._values(node.value)
+        for target in node.targets:
+            self._bind(target, values)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self._bind(node.target, self._values(node.value))
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        self.visit(node.value)
+        self._bind(node.target)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> _Values:
+        values = self._values(node.value)
+        self._bind(node.target, values)
+        return values
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp) -> None:
+        self._comprehension(node.generators, [node.elt])
+
+    visit_SetComp = visit_GeneratorExp = visit_ListComp
+
+    def visit_DictComp(self, node: ast.DictComp) -> None:
+        self._comprehension(node.generators, [node.key, node.value])
+
+    def _comprehension(self, loops: list[ast.comprehension], results: list[ast.expr]) -> None:
+        with self._inside(_Scope(around=self._scope)):
+            for loop in loops:
+                self.visit(loop.iter)
+                self._bind(loop.target)
+                self._all(loop.ifs)
+            self._all(results)
+
+    def visit_Name(self, node: ast.Name) -> _Values:
+        values = self._named(node.id)
+        self._hit_paths(node, values)
+        return values
+
+    def _named(self, name: str) -> _Values:
+        values = self._scope.look_up(name)
+        if values is None and not hasattr(builtins, name):
+            return frozenset(_Path(f"{module}.{name}") for module in self._starred)
+        return values or _UNKNOWN
+
+    def visit_Attribute(self, node: ast.Attribute) -> _Values:
+        values = self._chain(node)
+        self._hit_paths(node, values)
+        return values
+
+    def _chain(self, node: ast.expr) -> _Values:
+        """The values of `a.b.c`; a path in the middle of it is not yet a use."""
+        if isinstance(node, ast.Name):
+            return self._named(node.id)
+        if isinstance(node, ast.Attribute):
+            return self._member(node, self._chain(node.value), node.attr)
+        return self._values(node)
+
+    def _member(self, node: ast.AST, values: _Values, name: str) -> _Values:
+        """The attribute of something; a method of something unknown counts as a tensor's."""
+        paths = [value.name for value in values if isinstance(value, _Path)]
+        if name == "__dict__":
+            return frozenset(_Namespace(path) for path in paths)
+        if "sys" in paths and name == "modules":
+            return frozenset({_Namespace("")})
+        if not paths:
+            self._hit_unknown(node, values, name)
+        return _bounded(_Path(f"{path}.{name}") for path in paths)
+
+    def _hit_unknown(self, node: ast.AST, values: _Values, name: str) -> None:
+        owners = (value.class_name for value in values if isinstance(value, _Own))
+        if any(self._own.defines(owner, name) for owner in owners):
+            return
+        if ban := self._bans.method(name):
+            self._hit(node, f"torch.Tensor.{name}", ban)
+        elif not self._own.any_defines(name):
+            # No tensor has it: a function or class of torch reached by a way not followed here.
+            self._hit(node, name, self._bans.name(name))
+
+    def visit_Subscript(self, node: ast.Subscript) -> _Values:
+        return self._item(node, self._chain(node.value), self._values(node.slice))
+
+    def _item(self, node: ast.AST, values: _Values, keys: _Values) -> _Values:
+        """What a dictionary of names has under keys that are spelled out."""
+        found: set[_Value] = set()
+        for namespace in (value.of for value in values if isinstance(value, _Namespace)):
+            for key in _texts(keys):
+                if namespace is None:
+                    found |= self._module.look_up(key) or _UNKNOWN
+                else:
+                    found.add(_Path(f"{namespace}.{key}" if namespace else key))
+        self._hit_paths(node, frozenset(found))
+        return _bounded(found)
+
+    def visit_Call(self, node: ast.Call) -> _Values:
+        called = self._values(node.func)
+        name = self._called_name(node.func, called)
+        if name in ("isinstance", "issubclass"):
+            self._all(node.args[:1])  # asking whether something is a built-in is not using it
+            return _UNKNOWN
+        given = [self._values(argument) for argument in node.args]
+        given += [self._values(keyword.value) for keyword in node.keywords]
+        return self._result(node, name, called, given)
+
+    def _called_name(self, function: ast.expr, called: _Values) -> str:
+        """A built-in function or a function of a module by its name, a method as `.name`."""
+        if isinstance(function, ast.Name) and self._scope.look_up(function.id) is None:
+            return function.id
+        if isinstance(function, ast.Attribute) and function.attr in _READERS:
+            return f".{function.attr}"
+        paths = (value.name for value in called if isinstance(value, _Path))
+        return next(paths, "").removeprefix("builtins.")
+
+    def _result(self, node: ast.Call, name: str, called: _Values, given: list[_Values]) -> _Values:
+        """What a call returns, as far as it gives access to something by its name."""
+        match name, given:
+            case "getattr", [values, names, *_]:
+                return self._members(node, values, names)
+            case ".__getattribute__", [*_, names]:
+                return self._members(node, self._receiver(node), names)
+            case "operator.attrgetter" | "operator.methodcaller", [names, *_]:
+                return self._members(node, _UNKNOWN, names)
+            case "vars", [values]:
+                return self._member(node, values, "__dict__")
+            case "globals" | "locals" | "vars", []:
+                return frozenset({_Namespace(None)})
+            case ".get" | ".pop" | ".__getitem__", [keys, *_]:
+                return self._item(node, self._receiver(node), keys)
+            case "importlib.import_module", [names, *_]:
+                return self._modules(node, _texts(names))
+            case "__import__", [names]:
+                return self._modules(node, {text.partition(".")[0] for text in _texts(names)})
+            case "__import__", [names, *_]:
+                return self._modules(node, _texts(names))
+            case "eval" | "exec" | "compile", [texts, *_]:
+                self._evaluated(node, texts)
+        classes = (value for value in called if isinstance(value, _Own) and not value.is_instance)
+        return frozenset(_Own(value.class_name, is_instance=True) for value in classes)
+
+    def _receiver(self, node: ast.Call) -> _Values:
+        return self._chain(node.func.value) if isinstance(node.func, ast.Attribute) else _UNKNOWN
+
+    def _members(self, node: ast.Call, values: _Values, names: _Values) -> _Values:
+        """The attributes of something whose names, dotted perhaps, are spelled out."""
+        found: set[_Value] = set()
+        for text in _texts(names):
+            member = values
+            for name in text.split("."):
+                member = self._member(node, member, name)
+            found |= member
+        self._hit_paths(node, frozenset(found))
+        return _bounded(found)
+
+    def _modules(self, node: ast.Call, names: Iterable[str]) -> _Values:
+        for name in names:
+            self._imported(node, name)
+        return _bounded(_Path(name) for name in names)
+
+    def _evaluated(self, node: ast.Call, texts: _Values) -> None:
+        """Scan source that is spelled out, nested in other such source twice at most."""
+        if self._evaluations > 1:
+            return
+        self._evaluations += 1
+        for text in _texts(texts):
+            tree = _parsed(text)
+            if tree is not None:
+                ast.increment_lineno(tree, node.lineno - 1)
+                self._all(tree.body)
+        self._evaluations -= 1
+
+    def visit_Constant(self, node: ast.Constant) -> _Values:
+        return _bounded([_Text(node.value)]) if isinstance(node.value, str) else _UNKNOWN
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> _Values:
+        texts = {""}
+        for part in node.values:
+            value = part.value if isinstance(part, ast.FormattedValue) else part
+            texts = _joined(texts, _texts(self._values(value)))
+        return _bounded(_Text(text) for text in texts)
+
+    def visit_BinOp(self, node: ast.BinOp) -> _Values:
+        left, right = self._values(node.left), self._values(node.right)
+        if not isinstance(node.op, ast.Add):
+            return _UNKNOWN
+        return _bounded(_Text(text) for text in _joined(_texts(left), _texts(right)))
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> _Values:
+        return _bounded(value for part in node.values for value in self._values(part))
+
+    def visit_IfExp(self, node: ast.IfExp) -> _Values:
+        self.visit(node.test)
+        return _bounded(self._values(node.body) | self._values(node.orelse))
+
+
+_READERS = frozenset({"get", "pop", "__getitem__", "__getattribute__"})
+
+# A hostile file must not make a value grow without end.
+_MOST_VALUES = 16
+_LONGEST_TEXT = 1_000
+
+
+def _bounded(values: Iterable[_Value]) -> _Values:
+    """The values, or nothing known where there are too many of them or one is too long."""
+    found = frozenset(values)
+    longest = max(map(_length, found), default=0)
+    return found if len(found) <= _MOST_VALUES and longest <= _LONGEST_TEXT else _UNKNOWN
+
+
+def _length(value: _Value) -> int:
+    match value:
+        case _Text(text) | _Path(text):
+            return len(text)
+    return 0
+
+
+def _texts(values: _Values) -> set[str]:
+    return {value.value for value in values if isinstance(value, _Text)}
+
+
+def _joined(starts: set[str], ends: set[str]) -> set[str]:
+    return {start + end for start in starts for end in ends}
+
+
+def _is_static(node: _Function) -> bool:
+    return any(
+        isinstance(name, ast.Name) and name.id == "staticmethod" for name in node.decorator_list
+    )
+
+
+def _is_main_guard(test: ast.expr) -> bool:
+    """`__name__ == "__main__"`: true only where the file is run as a script."""
+    return ast.unparse(test) in ("__name__ == '__main__'", "'__main__' == __name__")
+
+
+class BanWatch:
+    """Sees what is called inside a `with` block, on this thread, by the learner's own code.
+
+    A call is the learner's if the code that makes it, past torch's and Python's own, lies in one
+    of the learner's files: calls of the scenario or of another exercise's answer do not count, not
+    even below a frame of the learner's. `hits` can be read inside the block and after it.
+
+    Args:
+        bans: dotted names from the syllabus.
+        learner_files: file names as the learner's code objects carry them.
+        dispatch: look at the kernels too. Only there one sees what the learner's code calls in
+            a backward pass or under `torch._C.DisableTorchFunction`. Kernels show what ran rather
+            than what was called: cross entropy, too, runs a log-softmax.
+    """
+
+    def __init__(
+        self, bans: Iterable[str], learner_files: Collection[str], *, dispatch: bool = False
+    ) -> None:
+        self._bans = _Bans(bans)
+        self._learner_files = frozenset(learner_files)
+        self._dispatch = dispatch
+        self._hits: dict[tuple[str, int, str], BanHit] = {}
+        self._modes = ExitStack()
+
+    @property
+    def hits(self) -> tuple[BanHit, ...]:
+        """One for each line and ban, in the order of the calls."""
+        return tuple(self._hits.values())
+
+    def look_at(self, handed_out: object, file: str = "") -> None:
+        """Record something that the answer hands out, if it is itself the built-in.
+
+        The scenario's own calls do not count, and `from torch.nn import RMSNorm` leaves no others.
+
+        Args:
+            handed_out: what the scenario got from the answer by name.
+            file: the learner's file, for the hit; its line is not known and given as 1.
+        """
+        while isinstance(handed_out, partial):
+            handed_out = handed_out.func
+        kinds = handed_out.__mro__ if isinstance(handed_out, type) else (handed_out,)
+        for path in map(_full_name, kinds):
+            ban = self._bans.path(path)
+            if ban is not None:
+                self._hits.setdefault((file, 1, ban), BanHit(1, path, ban, file))
+
+    def __enter__(self) -> Self:
+        self._modes.enter_context(_FunctionMode(self._see))
+        if self._dispatch:
+            self._modes.enter_context(_KernelMode(self._see))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._modes.__exit__(kind, error, traceback)
+
+    def _see(self, called: str) -> None:
+        """Judge one call, and the functions of torch on the way to it from the learner's code."""
+        on_the_way = [called]
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename not in self._learner_files:
+            if not _is_transparent(frame.f_code.co_filename):
+                return
+            on_the_way.append(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}")
+            frame = frame.f_back
+        if frame is not None:
+            self._judge(frame, reversed(on_the_way))
+
+    def _judge(self, frame: FrameType, paths: Iterable[str]) -> None:
+        """Record the first path that is banned: what the learner wrote comes first."""
+        for path in paths:
+            ban = self._bans.path(path)
+            if ban is not None:
+                file, line = frame.f_code.co_filename, frame.f_lineno
+                self._hits.setdefault((file, line, ban), BanHit(line, path, ban, file))
+                return
+
+
+class _FunctionMode(TorchFunctionMode):
+    """Tells of every function and tensor method that is called."""
+
+    def __init__(self, see: Callable[[str], None]) -> None:
+        super().__init__()
+        self._see = see
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        self._see(_full_name(func))
+        return func(*args, **(kwargs or {}))
+
+
+class _KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Tells of every kernel that runs."""
+
+    def __init__(self, see: Callable[[str], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._see = see
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise the first operation imports the compiler and sympy, which takes a second.
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        self._see(_full_name(func))
+        return func(*args, **(kwargs or {}))
+
+
+def _full_name(func: Any) -> str:
+    """The full dotted name of something that torch calls; without `torch` for what is not its."""
+    if isinstance(func, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
+        return f"torch.ops.{func}"
+    name = getattr(func, "__name__", "")
+    owner = getattr(func, "__objclass__", None)
+    if owner is not None:
+        return f"torch.Tensor.{name}" if issubclass(torch.Tensor, owner) else name
+    module = getattr(func, "__module__", None) or ""
+    return f"{module.replace('torch._C._nn', 'torch.nn.functional')}.{name}"
+
+
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+_PYTHON = sysconfig.get_path("stdlib") + os.sep
+_HERE = os.path.dirname(_full_name.__code__.co_filename)
+
+
+@cache
+def _is_transparent(filename: str) -> bool:
+    """Whether code in a file only passes on the calls of whoever called it.
+
+    So does code without a file (`<string>`): generated code, or an `exec` that is to hide a call.
+    """
+    if filename.startswith(_PYTHON):
+        # Packages may be installed below Python itself, the reference among them.
+        return "site-packages" not in filename and "dist-packages" not in filename
+    here = bool(_HERE) and os.path.dirname(filename) == _HERE
+    return filename.startswith((_TORCH, "<")) or here

@@ -1,0 +1,358 @@
+"""Compare what an answer did with what a right answer does; the first thing wrong is the finding.
+
+Everything here runs in the judge and is pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grader.observing import SINGLE, Observation, Opaque, Trouble, describe
+from grader.tolerance import Allowance, Expectation, as_exact
+
+_DIGITS = (3, 4, 6, 9, 12)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The first thing wrong with an answer: what kind it is and the lines that tell it."""
+
+    kind: str
+    lines: tuple[str, ...]
+    trouble: Trouble | None = None
+
+
+@dataclass
+class Margins:
+    """How much of the allowed error was used, at most, over the numbers that were compared."""
+
+    used: float = 0.0
+    where: str = ""
+    by_name: dict[str, float] = field(default_factory=dict)
+
+    def note(self, name: str, used: float) -> None:
+        self.by_name[name] = max(self.by_name.get(name, 0.0), used)
+        if used > self.used:
+            self.used, self.where = used, name
+
+
+def judge(
+    seen: Observation,
+    want: Expectation,
+    *,
+    margins: Margins | None = None,
+    label: str = "",
+) -> Finding | None:
+    """The first thing that is wrong, in the order that a learner can mend it; None if all is right.
+
+    `label` says under which precision the check ran, in words: "in bfloat16".
+    """
+    if seen.trouble:
+        return Finding(seen.trouble.kind, tuple(_unusable(seen, want)), seen.trouble)
+    margins = margins if margins is not None else Margins()
+    steps = (
+        lambda: _structure(seen, want),
+        lambda: _shapes(seen, want),
+        lambda: _dtypes(seen, want),
+        lambda: _finite(seen, want),
+        lambda: _values(seen, want, margins),
+        lambda: _gradients(seen, want, margins),
+        lambda: _modified(seen),
+        lambda: _disturbed(seen),
+        lambda: _banned(seen),
+        lambda: overspent(seen, want),
+    )
+    first: Finding | None = None
+    for step in steps:
+        finding = step()
+        if finding and first is None:
+            first = finding
+            if finding.kind not in ("value", "gradient"):
+                break  # what follows would compare unlike things; numbers are measured to the end
+    if first and label:
+        first = Finding(first.kind, (f"{first.lines[0]}   ({label})", *first.lines[1:]))
+    return first
+
+
+def conduct(seen: Observation) -> Finding | None:
+    """What is wrong with a run whose outputs the test itself looks at."""
+    if seen.trouble:
+        return Finding(seen.trouble.kind, (), seen.trouble)
+    return _modified(seen) or _disturbed(seen) or _banned(seen)
+
+
+def _unusable(seen: Observation, want: Expectation) -> Iterator[str]:
+    """For a scenario that broke on what the answer returned: which call returned what."""
+    assert seen.trouble is not None
+    if seen.trouble.kind != "unusable" or not seen.calls:
+        return
+    last = len(seen.calls) - 1
+    call = seen.calls[last]
+    line = f"{call.name} returned {call.returned}"
+    if last < len(want.form.calls) and want.form.calls[last].name == call.name:
+        line += f", want {want.form.calls[last].returned}"
+    yield line
+
+
+def _structure(seen: Observation, want: Expectation) -> Finding | None:
+    for name, wanted in want.form.outputs.items():
+        got = seen.outputs.get(name)
+        if _kind(got) != _kind(wanted):
+            line = f"{_label(name)}: got {_described(got)}, want {describe(wanted)}"
+            if got is None:
+                line += " (is a `return` missing?)"
+            return Finding("type", (line,))
+        if not isinstance(wanted, (Tensor, float)) and got != wanted:
+            return Finding("plain value", (f"{_label(name)}: got {got!r}, want {wanted!r}",))
+    return None
+
+
+def _kind(value: Any) -> type:
+    return Tensor if isinstance(value, Tensor) else type(value)
+
+
+def _described(value: Any) -> str:
+    return value.description if isinstance(value, Opaque) else describe(value)
+
+
+def _tensors(seen: Observation, want: Expectation) -> Iterator[tuple[str, Tensor, Tensor]]:
+    for name, wanted in want.form.outputs.items():
+        got = seen.outputs[name]
+        if isinstance(wanted, Tensor) and isinstance(got, Tensor):
+            yield name, got, wanted
+
+
+def _shapes(seen: Observation, want: Expectation) -> Finding | None:
+    for name, got, wanted in _tensors(seen, want):
+        if got.shape != wanted.shape:
+            line = f"{_label(name)}: got shape {list(got.shape)}, want {list(wanted.shape)}"
+            return Finding("shape", (line,))
+    return None
+
+
+def _dtypes(seen: Observation, want: Expectation) -> Finding | None:
+    for name, got, wanted in _tensors(seen, want):
+        if got.dtype != wanted.dtype:
+            line = f"{_label(name)}: got dtype {_dtype(got)}, want {_dtype(wanted)}"
+            return Finding("dtype", (line,))
+    return None
+
+
+def _dtype(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def _finite(seen: Observation, want: Expectation) -> Finding | None:
+    for name, got, _ in _tensors(seen, want):
+        finding = _not_finite(_label(name), got, want.exact.outputs[name])
+        if finding:
+            return finding
+    return None
+
+
+def _not_finite(label: str, got: Any, wanted: Any) -> Finding | None:
+    got, wanted = as_exact(got), as_exact(wanted)
+    bad = ~torch.isfinite(got) & torch.isfinite(wanted)
+    if not bad.any():
+        return None
+    first = _first(bad)
+    line = (
+        f"{label}{_place(first)}: got {_number(got[first], 3)}, want {_number(wanted[first], 3)}"
+        f"   ({int(bad.sum())} of {got.numel()} elements are not finite)"
+    )
+    return Finding("not finite", (line,))
+
+
+def _values(seen: Observation, want: Expectation, margins: Margins) -> Finding | None:
+    first = None
+    for name, allowance in want.outputs.items():
+        got, wanted = seen.outputs[name], want.exact.outputs[name]
+        finding = _numbers(_label(name), got, wanted, allowance, margins, "value")
+        first = first or finding
+    return first
+
+
+def _gradients(seen: Observation, want: Expectation, margins: Margins) -> Finding | None:
+    first = None
+    for name, allowance in want.gradients.items():
+        wanted = want.exact.gradients[name]
+        assert wanted is not None
+        finding = _gradient(name, seen.gradients.get(name), wanted, want, allowance, margins)
+        first = first or finding
+    for name, got in seen.gradients.items():
+        if name not in want.gradients and got is not None and bool((got != 0).any()):
+            line = f"gradient of {name}: got one, want none: the result must not depend on it"
+            first = first or Finding("gradient", (line,))
+    return first
+
+
+def _gradient(
+    name: str,
+    got: Tensor | None,
+    wanted: Tensor,
+    want: Expectation,
+    allowance: Allowance,
+    margins: Margins,
+) -> Finding | None:
+    label = f"gradient of {name}"
+    if got is None:
+        if not bool((wanted != 0).any()):
+            return None  # no gradient and a zero gradient say the same
+        margins.note(label, math.inf)
+        return Finding(
+            "gradient",
+            (f"{label}: none arrives: the result is cut off from it (detach, no_grad, .data?)",),
+        )
+    form = want.form.gradients.get(name)
+    if form is not None and got.dtype != form.dtype:
+        line = f"{label}: got dtype {_dtype(got)}, want {_dtype(form)}"
+        return Finding("gradient", (line,))
+    bad = _not_finite(label, got, wanted)
+    if bad:
+        margins.note(label, math.inf)
+        return bad
+    return _numbers(label, got, wanted, allowance, margins, "gradient")
+
+
+def _numbers(
+    label: str, got: Any, wanted: Any, allowance: Allowance, margins: Margins, kind: str
+) -> Finding | None:
+    got, wanted = as_exact(got), as_exact(wanted)
+    error = errors(got, wanted)
+    over = error > allowance.element
+    margins.note(label, excess(error, allowance.element))
+    if over.any():
+        first = _first(over)
+        return Finding(kind, (_difference(label, got, wanted, first, error, over, allowance),))
+    if allowance.mean is None:
+        return None
+    finite = torch.isfinite(wanted) & torch.isfinite(got)
+    bias = float((got - wanted)[finite].mean())
+    margins.note(f"mean of {label}", abs(bias) / allowance.mean)
+    if abs(bias) <= allowance.mean:
+        return None
+    line = (
+        f"{label}: off by {_number(bias, 3)} on average, allowed {allowance.mean:.0e}:"
+        " small roundings that all point one way"
+    )
+    return Finding(kind, (line,))
+
+
+def errors(got: Tensor, wanted: Tensor) -> Tensor:
+    """Absolute errors; equal infinities and NaN where NaN is expected are no error."""
+    error = (got - wanted).abs()
+    same = (got == wanted) | (got.isnan() & wanted.isnan())
+    return torch.where(same, 0.0, torch.nan_to_num(error, nan=math.inf, posinf=math.inf))
+
+
+def excess(error: Tensor, allowed: float | Tensor) -> float:
+    """The largest error as a multiple of the allowed one."""
+    if not error.numel():
+        return 0.0
+    allowed = torch.as_tensor(allowed, dtype=torch.float64).expand_as(error)
+    ratio = torch.where(error == 0, 0.0, error / allowed)
+    return float(ratio.max())
+
+
+def _difference(
+    label: str,
+    got: Tensor,
+    wanted: Tensor,
+    first: tuple[int, ...],
+    error: Tensor,
+    over: Tensor,
+    allowance: Allowance,
+) -> str:
+    allowed = allowance.element
+    if isinstance(allowed, Tensor):
+        allowed = float(allowed.expand_as(error)[first])
+    got_text, want_text = _apart(got[first], wanted[first])
+    count = ""
+    if got.numel() > 1:
+        count = f"{int(over.sum())} of {got.numel()} elements differ; "
+    return (
+        f"{label}{_place(first)}: got {got_text}, want {want_text}"
+        f"   ({count}largest error {float(error.max()):.2g}, allowed {allowed:.0e})"
+    )
+
+
+def _apart(got: Tensor, wanted: Tensor) -> tuple[str, str]:
+    """Two numbers with as many digits as it takes to see that they differ."""
+    for digits in _DIGITS:
+        pair = _number(got, digits), _number(wanted, digits)
+        if pair[0] != pair[1]:
+            break
+    return pair
+
+
+def _number(value: Tensor | float, digits: int) -> str:
+    return f"{float(value):.{digits}g}"
+
+
+def _first(where: Tensor) -> tuple[int, ...]:
+    return tuple(int(index) for index in where.nonzero()[0])
+
+
+def _place(index: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, index))}]" if index else ""
+
+
+def _label(name: str) -> str:
+    return "the result" if name == SINGLE else name
+
+
+def _modified(seen: Observation) -> Finding | None:
+    if not seen.modified:
+        return None
+    names = " and ".join(seen.modified)
+    line = f"the argument {names} was modified: leave the caller's tensors as they are"
+    return Finding("modified", (line + " (x = x + 1, not x += 1)",))
+
+
+def _disturbed(seen: Observation) -> Finding | None:
+    if not seen.disturbed:
+        return None
+    names = " and ".join(seen.disturbed)
+    return Finding("disturbed", (f"{names} was changed: put it back, or do without",))
+
+
+def _banned(seen: Observation) -> Finding | None:
+    if not seen.banned:
+        return None
+    hit = seen.banned[0]
+    line = f"{hit.spelling} is called in line {hit.line}: this exercise asks you to write it"
+    return Finding("banned", (line,))
+
+
+_COSTS = {
+    "peak_elements": "elements alive at once",
+    "largest_elements": "elements in one tensor",
+    "flops": "floating-point operations",
+}
+
+
+def overspent(seen: Observation, want: Expectation) -> Finding | None:
+    """What a run cost beyond its limits."""
+    for name, words in _COSTS.items():
+        limit = getattr(want.limits, name)
+        spent = getattr(seen.cost, name, None)
+        if limit is not None and spent is not None and spent > limit:
+            return Finding("cost", (f"this makes {spent:,} {words}, allowed {limit:,}",))
+    return None
+
+
+def gradients_agree(
+    left: Mapping[str, Tensor | None], right: Mapping[str, Tensor | None], name: str
+) -> bool:
+    """Whether both lack a gradient, or both have one; zeros count as lacking."""
+    return _absent(left.get(name)) == _absent(right.get(name))
+
+
+def _absent(gradient: Tensor | None) -> bool:
+    return gradient is None or not bool((gradient != 0).any())

@@ -1,0 +1,487 @@
+"""Run one scenario on one answer and write down everything that can be seen of it.
+
+The same function serves the learner's own process and the isolated worker, so that both modes see
+the same. It judges nothing. Runs beside learner code: standard library and torch only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import linecache
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import FrameType, FunctionType, ModuleType, TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grader.bans import BanHit, BanWatch
+from grader.cost import Cost, CostMeter
+from grader.globalstate import GlobalState
+from grader.loading import Answer, forbid_imports, load_answer
+
+SINGLE = "result"
+"""The name of the output of a scenario that returns one value and no dict."""
+
+_PRINTED_LIMIT = 20_000
+_MESSAGE_LIMIT = 2_000
+_FRAMES_LIMIT = 6
+
+Plain = None | bool | int | float | str | list[Any] | tuple[Any, ...] | dict[str, Any]
+
+
+class OutOfTime(BaseException):
+    """Raised in the learner's frame when its time is over; no `except Exception` catches it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A scenario with everything it needs; inputs are named by the scenario's parameters.
+
+    With `cotangents` the gradients of the outputs they name are taken with respect to the inputs
+    in `differentiate`. `draws` says that random generators may move.
+    """
+
+    scenario: Callable[..., Any]
+    inputs: Mapping[str, Any]
+    cotangents: Mapping[str, Tensor] | None = None
+    differentiate: tuple[str, ...] = ()
+    draws: bool = False
+    seed: int = 0
+    default_dtype: torch.dtype = torch.float32
+    device: str = "cpu"
+    bans: tuple[str, ...] = ()
+    watch_dispatch: bool = False
+    meter: bool = False
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One of the learner's own frames."""
+
+    path: str
+    line: int
+    function: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """An output that is neither a plain tensor nor a plain value, told by its description."""
+
+    description: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the answer's functions by the scenario: what it was and what came back."""
+
+    name: str
+    returned: str
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why there are no outputs.
+
+    `kind` is one of: not implemented, missing, exception, recursion, timed out, exited, unusable,
+    cannot load, syntax, forbidden import, no file; and, seen by the judge alone, crashed and
+    protocol.
+    """
+
+    kind: str
+    type_name: str = ""
+    message: str = ""
+    frames: tuple[Frame, ...] = ()
+    in_backward: bool = False
+    at_load: bool = False
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything seen of one run of a scenario."""
+
+    outputs: Mapping[str, Tensor | Plain | Opaque] = field(default_factory=dict)
+    gradients: Mapping[str, Tensor | None] = field(default_factory=dict)
+    trouble: Trouble | None = None
+    modified: tuple[str, ...] = ()
+    disturbed: tuple[str, ...] = ()
+    banned: tuple[BanHit, ...] = ()
+    calls: tuple[Call, ...] = ()
+    cost: Cost | None = None
+    printed: str = ""
+
+
+class MissingName(AttributeError):
+    """The answer does not define a name that the scenario asks for."""
+
+
+class _Recorder:
+    """Stands before the answer's module and notes what its functions return."""
+
+    def __init__(self, module: ModuleType, calls: list[Call]) -> None:
+        self._module = module
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            value = getattr(self._module, name)
+        except AttributeError:
+            raise MissingName(name) from None
+        if isinstance(value, type) or not callable(value):
+            return value
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            returned = value(*args, **kwargs)
+            self._calls.append(Call(name, describe(returned)))
+            return returned
+
+        return recorded
+
+
+class _Printed(io.TextIOBase):
+    """Takes what the learner prints, up to a limit."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._left = _PRINTED_LIMIT
+
+    def write(self, text: str) -> int:
+        self._parts.append(text[: self._left])
+        self._left = max(0, self._left - len(text))
+        return len(text)
+
+    def text(self) -> str:
+        return "".join(self._parts)
+
+
+def load(
+    answer: Answer,
+    *,
+    keep_printed: bool = False,
+    timeouts: tuple[type[BaseException], ...] = (OutOfTime,),
+) -> tuple[ModuleType | None, Trouble | None, BaseException | None]:
+    """Import an answer: its module, or why there is none with the exception that says so."""
+    state = GlobalState()
+    sink: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    if keep_printed:
+        sink = contextlib.redirect_stdout(_Printed())
+    try:
+        with sink:
+            forbid_imports(answer)
+            return load_answer(answer), None, None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return None, trouble_of(error, answer.learner_files, timeouts, at_load=True), error
+    finally:
+        state.restore(generators_may_move=True)
+
+
+def observe(
+    module: ModuleType,
+    request: Request,
+    learner_files: frozenset[str],
+    *,
+    keep_printed: bool = False,
+    timeouts: tuple[type[BaseException], ...] = (OutOfTime,),
+) -> tuple[Observation, BaseException | None]:
+    """Run a scenario on a module and return what was seen, with the exception that ended it.
+
+    `timeouts` are the exceptions by which a deadline interrupts the learner's code.
+    """
+    state = GlobalState()
+    calls: list[Call] = []
+    printed = _Printed()
+    watch = BanWatch(request.bans, learner_files, dispatch=request.watch_dispatch)
+    meter = CostMeter() if request.meter else None
+    inputs, leaves, originals = _prepare(request)
+    run = _Run(_Recorder(module, calls), request, inputs, leaves)
+    error: BaseException | None = None
+    disturbed: tuple[str, ...] = ()
+    try:
+        torch.set_default_dtype(request.default_dtype)
+        _seed(request)
+        with contextlib.ExitStack() as stack:
+            if request.device != "cpu":
+                stack.enter_context(torch.device(request.device))
+            if keep_printed:
+                stack.enter_context(contextlib.redirect_stdout(printed))
+                stack.enter_context(contextlib.redirect_stderr(printed))
+            if meter:
+                stack.enter_context(meter)
+            if request.bans:
+                stack.enter_context(watch)
+            inside = GlobalState()
+            try:
+                run.forward()
+            finally:
+                disturbed = inside.restore(generators_may_move=request.draws)
+            run.backward()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as caught:
+        error = caught
+    finally:
+        state.restore()
+    trouble = None
+    if error is not None:
+        trouble = trouble_of(error, learner_files, timeouts, in_backward=run.in_backward)
+    return (
+        Observation(
+            outputs={} if trouble else run.plain_outputs(),
+            gradients=run.gradients,
+            trouble=trouble,
+            modified=tuple(n for n, old in originals.items() if not _unchanged(old, inputs[n])),
+            disturbed=disturbed,
+            banned=tuple(watch.hits),
+            calls=tuple(calls),
+            cost=meter.cost() if meter and not trouble else None,
+            printed=printed.text(),
+        ),
+        error,
+    )
+
+
+def _seed(request: Request) -> None:
+    if request.device == "cpu":
+        # torch.manual_seed costs a millisecond: it formats a stack for each absent accelerator.
+        torch.default_generator.manual_seed(request.seed)
+    else:
+        torch.manual_seed(request.seed)
+
+
+class _Run:
+    """The two halves of a run, apart because only the first must leave global state alone."""
+
+    def __init__(
+        self, answer: _Recorder, request: Request, inputs: dict[str, Any], leaves: dict[str, Tensor]
+    ) -> None:
+        self._answer = answer
+        self._request = request
+        self._inputs = inputs
+        self._leaves = leaves
+        self._raw: dict[str, Any] = {}
+        self.gradients: dict[str, Tensor | None] = {}
+        self.in_backward = False
+
+    def forward(self) -> None:
+        value = self._request.scenario(self._answer, *self._inputs.values())
+        self._raw = dict(value) if type(value) is dict else {SINGLE: value}
+
+    def backward(self) -> None:
+        cotangents = self._request.cotangents
+        if cotangents is None:
+            return
+        # One scalar instead of `grad_outputs`: torch checks those with sympy, a slow import.
+        terms = []
+        for name, cotangent in cotangents.items():
+            output = self._raw.get(name)
+            if (
+                _is_plain_tensor(output)
+                and output.requires_grad
+                and output.shape == cotangent.shape
+            ):
+                weight = cotangent.to(output.device, output.dtype)
+                product = (output * weight.conj()).sum()
+                terms.append(product.real if product.is_complex() else product)
+        found: tuple[Tensor | None, ...] = (None,) * len(self._leaves)
+        if terms and self._leaves:
+            self.in_backward = True
+            found = torch.autograd.grad(
+                sum(terms), tuple(self._leaves.values()), allow_unused=True
+            )
+            self.in_backward = False
+        self.gradients = {
+            name: None if gradient is None else _plain(gradient)
+            for name, gradient in zip(self._leaves, found, strict=True)
+        }
+
+    def plain_outputs(self) -> dict[str, Tensor | Plain | Opaque]:
+        return {name: _output(value) for name, value in self._raw.items()}
+
+
+def _prepare(request: Request) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    """Fresh inputs, the leaves that gradients are taken for, and untouched copies.
+
+    The answer gets copies of the leaves: writing into a leaf would raise torch's error before the
+    harness could say which input was modified.
+    """
+    inputs: dict[str, Any] = {}
+    leaves: dict[str, Tensor] = {}
+    originals: dict[str, Tensor] = {}
+    for name, value in request.inputs.items():
+        if not isinstance(value, Tensor):
+            inputs[name] = value
+            continue
+        fresh = value.detach().to(request.device, copy=True)
+        if request.cotangents is not None and name in request.differentiate:
+            leaves[name] = fresh.requires_grad_()
+            fresh = fresh.clone()
+        inputs[name] = fresh
+        originals[name] = value
+    return inputs, leaves, originals
+
+
+def _unchanged(old: Tensor, new: Tensor) -> bool:
+    if new.shape != old.shape or new.dtype != old.dtype:
+        return False
+    new = new.detach().to(old.device)
+    same = new == old
+    if old.is_floating_point() or old.is_complex():
+        same |= (new != new) & (old != old)
+    return bool(same.all())
+
+
+def _is_plain_tensor(value: object) -> bool:
+    return type(value) in (Tensor, torch.nn.Parameter)
+
+
+def _output(value: Any) -> Tensor | Plain | Opaque:
+    if _is_plain_tensor(value):
+        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+            return Opaque(describe(value))
+        return _plain(value)
+    if _is_plain_value(value):
+        return value  # type: ignore[no-any-return]
+    return Opaque(describe(value))
+
+
+def _plain(value: Tensor) -> Tensor:
+    """A tensor of its own storage on the CPU, without history."""
+    return value.detach().to("cpu", copy=True).resolve_conj().resolve_neg().contiguous()
+
+
+def _is_plain_value(value: object) -> bool:
+    if type(value) in (list, tuple):
+        return all(_is_plain_value(item) for item in value)  # type: ignore[attr-defined]
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain_value(item) for key, item in value.items())
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def describe(value: object) -> str:
+    """What a value is, in a learner's words: "None", "a float32 tensor [2, 3]", "a tuple of 2"."""
+    if value is None:
+        return "None"
+    if isinstance(value, Tensor):
+        kind = "" if _is_plain_tensor(value) else f"{type(value).__name__} "
+        layout = "" if value.layout is torch.strided else f"{str(value.layout)[6:]} "
+        quantised = "quantised " if value.is_quantized else ""
+        where = "meta " if value.is_meta else ""
+        dtype = str(value.dtype).removeprefix("torch.")
+        article = "an" if dtype[0] in "iu" and not (kind or layout or quantised or where) else "a"
+        shape = ", ".join(str(int(size)) for size in value.shape)
+        return f"{article} {where}{layout}{quantised}{kind}{dtype} tensor [{shape}]"
+    if type(value) in (tuple, list):
+        items = ", ".join(describe(item) for item in value[:3])  # type: ignore[index]
+        more = ", …" if len(value) > 3 else ""  # type: ignore[arg-type]
+        return f"a {type(value).__name__} of {len(value)} ({items}{more})"  # type: ignore[arg-type]
+    if type(value) in (bool, int, float, str):
+        return f"the {type(value).__name__} {str(value)[:40]!r}"
+    if isinstance(value, FunctionType):
+        return "a function"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def trouble_of(
+    error: BaseException,
+    learner_files: frozenset[str],
+    timeouts: tuple[type[BaseException], ...] = (OutOfTime,),
+    *,
+    in_backward: bool = False,
+    at_load: bool = False,
+) -> Trouble:
+    """Sort an exception by what a learner has to do about it."""
+    frames = tuple(learner_frames(error.__traceback__, learner_files))
+    kind = _kind(error, frames, learner_files, timeouts, at_load)
+    message = str(error) if not isinstance(error, KeyError) else repr(error.args[0])
+    if kind == "syntax":
+        frames = _syntax_frame(error)
+        message = getattr(error, "msg", message)
+    return Trouble(
+        kind,
+        type(error).__name__,
+        message[:_MESSAGE_LIMIT],
+        _shortened(frames),
+        in_backward,
+        at_load,
+    )
+
+
+def _kind(
+    error: BaseException,
+    frames: tuple[Frame, ...],
+    learner_files: frozenset[str],
+    timeouts: tuple[type[BaseException], ...],
+    at_load: bool,
+) -> str:
+    if isinstance(error, timeouts):
+        return "timed out"
+    if isinstance(error, NotImplementedError) and _raised_in(error, learner_files):
+        return "not implemented"
+    if isinstance(error, MissingName):
+        return "missing"
+    if isinstance(error, RecursionError):
+        return "recursion"
+    if isinstance(error, SystemExit):
+        return "exited"
+    if at_load:
+        if isinstance(error, SyntaxError) and not frames:
+            return "syntax"
+        return "forbidden import" if type(error).__name__ == "ForbiddenImport" else "cannot load"
+    return "exception" if frames else "unusable"
+
+
+def _raised_in(error: BaseException, learner_files: frozenset[str]) -> bool:
+    """Whether the innermost frame is the learner's: torch raises NotImplementedError too."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and last.tb_frame.f_code.co_filename in learner_files
+
+
+def learner_frames(
+    start: TracebackType | None, learner_files: frozenset[str]
+) -> Iterator[Frame]:
+    """The frames of a traceback that lie in the learner's files, outermost first."""
+    for frame, line in traceback.walk_tb(start):
+        if frame.f_code.co_filename in learner_files:
+            yield _frame(frame, line)
+
+
+def _frame(frame: FrameType, line: int) -> Frame:
+    path = frame.f_code.co_filename
+    return Frame(path, line, frame.f_code.co_qualname, linecache.getline(path, line).strip())
+
+
+def _syntax_frame(error: BaseException) -> tuple[Frame, ...]:
+    """The place of a syntax error; the caret's line stands under the text."""
+    assert isinstance(error, SyntaxError)
+    text = (error.text or "").rstrip("\n")
+    caret = ""
+    if error.offset:
+        stripped = len(text) - len(text.lstrip())
+        caret = "\n" + " " * max(0, error.offset - 1 - stripped) + "^"
+    return (Frame(error.filename or "", error.lineno or 0, "", text.strip() + caret),)
+
+
+def _shortened(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """The outermost and the innermost frames: a recursion has a thousand."""
+    if len(frames) <= _FRAMES_LIMIT:
+        return frames
+    return frames[:1] + frames[1 - _FRAMES_LIMIT :]
+
+
+def parameter_names(scenario: Callable[..., Any]) -> list[str]:
+    """The names of a scenario's inputs: its parameters after the module under test."""
+    return [
+        parameter.name
+        for parameter in list(inspect.signature(scenario).parameters.values())[1:]
+        if parameter.default is inspect.Parameter.empty
+    ]

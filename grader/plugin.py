@@ -1,0 +1,372 @@
+"""The pytest plugin: options, the fixtures that tests are written with, and what a learner reads.
+
+`conftest.py` loads it. It decides nothing about right and wrong; see `trial` for that.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+
+# Before torch: with the collector off its import takes two thirds of the time, and with one
+# thread two runs side by side do not wait for each other's barriers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+gc.disable()
+import torch  # noqa: E402
+
+gc.freeze()
+gc.enable()
+
+import secrets  # noqa: E402
+from collections.abc import Callable, Iterator, Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import pytest  # noqa: E402
+
+from grader.comparing import Finding  # noqa: E402
+from grader.curriculum import ROOT, Curriculum, Exercise, UnknownExercise, load  # noqa: E402
+from grader.early import refuse_space  # noqa: E402
+from grader.implementations import UsageError, choose  # noqa: E402
+from grader.messages import Failure  # noqa: E402
+from grader.samples import Samples  # noqa: E402
+from grader.summary import print_failures  # noqa: E402
+from grader.tolerance import CostLimits  # noqa: E402
+from grader.trial import Run, Trial, Wrong  # noqa: E402
+
+_SESSION = pytest.StashKey["CourseSession"]()
+_RUN = pytest.StashKey[Run]()
+_FAILURE = pytest.StashKey[Failure]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("course", "the course")
+    group.addoption(
+        "--impl",
+        default="exercises",
+        metavar="=WHOSE",
+        help="whose answers to test: --impl=exercises (default), =solutions, =minimind_ref or "
+        "=DIR, a folder of exNN_*.py; always written with an equals sign",
+    )
+    group.addoption(
+        "--own",
+        action="store_true",
+        help="take prerequisites from the same answers instead of from the solutions",
+    )
+    group.addoption("--seed", default="0", metavar="N|random", help="seed of all test inputs")
+    group.addoption("--device", default="cpu", help="where the answer runs, e.g. cuda")
+    group.addoption(
+        "--isolate",
+        action="store_true",
+        help="run the answer in a separate process, as the grader does",
+    )
+    group.addoption(
+        "--variant",
+        metavar="ID",
+        help="put a known mistake or alternative over the answer (for authors of tests)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    refuse_space(list(config.invocation_params.args))
+    config.addinivalue_line("markers", "weight(n): a test's share of its exercise's points")
+    try:
+        session = CourseSession(config)
+    except (UsageError, ValueError) as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[_SESSION] = session
+    torch.set_num_threads(session.threads)
+
+
+class CourseSession:
+    """The state of one pytest run: its choices and one trial per exercise."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.root = ROOT
+        self.config = config
+        self.curriculum: Curriculum = load(self.root)
+        self.implementation = choose(
+            config.getoption("--impl"),
+            self.root,
+            own=config.getoption("--own"),
+            variant=config.getoption("--variant"),
+        )
+        self.seed = _seed(config.getoption("--seed"))
+        self.isolate: bool = config.getoption("--isolate")
+        self.device: str = config.getoption("--device")
+        observer = config.pluginmanager.get_plugin("course-observer")
+        self.threads: int = getattr(observer, "threads", 1)
+        self._expectations = getattr(observer, "expectations", None)
+        self._module_for = getattr(observer, "module_for", lambda exercise: None)
+        self._own_zygote: Any = None
+        self._zygote = getattr(observer, "zygote", None)
+        if self.isolate and self._zygote is None:
+            # Started now, so that it imports torch while pytest collects.
+            self._zygote = self._own_zygote = start_zygote(self.root)
+        self.trials: dict[str, Trial] = {}
+
+    def exercise_of(self, path: Path) -> Exercise | None:
+        """The exercise that a test file is about."""
+        try:
+            exercise = self.curriculum.find(path.name)
+        except UnknownExercise:
+            return None
+        return exercise if path == exercise.paths(self.root).test_file else None
+
+    def trial(self, exercise: Exercise) -> Trial:
+        """The trial of an exercise, made when it is first asked for."""
+        if exercise.id not in self.trials:
+            self.trials[exercise.id] = Trial(
+                exercise,
+                self.curriculum,
+                self.implementation,
+                self.root,
+                isolate=self.isolate,
+                zygote=self._zygote,
+                module=self._module_for(exercise),
+                device=self.device,
+                timeouts=() if self.isolate else (pytest.fail.Exception,),
+                expectations=self._expectations,
+            )
+        return self.trials[exercise.id]
+
+    def close(self) -> None:
+        for trial in self.trials.values():
+            trial.close()
+        if self._own_zygote:
+            self._own_zygote.close()
+
+
+def start_zygote(root: Path) -> Any:
+    """The process that forks workers, where forking is safe; None elsewhere."""
+    from grader.isolation import FORKS, Zygote
+
+    return Zygote(root) if FORKS else None
+
+
+def _seed(text: str) -> int:
+    if text == "random":
+        return secrets.randbelow(2**31)
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--seed={text}: give a whole number or the word random") from None
+
+
+def course_session(config: pytest.Config) -> CourseSession:
+    """The course's part of a pytest run."""
+    return config.stash[_SESSION]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    session = config.stash[_SESSION]
+    how = "in a separate process" if session.isolate else "in this process"
+    return f"answers: {session.implementation.describe(session.root)}, {how}, seed {session.seed}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    session = config.stash[_SESSION]
+    if session.isolate:
+        return  # the judge's own deadline ends a worker
+    for item in items:
+        exercise = session.exercise_of(item.path)
+        if exercise is not None:
+            item.add_marker(pytest.mark.timeout(exercise.limits.seconds))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    course = session.config.stash.get(_SESSION, None)
+    if course:
+        course.close()
+
+
+class Check:
+    """The `check` fixture: the learner's outcome must be the reference's."""
+
+    def __init__(self, trial: Trial, run: Run, samples: Samples, seed: int) -> None:
+        self._trial = trial
+        self._run = run
+        self._samples = samples
+        self._seed = seed
+
+    def __call__(
+        self,
+        scenario: Callable[..., Any],
+        *inputs: Any,
+        grad: bool | Sequence[str] = False,
+        half: Sequence[str] = (),
+        double: bool = False,
+        draws: bool = False,
+        matmul: bool = False,
+        allowed: dict[str, Any] | None = None,
+        peak_elements: int | None = None,
+        largest_elements: int | None = None,
+        flops: int | None = None,
+    ) -> None:
+        """Run a scenario on the answer and on the reference, and compare everything seen.
+
+        Args:
+            scenario: takes the module under test and the inputs; returns a tensor or a dict of
+                named tensors and plain values.
+            inputs: tensors and plain values; tensors are cloned, and cast where asked.
+            grad: also compare the gradients of every floating output against a random cotangent
+                with respect to every floating input, or to those named.
+            half: the inputs that are cast for further runs in bfloat16 and float16.
+            double: also run the answer itself in float64.
+            draws: the scenario may move random generators (building a module does).
+            matmul: in half precision, matrix products in the input's dtype are right too.
+            allowed: absolute errors, a number or a tensor, for outputs whose tolerance the
+                contract gives; all others are derived.
+            peak_elements, largest_elements, flops: what the run may cost at most.
+        """
+        __tracebackhide__ = True
+        self._trial.check(
+            self._run,
+            scenario,
+            inputs,
+            self._samples,
+            grad=grad,
+            half=half,
+            double=double,
+            draws=draws,
+            matmul=matmul,
+            allowed=allowed,
+            limits=CostLimits(peak_elements, largest_elements, flops),
+            seed=self._seed,
+        )
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> Samples:
+    """Seeded inputs: they depend on the run's seed and the test's id alone."""
+    return Samples(course_session(request.config).seed, _test_id(request.node))
+
+
+@pytest.fixture
+def check(request: pytest.FixtureRequest) -> Check:
+    """Compare a scenario's outcome with the reference's; see `Check.__call__`."""
+    session = course_session(request.config)
+    run = _run_of(request.node)
+    cotangents = Samples(session.seed, _test_id(request.node) + " cotangents")
+    return Check(_trial_of(request), run, cotangents, session.seed)
+
+
+@pytest.fixture
+def observe(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """The learner's outputs of a scenario, for tests of properties."""
+    trial, run = _trial_of(request), _run_of(request.node)
+    seed = course_session(request.config).seed
+
+    def observed(scenario: Callable[..., Any], *inputs: Any, draws: bool = False) -> Any:
+        __tracebackhide__ = True
+        return trial.observe(run, scenario, inputs, draws=draws, seed=seed)
+
+    return observed
+
+
+def _trial_of(request: pytest.FixtureRequest) -> Trial:
+    session = course_session(request.config)
+    exercise = session.exercise_of(request.node.path)
+    if exercise is None:
+        raise pytest.UsageError(f"{request.node.path} is not the test file of an exercise")
+    if session.isolate:
+        from grader.isolation import register_by_value
+
+        register_by_value(request.module)
+    return session.trial(exercise)
+
+
+def _run_of(item: pytest.Item) -> Run:
+    if _RUN not in item.stash:
+        item.stash[_RUN] = Run(_test_id(item))
+    return item.stash[_RUN]
+
+
+def _test_id(item: pytest.Item) -> str:
+    """The test's name below its folder: the same wherever the course lies."""
+    return f"{item.path.name}::{item.nodeid.partition('::')[2]}"
+
+
+def sentence_of(item: pytest.Item) -> str:
+    """The fact that a test states: its docstring's first line, else its name."""
+    text = getattr(getattr(item, "function", None), "__doc__", None) or item.name
+    return str(text).strip().splitlines()[0].rstrip(".")
+
+
+def weight_of(item: pytest.Item) -> int:
+    """A test's share of its exercise's points: 1 unless marked, none for a benchmark."""
+    if "benchmark" in getattr(item, "fixturenames", ()):
+        return 0
+    marker = item.get_closest_marker("weight")
+    return int(marker.args[0]) if marker else 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:
+    report = yield
+    run = item.stash.get(_RUN, None)
+    if run is None or call.when != "call":
+        return report  # type: ignore[return-value]
+    exercise = course_session(item.config).exercise_of(item.path)
+    assert exercise is not None
+    run.weight = weight_of(item)
+    run.passed = report.passed  # type: ignore[attr-defined]
+    course_session(item.config).trials[exercise.id].runs[run.test] = run
+    if run.printed:
+        report.sections.append(("printed by the answer", run.printed))  # type: ignore[attr-defined]
+    if call.excinfo is not None and report.failed:  # type: ignore[attr-defined]
+        finding = run.finding or _assertion(call.excinfo)
+        if finding is not None:
+            _note_failure(item, run, finding, report)
+    return report  # type: ignore[return-value]
+
+
+def _assertion(excinfo: pytest.ExceptionInfo[BaseException]) -> Finding | None:
+    """The sentence of a test's own assertion; anything else is the test's fault and shown whole."""
+    if not isinstance(excinfo.value, AssertionError) or isinstance(excinfo.value, Wrong):
+        return None
+    lines = [line for line in str(excinfo.value).splitlines() if line.strip()]
+    return Finding("property", (lines or ["it does not hold"])[0:1])  # type: ignore[arg-type]
+
+
+def _note_failure(item: pytest.Item, run: Run, finding: Finding, report: Any) -> None:
+    session = course_session(item.config)
+    exercise = session.exercise_of(item.path)
+    assert exercise is not None
+    run.finding = finding
+    failure = Failure(
+        exercise.id,
+        run.test,
+        sentence_of(item),
+        finding,
+        seconds=exercise.limits.seconds,
+        root=session.root,
+    )
+    item.stash[_FAILURE] = failure
+    report.course_failure = failure
+    report.longrepr = "\n".join(render_with_diagnosis(session, failure))
+
+
+def render_with_diagnosis(session: CourseSession, failure: Failure) -> list[str]:
+    """A failure's lines, with the mistakes that explain all that the run has seen by now."""
+    from grader.summary import diagnosed, render
+
+    return render(diagnosed(failure, session.trials[failure.exercise]))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Iterator[None]:
+    """Print the learner's failures in our words; pytest prints what is left and counts all."""
+    failed = terminalreporter.stats.get("failed", [])
+    ours = [report for report in failed if hasattr(report, "course_failure")]
+    if not ours or config.option.tbstyle == "no":
+        return (yield)
+    terminalreporter.stats["failed"] = [report for report in failed if report not in ours]
+    print_failures(terminalreporter, ours, config.stash[_SESSION].trials)
+    try:
+        return (yield)
+    finally:
+        terminalreporter.stats["failed"] = failed

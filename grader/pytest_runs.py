@@ -1,0 +1,103 @@
+"""Run an exercise's tests by pytest inside this process, and hand back what its trial saw.
+
+Used by everything but the learner's own `pytest`: the progress report, the course check and the
+figures. The process must have torch imported with one thread (`grader.plugin` does it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from grader.curriculum import Exercise
+from grader.plugin import CourseSession, course_session
+from grader.trial import Run, Trial
+
+
+class TestsFailed(Exception):
+    """Pytest could not run the tests at all: the course is broken, not the answer."""
+
+    __test__ = False
+
+
+@dataclass
+class Observer:
+    """The plugin that a run is watched through, and what it overrides.
+
+    `threads` is torch's thread count during the run; `module_for` gives a module to test in place
+    of a file; `expectations` keeps what the reference computed between runs of one seed.
+    """
+
+    threads: int = 1
+    module_for: Callable[[Exercise], ModuleType | None] = lambda exercise: None
+    expectations: dict[Any, Any] | None = None
+    zygote: Any = None
+    session: CourseSession | None = None
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self.session = course_session(session.config)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An exercise's trial after its tests have run, and how its tests went in the file's order."""
+
+    exercise: Exercise
+    trial: Trial
+    runs: tuple[Run, ...]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.runs) and all(run.passed for run in self.runs)
+
+    @property
+    def share(self) -> Fraction:
+        """The part of the exercise's points that was earned."""
+        total = sum(run.weight for run in self.runs)
+        earned = sum(run.weight for run in self.runs if run.passed)
+        return Fraction(earned, total) if total else Fraction(0)
+
+
+def run_tests(
+    root: Path, exercises: Sequence[Exercise], options: Sequence[str], observer: Observer
+) -> list[Outcome]:
+    """Run the tests of some exercises in this process, without a word on the terminal.
+
+    Raises TestsFailed where pytest itself failed, with what it said.
+    """
+    files = [str(exercise.paths(root).test_file) for exercise in exercises]
+    arguments = [f"--rootdir={root}", "-c", str(root / "pyproject.toml")]
+    arguments += ["-q", "-p", "no:warnings", "--tb=no", *options]
+    said = io.StringIO()
+    observer.session = None
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = pytest.main([*arguments, *files], plugins=[_Registration(observer)])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or observer.session is None:
+        raise TestsFailed(f"pytest ended with {code!r}:\n{said.getvalue()}")
+    trials = observer.session.trials
+    outcomes = []
+    for exercise in exercises:
+        if exercise.id not in trials:
+            raise TestsFailed(f"no test of {exercise.id} ran:\n{said.getvalue()}")
+        trial = trials[exercise.id]
+        outcomes.append(Outcome(exercise, trial, tuple(trial.runs.values())))
+    return outcomes
+
+
+class _Registration:
+    """Registers the observer when pytest configures, before the course's own plugin asks for it."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.pluginmanager.register(self._observer, "course-observer")

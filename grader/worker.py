@@ -1,0 +1,112 @@
+"""The process that runs learner code: it gets bytes, answers with observations, decides nothing.
+
+Forked from `grader.zygote`, or started by itself where there is no fork, as `python -I` with a clean
+environment. It imports torch and the few modules below, then takes the project's folder off its
+path, so that neither the reference nor a solution can be imported.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import BinaryIO
+
+# One thread and no collector while importing: see the plugin, which does the same.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import torch
+
+from grader import frames, loading, observing
+
+SOFT_DEADLINE = hasattr(signal, "setitimer")
+"""Whether the worker itself can interrupt learner code and so tell the line it was at."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The first thing a worker is told: what it will run and under which limits."""
+
+    answer: loading.Answer
+    config: loading.Source
+    seconds: float
+    threads: int = 1
+
+
+def main(root: str) -> None:
+    """Serve one judge on standard input and output until it closes the stream."""
+    to_judge = os.fdopen(os.dup(1), "wb")
+    from_judge = os.fdopen(os.dup(0), "rb")
+    enter(root)
+    serve(from_judge, to_judge)
+
+
+def enter(root: str) -> None:
+    """Cut the process off from the terminal and from the project's folder."""
+    _silence_standard_streams()
+    sys.path[:] = [path for path in sys.path if not _leads_to(path, root)]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not _is_editable(finder)]
+
+
+def serve(from_judge: BinaryIO, to_judge: BinaryIO) -> None:
+    """Load the assigned answer, then run one scenario after another."""
+    first = frames.read_frame(from_judge)
+    if first is None:
+        return
+    assignment: Assignment = pickle.loads(first)
+    torch.set_num_threads(assignment.threads)
+    loading.install_config(assignment.config)
+    module: ModuleType | None = None
+    trouble: observing.Trouble | None = None
+    files = assignment.answer.learner_files
+    while (payload := frames.read_frame(from_judge)) is not None:
+        request: observing.Request = pickle.loads(payload)
+        if module is None and trouble is None:
+            with _deadline(assignment.seconds):
+                module, trouble, _ = observing.load(assignment.answer, keep_printed=True)
+        if module is None:
+            observation = observing.Observation(trouble=trouble)
+        else:
+            with _deadline(assignment.seconds):
+                observation, _ = observing.observe(module, request, files, keep_printed=True)
+        frames.write_frame(to_judge, frames.pack_observation(observation))
+
+
+class _deadline:
+    """Raises OutOfTime in the learner's frame after some seconds; the judge's own one is later."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        if SOFT_DEADLINE:
+            signal.signal(signal.SIGALRM, self._expire)
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        if SOFT_DEADLINE:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    @staticmethod
+    def _expire(*_: object) -> None:
+        raise observing.OutOfTime
+
+
+def _silence_standard_streams() -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _is_editable(finder: object) -> bool:
+    """Whether a finder is the one that an editable install uses to map our packages."""
+    return "editable" in getattr(finder, "__name__", type(finder).__name__).lower()
+
+
+def _leads_to(path: str, root: str) -> bool:
+    return not path or os.path.realpath(path) == os.path.realpath(root)

@@ -1,0 +1,1 @@
+"""The reference MiniMind: complete, fast, and derived independently of the worked answers."""

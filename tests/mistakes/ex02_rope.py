@@ -1,0 +1,372 @@
+"""Wrong answers to ex02_rope: each class is the solution with one change.
+
+A class holds definitions that replace the solution's own; its docstring finishes the sentence
+"this is exactly what comes out when ...".
+"""
+
+import torch
+
+
+class neighbouring_pairs:
+    """neighbouring pairs (x0, x1) are rotated; MiniMind pairs i with i + d/2"""
+
+    def rotate_half(x):
+        return torch.stack((-x[..., 1::2], x[..., 0::2]), dim=-1).flatten(-2)
+
+
+class neighbouring_pairs_throughout:
+    """neighbours are paired, in the tables and in rotate_half; MiniMind pairs i with i + d/2"""
+
+    def rotate_half(x):
+        return torch.stack((-x[..., 1::2], x[..., 0::2]), dim=-1).flatten(-2)
+
+    def _for_both_halves(table):
+        return table.repeat_interleave(2, dim=-1)
+
+
+class interleaved_tables:
+    """each angle stands twice in a row in the tables; it is all of them, then all again"""
+
+    def _for_both_halves(table):
+        return table.repeat_interleave(2, dim=-1)
+
+
+class exponent_without_two:
+    """the exponent is i/d; it is 2i/d"""
+
+    def _inverse_frequencies(dim, base):
+        return 1.0 / base ** (torch.arange(dim // 2, dtype=torch.float32) / dim)
+
+
+class exponent_by_index_pairs:
+    """the exponent is 2i/(d/2): the step of two is divided by half the dimension"""
+
+    def _inverse_frequencies(dim, base):
+        return 1.0 / base ** (torch.arange(0, dim, 2, dtype=torch.float32) / (dim // 2))
+
+
+class base_always_1e6:
+    """the base is always 1e6: use the argument rope_base (theta)"""
+
+    def _inverse_frequencies(dim, base):
+        return 1.0 / 1e6 ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
+
+
+class base_always_1e4:
+    """the base is always 10000, as in the paper: use the argument rope_base (theta)"""
+
+    def _inverse_frequencies(dim, base):
+        return 1.0 / 1e4 ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
+
+
+class frequencies_not_inverted:
+    """the frequencies grow, base^(2i/d); they shrink, base^(-2i/d)"""
+
+    def _inverse_frequencies(dim, base):
+        return base ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
+
+
+class default_base_1e4:
+    """the default of rope_base is 10000; MiniMind's is 1e6"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e4):
+        angles = _for_both_halves(_angles(dim, end, rope_base))
+        return angles.cos(), angles.sin()
+
+
+class positions_from_one:
+    """positions are counted from 1; the first token stands at 0 and is not turned"""
+
+    def _angles(dim, end, base):
+        positions = torch.arange(1, end + 1, dtype=torch.float32)
+        return positions[:, None] * _inverse_frequencies(dim, base)
+
+
+class bfloat16_positions:
+    """positions are made in bfloat16, which cannot tell 256 from 257; make them in float32"""
+
+    def _angles(dim, end, base):
+        positions = torch.arange(end, dtype=torch.float32).bfloat16().float()
+        return positions[:, None] * _inverse_frequencies(dim, base)
+
+
+class tables_in_float64:
+    """the tables are float64; they are float32, whatever the angles were computed in"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
+        angles = _for_both_halves(_angles(dim, end, rope_base)).double()
+        return angles.cos(), angles.sin()
+
+
+class single_width_tables:
+    """the tables have d/2 columns; every angle stands in them twice, d columns in all"""
+
+    def _for_both_halves(table):
+        return table
+
+
+class tables_swapped:
+    """sin is returned before cos"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
+        angles = _for_both_halves(_angles(dim, end, rope_base))
+        return angles.sin(), angles.cos()
+
+
+class turned_backwards:
+    """rotate_half puts the minus on the wrong half, (b, -a), which turns backwards"""
+
+    def rotate_half(x):
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((second, -first), dim=-1)
+
+
+class no_minus:
+    """rotate_half swaps the halves without a minus, which is no rotation"""
+
+    def rotate_half(x):
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((second, first), dim=-1)
+
+
+class halves_not_swapped:
+    """rotate_half negates the first half and leaves both in place; it is (-second, first)"""
+
+    def rotate_half(x):
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((-first, second), dim=-1)
+
+
+class cos_and_sin_exchanged:
+    """x meets sin and rotate_half(x) meets cos; it is x · cos + rotate_half(x) · sin"""
+
+    def _rotate(x, cos, sin):
+        wide = _widen(x)
+        return (wide * _over_heads(sin) + rotate_half(wide) * _over_heads(cos)).to(x.dtype)
+
+
+class difference_of_terms:
+    """the two terms are subtracted; rotate_half has the minus already, so add them"""
+
+    def _rotate(x, cos, sin):
+        wide = _widen(x)
+        return (wide * _over_heads(cos) - rotate_half(wide) * _over_heads(sin)).to(x.dtype)
+
+
+class along_the_heads:
+    """the tables meet the axis of the heads; unsqueeze them so that they meet S"""
+
+    def _over_heads(table):
+        return table.unsqueeze(0)
+
+
+class no_cast_back:
+    """the result is left in float32; cast it back to the dtype of q and k"""
+
+    def _rotate(x, cos, sin):
+        wide = _widen(x)
+        return wide * _over_heads(cos) + rotate_half(wide) * _over_heads(sin)
+
+
+class rounded_tables:
+    """the tables are rounded to the dtype of q; leave them in float32 and widen q instead"""
+
+    def _rotate(x, cos, sin):
+        cos, sin = _over_heads(cos.to(x.dtype)), _over_heads(sin.to(x.dtype))
+        return x * cos + rotate_half(x) * sin
+
+
+class rounded_products:
+    """x · cos and rotate_half(x) · sin are each cast back before they are added: cast once"""
+
+    def _rotate(x, cos, sin):
+        wide = _widen(x)
+        first = (wide * _over_heads(cos)).to(x.dtype)
+        return first + (rotate_half(wide) * _over_heads(sin)).to(x.dtype)
+
+
+class keys_not_turned:
+    """queries are turned and keys are not; turn both"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        _check_rows("cos", cos, q)
+        _check_rows("sin", sin, q)
+        return _rotate(q, cos, sin), k
+
+
+class keys_in_the_dtype_of_queries:
+    """keys are cast to the dtype of the queries; each keeps its own"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        _check_rows("cos", cos, q)
+        _check_rows("sin", sin, q)
+        return _rotate(q, cos, sin), _rotate(k, cos, sin).to(q.dtype)
+
+
+class tables_made_again:
+    """the rows handed in are not used: a token's position is the caller's to say, not 0 … S - 1"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        _check_rows("cos", cos, q)
+        _check_rows("sin", sin, q)
+        angles = _for_both_halves(_angles(q.shape[-1], q.shape[1], 1e6)).to(q.device)
+        cos, sin = angles.cos(), angles.sin()
+        return _rotate(q, cos, sin), _rotate(k, cos, sin)
+
+
+class queries_turned_in_place:
+    """q and k are turned in place, so that the caller's tensors change"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        _check_rows("cos", cos, q)
+        _check_rows("sin", sin, q)
+        turned = _rotate(q, cos, sin), _rotate(k, cos, sin)
+        with torch.no_grad():
+            q.copy_(turned[0])
+            k.copy_(turned[1])
+        return turned
+
+
+class without_gradient:
+    """the turn runs under no_grad: no gradient reaches q and k, and their projections never learn"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        _check_rows("cos", cos, q)
+        _check_rows("sin", sin, q)
+        with torch.no_grad():
+            return _rotate(q, cos, sin), _rotate(k, cos, sin)
+
+
+class no_row_check:
+    """a table of one row is broadcast over all positions: compare its rows with S and refuse"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        return _rotate(q, cos, sin), _rotate(k, cos, sin)
+
+
+class only_cos_is_checked:
+    """only the rows of cos are compared with S; check sin as well"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        _check_rows("cos", cos, q)
+        return _rotate(q, cos, sin), _rotate(k, cos, sin)
+
+
+class longer_tables_are_cut:
+    """a table that is too long is cut to S rows in silence; refuse it: they may be the wrong rows"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        cos, sin = cos[: q.shape[1]], sin[: q.shape[1]]
+        _check_rows("cos", cos, q)
+        _check_rows("sin", sin, q)
+        return _rotate(q, cos, sin), _rotate(k, cos, sin)
+
+
+class complex_form_pairs_halves:
+    """the complex form pairs i with i + d/2; it pairs neighbours, 2i with 2i + 1"""
+
+    def _pairs_to_complex(x):
+        return torch.complex(*x.chunk(2, dim=-1))
+
+    def _complex_to_pairs(z):
+        return torch.cat((z.real, z.imag), dim=-1)
+
+
+class complex_parts_left_apart:
+    """real and imaginary parts come back as two halves; each pair goes back to its place"""
+
+    def _complex_to_pairs(z):
+        return torch.cat((z.real, z.imag), dim=-1)
+
+
+class complex_conjugate:
+    """the complex form turns backwards: multiply by pos_cis, not by its conjugate"""
+
+    def apply_rotary_complex(x, pos_cis):
+        _check_rows("pos_cis", pos_cis, x)
+        turned = _pairs_to_complex(_widen(x)) * _over_heads(pos_cis).conj()
+        return _complex_to_pairs(turned).to(x.dtype)
+
+
+class complex_no_cast_back:
+    """the complex form leaves its result in float32; cast it back to the dtype of x"""
+
+    def apply_rotary_complex(x, pos_cis):
+        _check_rows("pos_cis", pos_cis, x)
+        return _complex_to_pairs(_pairs_to_complex(_widen(x)) * _over_heads(pos_cis))
+
+
+class complex_rounded_table:
+    """the complex table is rounded to the dtype of x; leave it as it is"""
+
+    def apply_rotary_complex(x, pos_cis):
+        _check_rows("pos_cis", pos_cis, x)
+        table = torch.complex(
+            _widen(pos_cis.real.to(x.dtype)), _widen(pos_cis.imag.to(x.dtype))
+        )
+        turned = _pairs_to_complex(_widen(x)) * _over_heads(table)
+        return _complex_to_pairs(turned).to(x.dtype)
+
+
+class complex_no_row_check:
+    """a complex table of one row is broadcast over all positions: compare its rows with S"""
+
+    def apply_rotary_complex(x, pos_cis):
+        turned = _pairs_to_complex(_widen(x)) * _over_heads(pos_cis)
+        return _complex_to_pairs(turned).to(x.dtype)
+
+
+class complex_viewed_without_copy:
+    """x.view(B, S, -1, 2) merges heads and pairs, which a transposed x does not allow"""
+
+    def apply_rotary_complex(x, pos_cis):
+        _check_rows("pos_cis", pos_cis, x)
+        pairs = _widen(x).view(x.shape[0], x.shape[1], -1, 2)
+        turned = torch.view_as_complex(pairs).unflatten(2, (x.shape[2], -1)) * _over_heads(pos_cis)
+        return _complex_to_pairs(turned).to(x.dtype)
+
+
+class complex_base_always_1e4:
+    """the complex table's base is always 10000: use the argument theta"""
+
+    def precompute_pos_cis(dim, end, theta):
+        angles = _angles(dim, end, 1e4)
+        return torch.polar(torch.ones_like(angles), angles)
+
+
+class complex_sin_first:
+    """the complex table is sin t + j·cos t; it is cos t + j·sin t"""
+
+    def precompute_pos_cis(dim, end, theta):
+        angles = _angles(dim, end, theta)
+        return torch.complex(angles.sin(), angles.cos())
+
+
+class across_heads:
+    """the rows of all heads are dealt out together; do it within each head"""
+
+    def interleaved_to_half(weight, n_heads):
+        return torch.cat((weight[0::2], weight[1::2]))
+
+
+class the_way_back:
+    """the rows are put from half-split to neighbours; it is the other direction"""
+
+    def interleaved_to_half(weight, n_heads):
+        heads = weight.reshape(n_heads, 2, -1, weight.shape[-1])
+        return heads.transpose(1, 2).reshape(weight.shape)
+
+
+class odd_rows_first:
+    """the odd rows come first; the even ones do"""
+
+    def interleaved_to_half(weight, n_heads):
+        heads = weight.reshape(n_heads, -1, weight.shape[-1])
+        return torch.cat((heads[:, 1::2], heads[:, 0::2]), dim=1).flatten(0, 1)
+
+
+class columns_reordered:
+    """the columns of the weight are reordered; features are its rows"""
+
+    def interleaved_to_half(weight, n_heads):
+        return torch.cat((weight[:, 0::2], weight[:, 1::2]), dim=1)

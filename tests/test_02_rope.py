@@ -1,0 +1,172 @@
+"""ex02_rope: facts about rotary position embedding."""
+
+import torch
+
+BASE = 500.0
+
+
+def angles(positions, dim, base=BASE):
+    """Angles of the half-split layout, each pair's twice: [len(positions), dim], float64."""
+    pair = torch.arange(dim // 2, dtype=torch.float64).repeat(2)
+    return positions.double()[:, None] * base ** (-2 * pair / dim)
+
+
+def half_tables(first, count, dim):
+    """The tables of `count` positions from `first` on, float32, as an answer makes them."""
+    table = angles(torch.arange(first, first + count), dim)
+    return table.cos().float(), table.sin().float()
+
+
+def complex_table(first, count, dim):
+    """The complex table of `count` positions from `first` on, complex64."""
+    table = angles(torch.arange(first, first + count), dim)[:, : dim // 2]
+    return torch.polar(torch.ones_like(table), table).to(torch.complex64)
+
+
+def per_position(rows):
+    """What float32 angles may cost in row p of a table: 4e-7 · (1 + p)."""
+    return 4e-7 * (1 + rows.double()[:, None])
+
+
+def freqs_cis(rope, *args):
+    cos, sin = rope.precompute_freqs_cis(*args)
+    return {"cos": cos, "sin": sin}
+
+
+def turned(rope, q, k, cos, sin):
+    q_turned, k_turned = rope.apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1)
+    return {"q turned": q_turned, "k turned": k_turned}
+
+
+def refusal(call):
+    """The kind of error that a call ends with."""
+    try:
+        call()
+    except ValueError:
+        return "ValueError"
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        return type(error).__name__
+    return "no error"
+
+
+def test_tables_hold_the_angle_of_every_position_and_pair(check):
+    """Row p of cos and sin holds the angles p · base^(-2i/d), all pairs once and then again."""
+    allowed = per_position(torch.arange(40))
+    check(lambda rope: freqs_cis(rope, 12, 40, BASE), allowed={"cos": allowed, "sin": allowed})
+
+
+def test_default_tables_reach_position_32767(check):
+    """By default the tables have 32768 rows, base 1e6 and angles good to the last row."""
+    every = 61
+    allowed = per_position(torch.arange(0, 32768, every))
+
+    def sampled(rope):
+        cos, sin = rope.precompute_freqs_cis(8)
+        return {"rows": len(cos), "cos": cos[::every], "sin": sin[::every]}
+
+    check(sampled, allowed={"cos": allowed, "sin": allowed})
+
+
+def test_rotate_half_is_a_quarter_turn_of_every_pair(check, rng):
+    """rotate_half turns (a, b) into (-b, a), where b stands d/2 places after a."""
+    check(lambda rope, x: rope.rotate_half(x), rng.normal(3, 5, 8), grad=True)
+
+
+def test_queries_and_keys_are_turned_by_their_positions(check, rng):
+    """Queries and keys at position s turn by row s of the tables, in every head alike."""
+    q, k = rng.normal(2, 5, 4, 12), rng.normal(2, 5, 3, 12)
+    check(turned, q, k, *half_tables(7, 5, 12), grad=("q", "k"))
+
+
+def test_one_new_token_turns_by_the_row_it_is_given(check, rng):
+    """A single token (B = S = 1) far into the text turns by the one row handed in."""
+    q, k = rng.normal(1, 1, 4, 8), rng.normal(1, 1, 2, 8)
+    check(turned, q, k, *half_tables(29, 1, 8), grad=("q", "k"))
+
+
+def test_half_precision_is_widened_before_the_turn(check, rng):
+    """bfloat16 and float16 are turned in float32 with unrounded tables and cast back once."""
+    cos, sin = half_tables(3, 9, 16)
+
+    # Turned, these are zero in the first half but for what rounding the inputs leaves: exact
+    # arithmetic sees that rest, rounded tables or products bury it.
+    def cancelling(heads):
+        size = rng.uniform(2, 9, heads, 8, low=1.0, high=2.0)
+        return torch.cat((size * sin[:, None, :8], size * cos[:, None, :8]), dim=-1)
+
+    def first_half(rope, q, k, cos, sin):
+        q_turned, k_turned = rope.apply_rotary_pos_emb(q, k, cos, sin)
+        return {"q turned": q_turned[..., :8], "k turned": k_turned[..., :8]}
+
+    check(first_half, cancelling(4), cancelling(2), cos, sin, half=("q", "k"))
+
+
+def test_queries_and_keys_keep_their_own_dtypes(check, rng):
+    """With queries in half precision and keys in float32, each result has its input's dtype."""
+    q, k = rng.normal(2, 5, 4, 8), rng.normal(2, 5, 3, 8)
+    check(turned, q, k, *half_tables(7, 5, 8), half=("q",))
+
+
+def test_a_table_of_the_wrong_length_is_refused(check, rng):
+    """A table whose rows are not the S positions of q and k is a ValueError."""
+    q, k = rng.normal(2, 5, 4, 8), rng.normal(2, 5, 3, 8)
+
+    def refusals(rope, q, k, cos, sin):
+        apply = rope.apply_rotary_pos_emb
+        return {
+            "one row": refusal(lambda: apply(q, k, cos[:1], sin[:1])),
+            "one row of sin": refusal(lambda: apply(q, k, cos[:5], sin[:1])),
+            "too many rows": refusal(lambda: apply(q, k, cos, sin)),
+        }
+
+    check(refusals, q, k, *half_tables(0, 7, 8))
+
+
+def test_complex_table_holds_every_angle_once(check):
+    """Entry (p, i) of the complex table is cos t + j·sin t with t = p · theta^(-2i/d)."""
+    allowed = {"table": per_position(torch.arange(40))[..., None]}
+    check(lambda rope: {"table": rope.precompute_pos_cis(12, 40, BASE)}, allowed=allowed)
+
+
+def test_complex_form_turns_neighbouring_pairs(check, rng):
+    """The complex form turns features 2i and 2i + 1 together, in x's own dtype and layout."""
+    heads_first = rng.normal(2, 4, 5, 12)
+
+    def layout(rope, x, table):
+        return rope.apply_rotary_complex(x.transpose(1, 2), table)
+
+    check(layout, heads_first, complex_table(7, 5, 12), grad=("x",))
+
+
+def test_complex_form_widens_half_precision(check, rng):
+    """The complex form, too, turns half precision in float32 and casts back once."""
+    table = complex_table(3, 9, 16)
+    size = rng.uniform(2, 9, 4, 8, low=1.0, high=2.0)
+    # As above: the even features of the result are zero but for what rounding the input leaves.
+    pairs = (size * table.imag[:, None], size * table.real[:, None])
+    x = torch.stack(pairs, dim=-1).flatten(-2)
+    check(lambda rope, x, t: rope.apply_rotary_complex(x, t)[..., 0::2], x, table, half=("x",))
+
+
+def test_complex_form_refuses_a_table_of_the_wrong_length(check, rng):
+    """A complex table whose rows are not the S positions of x is a ValueError."""
+
+    def refusals(rope, x, table):
+        apply = rope.apply_rotary_complex
+        return {
+            "one row": refusal(lambda: apply(x, table[:1])),
+            "too many rows": refusal(lambda: apply(x, table)),
+        }
+
+    check(refusals, rng.normal(2, 5, 4, 8), complex_table(0, 7, 8))
+
+
+def test_weights_are_reordered_head_by_head(check, rng):
+    """interleaved_to_half puts each head's even rows first, then its odd ones."""
+
+    def layout(rope, weight):
+        return rope.interleaved_to_half(weight.T, 3)
+
+    check(layout, rng.normal(5, 24), grad=True)
