@@ -37,7 +37,9 @@ def latency(root: Path) -> Iterator[Figure]:
     test_file = root / "tests" / "test_02_rope.py"
     with tempfile.TemporaryDirectory() as folder:
         floor_file = Path(folder) / "test_floor.py"
-        floor_file.write_text("import torch\n\n\ndef test_one():\n    assert torch.ones(1).sum() == 1\n")
+        floor_file.write_text(
+            "import torch\n\n\ndef test_one():\n    assert torch.ones(1).sum() == 1\n"
+        )
         (Path(folder) / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
         python = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         commands = {

@@ -6,7 +6,6 @@ and returns plain facts, `verdicts` draws the conclusions from them; only `repor
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -160,7 +159,9 @@ def _run_once(job: Job, exercise: Exercise, seed: int, threads: int, isolated: b
     observer = Observer(threads=threads, zygote=_Pool.zygote, expectations=_kept(exercise, seed))
     if job.kind == "null":
         observer.module_for = lambda asked: _null_module(job.name, asked)
-    outcome = run_tests(_Pool.root, [exercise], [*_options(job, isolated), f"--seed={seed}"], observer)[0]
+    outcome = run_tests(
+        _Pool.root, [exercise], [*_options(job, isolated), f"--seed={seed}"], observer
+    )[0]
     named: tuple[str, ...] = ()
     if not outcome.passed and job.kind == "mistake":
         named = tuple(variant.id for variant in outcome.trial.diagnosis.candidates())

@@ -6,7 +6,7 @@ Everything here runs in the judge and is pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,7 @@ def judge(
     if seen.trouble:
         return Finding(seen.trouble.kind, tuple(_unusable(seen, want)), seen.trouble)
     margins = margins if margins is not None else Margins()
-    steps = (
+    steps: tuple[Callable[[], Finding | None], ...] = (
         lambda: _structure(seen, want),
         lambda: _shapes(seen, want),
         lambda: _dtypes(seen, want),

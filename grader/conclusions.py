@@ -83,7 +83,9 @@ def conclude(
     exercise: Exercise, root: Path, results: Sequence[tuple[Job, list[Fact] | str]]
 ) -> Conclusion:
     """Draw the conclusions for one exercise from the results of its jobs."""
-    broken = [f"{_of(job)} could not be tried: {said}" for job, said in results if isinstance(said, str)]
+    broken = [
+        f"{_of(job)} could not be tried: {said}" for job, said in results if isinstance(said, str)
+    ]
     facts = [fact for _, found in results if not isinstance(found, str) for fact in found]
     by_kind = {kind: [f for f in facts if f.job.kind == kind] for kind in _KINDS}
     right = by_kind["right"] + by_kind["alternative"]
@@ -300,7 +302,8 @@ def _bank_problems(exercise: Exercise, root: Path) -> Iterator[str]:
         yield f"{exercise.id} has {mistakes} mistakes, at least {fewest} are wanted"
     alternatives = len(read_variants(exercise.paths(root).alternatives))
     if alternatives < FEWEST_ALTERNATIVES:
-        yield f"{exercise.id} has {alternatives} alternatives, at least {FEWEST_ALTERNATIVES} are wanted"
+        wanted = f"at least {FEWEST_ALTERNATIVES} are wanted"
+        yield f"{exercise.id} has {alternatives} alternatives, {wanted}"
 
 
 def _file_problems(exercise: Exercise, root: Path) -> Iterator[str]:
@@ -319,4 +322,4 @@ def _undocumented(test_file: Path) -> Iterator[str]:
             if not sentence:
                 yield f"{test_file.name}::{node.name} has no docstring: the learner reads it"
             elif not sentence.endswith("."):
-                yield f"{test_file.name}::{node.name}: its docstring is one sentence with a full stop"
+                yield f"{test_file.name}::{node.name}: its docstring needs a full stop"

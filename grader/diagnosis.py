@@ -46,9 +46,7 @@ class Diagnosis:
     Nothing is computed before something is wrong, so that a right answer costs nothing.
     """
 
-    def __init__(
-        self, mistakes: Sequence[Variant], load: Callable[[Variant], ModuleType]
-    ) -> None:
+    def __init__(self, mistakes: Sequence[Variant], load: Callable[[Variant], ModuleType]) -> None:
         self._left = list(mistakes)
         self._load = load
         self._modules: dict[str, ModuleType] = {}
@@ -146,7 +144,7 @@ def _same(left: Any, right: Any, allowance: Allowance | None, half: bool) -> boo
     exact, other = as_exact(left), as_exact(right)
     size = exact.abs()[torch.isfinite(exact)]
     largest = float(size.max()) if size.numel() else 0.0
-    relative = 16 * _RELATIVE ** 0.5 if half else _RELATIVE
+    relative = 16 * _RELATIVE**0.5 if half else _RELATIVE
     allowed: float | Tensor = relative * largest
     if allowance is not None:
         element = torch.as_tensor(allowance.element, dtype=torch.float64)

@@ -150,7 +150,8 @@ def _unpack_value(packed: Any, tensors: Mapping[str, Tensor]) -> Tensor | Plain 
         return torch.view_as_complex(value) if packed["complex"] is True else value
     if "opaque" in packed:
         return Opaque(_text(packed["opaque"]))
-    return _unpack_plain(packed["plain"], 0)
+    plain: Plain = _unpack_plain(packed["plain"], 0)
+    return plain
 
 
 def _unpack_plain(packed: Any, depth: int) -> Any:
@@ -174,8 +175,9 @@ def _unpack_plain(packed: Any, depth: int) -> Any:
 
 def _gradient(packed: Any, tensors: Mapping[str, Tensor]) -> Tensor | None:
     value = _unpack_value(packed, tensors)
-    _require(value is None or isinstance(value, Tensor), "a gradient that is no tensor")
-    return value  # type: ignore[return-value]
+    if value is None or isinstance(value, Tensor):
+        return value
+    raise ProtocolError("a gradient that is no tensor")
 
 
 def _trouble(packed: Any) -> Trouble | None:
@@ -183,7 +185,8 @@ def _trouble(packed: Any) -> Trouble | None:
         return None
     _require(isinstance(packed, dict), "a malformed trouble")
     frames = tuple(_record(Frame, frame) for frame in _list(packed["frames"]))
-    return _record(Trouble, {**packed, "frames": ()}, frames=frames)
+    trouble: Trouble = _record(Trouble, {**packed, "frames": ()}, frames=frames)
+    return trouble
 
 
 def _record(cls: type[Any], packed: Any, **given: Any) -> Any:

@@ -49,9 +49,9 @@ class Implementation:
         return what + (", prerequisites of the same folder" if self.own else "")
 
 
-def choose(choice: str, root: Path, *, own: bool = False, variant: str | None = None) -> (
-    Implementation
-):
+def choose(
+    choice: str, root: Path, *, own: bool = False, variant: str | None = None
+) -> Implementation:
     """The implementation that `--impl` names. Raises UsageError for a folder that is not there."""
     if choice in NAMES:
         return Implementation(choice, root / choice, own, variant)
@@ -68,7 +68,7 @@ def answer_of(
 ) -> Answer:
     """The answer to one exercise with what it may import. Raises NoAnswer if there is none."""
     if implementation.choice == "minimind_ref":
-        answer = _reference_answer(exercise, curriculum, root)
+        answer = reference_answer(exercise, curriculum, root)
     else:
         package = "solutions" if implementation.choice == "solutions" else "exercises"
         source = read_source(implementation.folder / exercise.answer_file)
@@ -98,7 +98,9 @@ def right_answer(exercise: Exercise, root: Path) -> list[Source]:
     if paths.solution.exists():
         return [read_source(paths.solution)]
     reference = read_source(paths.reference)
-    alias = Source(exercise.id, f"{paths.reference}#as {exercise.id}", f"from .{exercise.name} import *\n")
+    alias = Source(
+        exercise.id, f"{paths.reference}#as {exercise.id}", f"from .{exercise.name} import *\n"
+    )
     return [config_source(root, "config"), reference, alias]
 
 
@@ -125,7 +127,8 @@ def read_source(path: Path) -> Source:
     return Source(path.stem, str(path), text)
 
 
-def _reference_answer(exercise: Exercise, curriculum: Curriculum, root: Path) -> Answer:
+def reference_answer(exercise: Exercise, curriculum: Curriculum, root: Path) -> Answer:
+    """The reference as an answer, in a package of its own beside `minimind_ref`."""
     needed = [e.paths(root).reference for e in curriculum.closure(exercise)]
     siblings = (config_source(root), *(read_source(path) for path in needed))
     return Answer("_reference", read_source(exercise.paths(root).reference), siblings)
@@ -135,5 +138,7 @@ def _variant(name: str, exercise: Exercise, root: Path) -> Variant:
     paths = exercise.paths(root)
     known = {v.id: v for v in (*read_variants(paths.mistakes), *read_variants(paths.alternatives))}
     if name not in known:
-        raise UsageError(f"{exercise.id} has no mistake or alternative {name!r}: {', '.join(known)}")
+        raise UsageError(
+            f"{exercise.id} has no mistake or alternative {name!r}: {', '.join(known)}"
+        )
     return known[name]

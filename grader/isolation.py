@@ -176,13 +176,17 @@ class Worker:
         """Start the process if none is running; a spawned one goes on starting meanwhile."""
         if self._process is not None:
             return
-        self._process = _Forked(self._zygote) if self._zygote else _Spawned(self._root)
+        process = self._launch()
+        self._process = process
         self._replies = queue.Queue()
         self._fresh = True
         threading.Thread(
-            target=_read_replies, args=(self._process.reader, self._replies), daemon=True
+            target=_read_replies, args=(process.reader, self._replies), daemon=True
         ).start()
         self._send(cloudpickle.dumps(self._assignment))
+
+    def _launch(self) -> _Process:
+        return _Forked(self._zygote) if self._zygote else _Spawned(self._root)
 
     def observe(self, request: Request) -> Observation:
         """What the worker saw, or why it could not say: a trouble of a kind of the judge's."""

@@ -107,7 +107,10 @@ def _refusal(module: str, answer: Answer, siblings: set[str]) -> str | None:
             f"imports .{name}, which is not handed to this exercise: an answer is one file, "
             f"so move what it needs into {answer.source.name}.py"
         )
-    if top == REFERENCE_PACKAGE and module not in (REFERENCE_PACKAGE, f"{REFERENCE_PACKAGE}.config"):
+    if top == REFERENCE_PACKAGE and module not in (
+        REFERENCE_PACKAGE,
+        f"{REFERENCE_PACKAGE}.config",
+    ):
         return f"imports {module}: of the reference only minimind_ref.config may be imported"
     if top in ("solutions", "tests", "grader"):
         return f"imports {module}, which is not part of an answer: write it in this file"

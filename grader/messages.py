@@ -132,9 +132,11 @@ def _where(frame: Frame, failure: Failure) -> str:
 
 def _relative(path: str, failure: Failure) -> str:
     try:
-        return Path(os.path.relpath(path, failure.root)).as_posix() if (
-            Path(path).is_relative_to(failure.root)
-        ) else path
+        return (
+            Path(os.path.relpath(path, failure.root)).as_posix()
+            if (Path(path).is_relative_to(failure.root))
+            else path
+        )
     except ValueError:  # another drive on Windows
         return path
 
@@ -146,7 +148,9 @@ def _shortened(text: str, failure: Failure) -> str:
 def _advice(failure: Failure) -> list[str]:
     lines = []
     if failure.mistakes:
-        lines.append(f"  this is exactly what comes out when {' — or when '.join(failure.mistakes)}")
+        lines.append(
+            f"  this is exactly what comes out when {' — or when '.join(failure.mistakes)}"
+        )
     lines.append(f"  next: grader hint {failure.short}")
     return lines
 

@@ -42,6 +42,8 @@ class OutOfTime(BaseException):
 class Request:
     """A scenario with everything it needs; inputs are named by the scenario's parameters.
 
+    An input is a tensor, a plain value, or dicts and sequences of them.
+
     With `cotangents` the gradients of the outputs they name are taken with respect to the inputs
     in `differentiate`. `draws` says that random generators may move.
     """
@@ -199,8 +201,8 @@ def observe(
     printed = _Printed()
     watch = BanWatch(request.bans, learner_files, dispatch=request.watch_dispatch)
     meter = CostMeter() if request.meter else None
-    inputs, leaves, originals = _prepare(request)
-    run = _Run(_Recorder(module, calls), request, inputs, leaves)
+    prepared = _prepare(request)
+    run = _Run(_Recorder(module, calls), request, prepared)
     error: BaseException | None = None
     disturbed: tuple[str, ...] = ()
     try:
@@ -236,7 +238,7 @@ def observe(
             outputs={} if trouble else run.plain_outputs(),
             gradients=run.gradients,
             trouble=trouble,
-            modified=tuple(n for n, old in originals.items() if not _unchanged(old, inputs[n])),
+            modified=prepared.modified(),
             disturbed=disturbed,
             banned=tuple(watch.hits),
             calls=tuple(calls),
@@ -258,13 +260,11 @@ def _seed(request: Request) -> None:
 class _Run:
     """The two halves of a run, apart because only the first must leave global state alone."""
 
-    def __init__(
-        self, answer: _Recorder, request: Request, inputs: dict[str, Any], leaves: dict[str, Tensor]
-    ) -> None:
+    def __init__(self, answer: _Recorder, request: Request, prepared: _Prepared) -> None:
         self._answer = answer
         self._request = request
-        self._inputs = inputs
-        self._leaves = leaves
+        self._inputs = prepared.inputs
+        self._leaves = prepared.leaves
         self._raw: dict[str, Any] = {}
         self.gradients: dict[str, Tensor | None] = {}
         self.in_backward = False
@@ -278,9 +278,9 @@ class _Run:
         if cotangents is None:
             return
         # One scalar instead of `grad_outputs`: torch checks those with sympy, a slow import.
-        terms = []
+        terms: list[Tensor] = []
         for name, cotangent in cotangents.items():
-            output = self._raw.get(name)
+            output: Any = self._raw.get(name)
             if (
                 _is_plain_tensor(output)
                 and output.requires_grad
@@ -292,9 +292,8 @@ class _Run:
         found: tuple[Tensor | None, ...] = (None,) * len(self._leaves)
         if terms and self._leaves:
             self.in_backward = True
-            found = torch.autograd.grad(
-                sum(terms), tuple(self._leaves.values()), allow_unused=True
-            )
+            total = torch.stack([term.float() for term in terms]).sum()
+            found = torch.autograd.grad(total, tuple(self._leaves.values()), allow_unused=True)
             self.in_backward = False
         self.gradients = {
             name: None if gradient is None else _plain(gradient)
@@ -305,26 +304,52 @@ class _Run:
         return {name: _output(value) for name, value in self._raw.items()}
 
 
-def _prepare(request: Request) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-    """Fresh inputs, the leaves that gradients are taken for, and untouched copies.
+@dataclass(frozen=True)
+class _Prepared:
+    """Fresh inputs, the leaves that gradients are taken for, and what must stay unmodified."""
+
+    inputs: dict[str, Any]
+    leaves: dict[str, Tensor]
+    watched: dict[str, tuple[Tensor, Tensor]]
+
+    def modified(self) -> tuple[str, ...]:
+        """The names of the inputs that no longer are what they were."""
+        return tuple(name for name, (old, new) in self.watched.items() if not _unchanged(old, new))
+
+
+def _prepare(request: Request) -> _Prepared:
+    """Copy the inputs for one run.
 
     The answer gets copies of the leaves: writing into a leaf would raise torch's error before the
     harness could say which input was modified.
     """
-    inputs: dict[str, Any] = {}
     leaves: dict[str, Tensor] = {}
-    originals: dict[str, Tensor] = {}
-    for name, value in request.inputs.items():
-        if not isinstance(value, Tensor):
-            inputs[name] = value
-            continue
-        fresh = value.detach().to(request.device, copy=True)
-        if request.cotangents is not None and name in request.differentiate:
-            leaves[name] = fresh.requires_grad_()
-            fresh = fresh.clone()
-        inputs[name] = fresh
-        originals[name] = value
-    return inputs, leaves, originals
+    watched: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def fresh(name: str, value: Tensor) -> Tensor:
+        copy = value.detach().to(request.device, copy=True)
+        if request.cotangents is not None and name.partition(".")[0] in request.differentiate:
+            if copy.is_floating_point() or copy.is_complex():
+                leaves[name] = copy.requires_grad_()
+                copy = copy.clone()
+        watched[name] = value, copy
+        return copy
+
+    inputs = {name: map_tensors(fresh, value, name) for name, value in request.inputs.items()}
+    return _Prepared(inputs, leaves, watched)
+
+
+def map_tensors(change: Callable[[str, Tensor], Tensor], value: Any, name: str) -> Any:
+    """An input with its tensors changed; inside dicts and sequences they are `name.key`."""
+    if isinstance(value, Tensor):
+        return change(name, value)
+    if isinstance(value, dict):
+        return {key: map_tensors(change, item, f"{name}.{key}") for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(
+            map_tensors(change, item, f"{name}.{index}") for index, item in enumerate(value)
+        )
+    return value
 
 
 def _unchanged(old: Tensor, new: Tensor) -> bool:
@@ -446,9 +471,7 @@ def _raised_in(error: BaseException, learner_files: frozenset[str]) -> bool:
     return last is not None and last.tb_frame.f_code.co_filename in learner_files
 
 
-def learner_frames(
-    start: TracebackType | None, learner_files: frozenset[str]
-) -> Iterator[Frame]:
+def learner_frames(start: TracebackType | None, learner_files: frozenset[str]) -> Iterator[Frame]:
     """The frames of a traceback that lie in the learner's files, outermost first."""
     for frame, line in traceback.walk_tb(start):
         if frame.f_code.co_filename in learner_files:

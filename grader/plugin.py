@@ -19,7 +19,8 @@ gc.freeze()
 gc.enable()
 
 import secrets  # noqa: E402
-from collections.abc import Callable, Iterator, Sequence  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Callable, Generator, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -29,9 +30,9 @@ from grader.comparing import Finding  # noqa: E402
 from grader.curriculum import ROOT, Curriculum, Exercise, UnknownExercise, load  # noqa: E402
 from grader.early import refuse_space  # noqa: E402
 from grader.implementations import UsageError, choose  # noqa: E402
-from grader.messages import Failure  # noqa: E402
+from grader.messages import Failure, render  # noqa: E402
 from grader.samples import Samples  # noqa: E402
-from grader.summary import print_failures  # noqa: E402
+from grader.summary import diagnosed, print_failures  # noqa: E402
 from grader.tolerance import CostLimits  # noqa: E402
 from grader.trial import Run, Trial, Wrong  # noqa: E402
 
@@ -167,12 +168,23 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     session = config.stash[_SESSION]
+    if not (
+        config.getoption("benchmark_only", False) or config.getoption("benchmark_enable", False)
+    ):
+        _leave_out_benchmarks(config, items)
     if session.isolate:
         return  # the judge's own deadline ends a worker
     for item in items:
         exercise = session.exercise_of(item.path)
         if exercise is not None:
             item.add_marker(pytest.mark.timeout(exercise.limits.seconds))
+
+
+def _leave_out_benchmarks(config: pytest.Config, items: list[pytest.Item]) -> None:
+    benchmarks = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
+    if benchmarks:
+        items[:] = [item for item in items if item not in benchmarks]
+        config.hook.pytest_deselected(items=benchmarks)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -265,6 +277,16 @@ def observe(request: pytest.FixtureRequest) -> Callable[..., Any]:
     return observed
 
 
+@pytest.fixture
+def answer(request: pytest.FixtureRequest) -> Any:
+    """The learner's module itself, for benchmarks: they run in this process alone."""
+    trial = _trial_of(request)
+    module = trial.module()
+    if module is None:
+        pytest.skip("there is no answer that can be imported in this process")
+    return module
+
+
 def _trial_of(request: pytest.FixtureRequest) -> Trial:
     session = course_session(request.config)
     exercise = session.exercise_of(request.node.path)
@@ -274,6 +296,8 @@ def _trial_of(request: pytest.FixtureRequest) -> Trial:
         from grader.isolation import register_by_value
 
         register_by_value(request.module)
+        if "tests.support" in sys.modules:
+            register_by_value(sys.modules["tests.support"])
     return session.trial(exercise)
 
 
@@ -305,23 +329,23 @@ def weight_of(item: pytest.Item) -> int:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
+) -> Generator[None, Any, Any]:
     report = yield
     run = item.stash.get(_RUN, None)
     if run is None or call.when != "call":
-        return report  # type: ignore[return-value]
+        return report
     exercise = course_session(item.config).exercise_of(item.path)
     assert exercise is not None
     run.weight = weight_of(item)
-    run.passed = report.passed  # type: ignore[attr-defined]
+    run.passed = report.passed
     course_session(item.config).trials[exercise.id].runs[run.test] = run
     if run.printed:
-        report.sections.append(("printed by the answer", run.printed))  # type: ignore[attr-defined]
-    if call.excinfo is not None and report.failed:  # type: ignore[attr-defined]
+        report.sections.append(("printed by the answer", run.printed))
+    if call.excinfo is not None and report.failed:
         finding = run.finding or _assertion(call.excinfo)
         if finding is not None:
             _note_failure(item, run, finding, report)
-    return report  # type: ignore[return-value]
+    return report
 
 
 def _assertion(excinfo: pytest.ExceptionInfo[BaseException]) -> Finding | None:
@@ -352,13 +376,13 @@ def _note_failure(item: pytest.Item, run: Run, finding: Finding, report: Any) ->
 
 def render_with_diagnosis(session: CourseSession, failure: Failure) -> list[str]:
     """A failure's lines, with the mistakes that explain all that the run has seen by now."""
-    from grader.summary import diagnosed, render
-
     return render(diagnosed(failure, session.trials[failure.exercise]))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Iterator[None]:
+def pytest_terminal_summary(
+    terminalreporter: Any, config: pytest.Config
+) -> Generator[None, Any, Any]:
     """Print the learner's failures in our words; pytest prints what is left and counts all."""
     failed = terminalreporter.stats.get("failed", [])
     ours = [report for report in failed if hasattr(report, "course_failure")]

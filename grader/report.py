@@ -49,7 +49,9 @@ class Report:
         self._next(progress.next)
 
     def _part(self, title: str, standings: Sequence[Standing]) -> None:
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=None, pad_edge=False
+        )
         for _ in range(5):
             table.add_column()
         for standing in standings:
@@ -97,8 +99,8 @@ class Report:
         c = conclusion
         style = "green" if c.ok else "red"
         self._console.print(
-            f"{c.exercise}: {c.tests} tests · {c.named} of {c.mistakes} mistakes caught and named · "
-            f"{c.rejected} of {c.alternatives} alternatives rejected · null answers win at most "
+            f"{c.exercise}: {c.tests} tests · {c.named} of {c.mistakes} mistakes caught and named"
+            f" · {c.rejected} of {c.alternatives} alternatives rejected · null answers win at most "
             f"{c.largest_null_share:.0%} · {c.runs} runs",
             style=style,
             markup=False,
@@ -116,7 +118,9 @@ class Report:
     def _margins(self, right: Sequence[Margin], mistakes: Sequence[Margin]) -> None:
         self.lines(["  right answers use at most this part of the allowed error:"])
         self.lines(f"    {m.used:8.1%}  {m.precision:9} {m.test}  ({m.who})" for m in right)
-        self.lines(["  mistakes exceed the allowed error at least this many times where they show most:"])
+        self.lines(
+            ["  mistakes exceed the allowed error at least this many times where they show most:"]
+        )
         for m in sorted(mistakes, key=lambda m: m.used):
             times = "otherwise" if m.used == float("inf") else f"{m.used:9.3g}"
             self.lines([f"    {times}  {m.who}: {m.precision} in {m.test}"])

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from grader.observing import Observation, Request, observe
+from grader.observing import Observation, Request, map_tensors, observe
 
 FACTOR = {torch.float64: 8.0, torch.float32: 8.0, torch.float16: 2.0, torch.bfloat16: 2.0}
 """Allowed error over noise. In half precision a legal double rounding and a missing upcast lie
@@ -50,6 +50,9 @@ class CostLimits:
     flops: int | None = None
 
 
+NO_LIMITS = CostLimits()
+
+
 @dataclass(frozen=True)
 class Expectation:
     """The judge's knowledge about one request: exact values, form and allowances.
@@ -63,7 +66,7 @@ class Expectation:
     outputs: Mapping[str, Allowance]
     gradients: Mapping[str, Allowance]
     cotangents: Mapping[str, Tensor] | None
-    limits: CostLimits = CostLimits()
+    limits: CostLimits = NO_LIMITS
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def expect(
     *,
     random_like: Callable[[Tensor], Tensor],
     given: Mapping[str, float | Tensor] | None = None,
-    limits: CostLimits = CostLimits(),
+    limits: CostLimits = NO_LIMITS,
 ) -> Expectation:
     """Evaluate the reference for a request.
 
@@ -171,31 +174,32 @@ def _perturbed(
     half_ulp = torch.finfo(dtype).eps / 2
     for seed in range(_PERTURBATIONS):
         generator = torch.Generator().manual_seed(seed)
-        inputs = {
-            name: _moved(value, half_ulp, generator) if _is_floating(value) else value
-            for name, value in double.inputs.items()
-        }
+        move = _mover(half_ulp, generator)
+        inputs = {name: map_tensors(move, value, name) for name, value in double.inputs.items()}
         yield _run(reference, dataclasses.replace(double, inputs=inputs))
 
 
-def _moved(value: Tensor, by: float, generator: torch.Generator) -> Tensor:
-    signs = torch.randint(0, 2, value.shape, generator=generator).to(value.device) * 2 - 1
-    return value * (1 + by * signs)
+def _mover(by: float, generator: torch.Generator) -> Callable[[str, Tensor], Tensor]:
+    def move(name: str, value: Tensor) -> Tensor:
+        if not _is_floating(value):
+            return value
+        signs = torch.randint(0, 2, value.shape, generator=generator).to(value.device) * 2 - 1
+        return value * (1 + by * signs)
+
+    return move
 
 
 def _in_double(request: Request) -> Request:
     cotangents = request.cotangents
     return dataclasses.replace(
         request,
-        inputs={name: _double(value) for name, value in request.inputs.items()},
-        cotangents=cotangents and {name: _double(value) for name, value in cotangents.items()},
+        inputs={n: map_tensors(_double, v, n) for n, v in request.inputs.items()},
+        cotangents=cotangents and {n: _double(n, value) for n, value in cotangents.items()},
         default_dtype=torch.float64,
     )
 
 
-def _double(value: Any) -> Any:
-    if not isinstance(value, Tensor):
-        return value
+def _double(name: str, value: Tensor) -> Tensor:
     if value.is_complex():
         return value.to(torch.complex128)
     return value.double() if value.is_floating_point() else value
@@ -242,9 +246,7 @@ def as_exact(value: Any) -> Tensor:
 class _OtherOrder(TorchFunctionMode):
     """Sums in another order: products and reductions run over their axes from the end."""
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in _MATMULS and _are_tensors(args[:2]):
             left, right, *rest = args
@@ -283,9 +285,7 @@ class _MatmulIn(TorchFunctionMode):
         super().__init__()
         self._dtype = dtype
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func not in _MATMULS:
             return func(*args, **kwargs)

@@ -21,14 +21,15 @@ from grader.implementations import (
     NoAnswer,
     answer_of,
     config_source,
+    reference_answer,
     reference_module,
     solution_of,
 )
 from grader.loading import Answer
-from grader.observing import Observation, Request, Trouble, load, observe, parameter_names
+from grader.observing import Observation, Request, Trouble, load, map_tensors, observe
 from grader.samples import Samples
 from grader.scenarios import check_scenario
-from grader.tolerance import CostLimits, Expectation, Precision, expect
+from grader.tolerance import NO_LIMITS, CostLimits, Expectation, Precision, expect
 from grader.variants import load_variant, read_variants
 
 if TYPE_CHECKING:  # cloudpickle and sockets stay off the path of a run in process
@@ -63,10 +64,16 @@ class InProcess:
         self._timeouts = timeouts
         self._loaded: tuple[ModuleType | None, Trouble | None, BaseException | None] | None = None
 
-    def observe(self, request: Request) -> tuple[Observation, BaseException | None]:
+    def module(self) -> ModuleType | None:
+        """The answer's module; None if it cannot be imported."""
         if self._loaded is None:
             self._loaded = load(self._answer, timeouts=self._timeouts)
-        module, trouble, error = self._loaded
+        return self._loaded[0]
+
+    def observe(self, request: Request) -> tuple[Observation, BaseException | None]:
+        module = self.module()
+        assert self._loaded is not None
+        _, trouble, error = self._loaded
         if module is None:
             return Observation(trouble=trouble), error
         return observe(module, request, self._answer.learner_files, timeouts=self._timeouts)
@@ -104,7 +111,9 @@ class NoFile:
 class Isolated:
     """The answer in a worker process that holds nothing of the judge's."""
 
-    def __init__(self, answer: Answer, exercise: Exercise, root: Path, zygote: Zygote | None) -> None:
+    def __init__(
+        self, answer: Answer, exercise: Exercise, root: Path, zygote: Zygote | None
+    ) -> None:
         from grader.isolation import Worker
 
         self._worker = Worker(
@@ -158,7 +167,9 @@ class Trial:
         self._expectations = expectations
         self._curriculum = curriculum
         self._root = root
+        self._legal: Sequence[ModuleType] | None = None
         self._banned_in_source: tuple[Any, ...] = ()
+        self.executor: Executor
         if module is not None:
             self.executor = Given(module)
         else:
@@ -188,6 +199,16 @@ class Trial:
     def _load_mistake(self, variant: Any) -> ModuleType:
         return load_variant(variant, solution_of(self.exercise, self._curriculum, self._root))
 
+    def _legal_evaluations(self) -> Sequence[ModuleType]:
+        """The reference under every other evaluation that the exercise declares legal."""
+        if self._legal is None:
+            reference = reference_answer(self.exercise, self._curriculum, self._root)
+            self._legal = [
+                load_variant(variant, reference)
+                for variant in read_variants(self.exercise.paths(self._root).evaluations)
+            ]
+        return self._legal
+
     def check(
         self,
         run: Run,
@@ -201,21 +222,21 @@ class Trial:
         draws: bool = False,
         matmul: bool = False,
         allowed: Mapping[str, float | Tensor] | None = None,
-        limits: CostLimits = CostLimits(),
+        limits: CostLimits = NO_LIMITS,
         seed: int = 0,
     ) -> None:
         """Compare a scenario's outcome with the reference's, under every precision asked for."""
         names = check_scenario(scenario, inputs, half)
         dtypes = [torch.float32, *(HALVES if half else ()), *([torch.float64] if double else ())]
         run.checks += 1
-        metered = limits != CostLimits()
+        metered = limits != NO_LIMITS
         for dtype in dtypes:
             request = self._request(
                 scenario, dict(zip(names, inputs, strict=True)), draws, metered, seed
             )
             request = dataclasses.replace(request, differentiate=_differentiate(request, grad))
             request = _cast(request, dtype, half)
-            precision = Precision(dtype, matmul=matmul)
+            precision = Precision(dtype, matmul, self._legal_evaluations())
             key = (seed, run.test, run.checks, dtype)
             want = self._expectations.get(key) if self._expectations is not None else None
             if want is None:
@@ -229,29 +250,31 @@ class Trial:
                 )
                 if self._expectations is not None:
                     self._expectations[key] = want
-            self._compare(run, dataclasses.replace(request, cotangents=want.cotangents), want, precision)
+            self._compare(
+                run, dataclasses.replace(request, cotangents=want.cotangents), want, precision
+            )
 
-    def _compare(
-        self, run: Run, request: Request, want: Expectation, precision: Precision
-    ) -> None:
+    def _compare(self, run: Run, request: Request, want: Expectation, precision: Precision) -> None:
         seen, error = self._observe(run, request)
         margins = Margins()
         label = "" if precision.dtype is torch.float32 else f"in {str(precision.dtype)[6:]}"
         finding = judge(seen, want, margins=margins, label=label)
         run.margins.append((precision.dtype, margins))
-        self.diagnosis.add(
-            Evidence(run.test, request, seen, want, finding, half=precision.is_half)
-        )
+        self.diagnosis.add(Evidence(run.test, request, seen, want, finding, half=precision.is_half))
         self._raise(run, finding, error)
 
     def observe(
-        self, run: Run, scenario: Callable[..., Any], inputs: Sequence[Any], *, draws: bool, seed: int
+        self,
+        run: Run,
+        scenario: Callable[..., Any],
+        inputs: Sequence[Any],
+        *,
+        draws: bool,
+        seed: int,
     ) -> Any:
         """The outputs of a scenario, for a test that looks at their properties itself."""
         names = check_scenario(scenario, inputs, ())
-        request = self._request(
-            scenario, dict(zip(names, inputs, strict=True)), draws, False, seed
-        )
+        request = self._request(scenario, dict(zip(names, inputs, strict=True)), draws, False, seed)
         seen, error = self._observe(run, request)
         finding = conduct(seen)
         self.diagnosis.add(Evidence(run.test, request, seen, None, finding))
@@ -293,22 +316,20 @@ class Trial:
             meter=metered,
         )
 
+    def module(self) -> ModuleType | None:
+        """The answer's module where it lives in this process."""
+        return self.executor.module() if isinstance(self.executor, InProcess) else None
+
     def close(self) -> None:
         """End the worker, if there is one."""
         self.executor.close()
 
 
 def _differentiate(request: Request, grad: bool | Sequence[str]) -> tuple[str, ...]:
-    """The inputs that gradients are taken for: those named, or all floating ones."""
-    if not isinstance(grad, bool):
-        return tuple(grad)
-    if not grad:
-        return ()
-    return tuple(
-        name
-        for name, value in request.inputs.items()
-        if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
-    )
+    """The inputs that gradients are taken for: those named, or all of them."""
+    if isinstance(grad, bool):
+        return tuple(request.inputs) if grad else ()
+    return tuple(grad)
 
 
 def _cast(request: Request, dtype: torch.dtype, half: Sequence[str]) -> Request:
@@ -317,13 +338,13 @@ def _cast(request: Request, dtype: torch.dtype, half: Sequence[str]) -> Request:
         return request
     is_half = dtype in HALVES
 
-    def cast(name: str, value: Any) -> Any:
-        if not isinstance(value, Tensor) or (is_half and name not in half):
+    def cast(name: str, value: Tensor) -> Tensor:
+        if is_half and name.partition(".")[0] not in half:
             return value
         if value.is_complex():
             return value if is_half else value.to(torch.complex128)
         return value.to(dtype) if value.is_floating_point() else value
 
-    inputs = {name: cast(name, value) for name, value in request.inputs.items()}
+    inputs = {name: map_tensors(cast, value, name) for name, value in request.inputs.items()}
     default = torch.float32 if is_half else dtype
     return dataclasses.replace(request, inputs=inputs, default_dtype=default)

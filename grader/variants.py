@@ -2,7 +2,9 @@
 
 A file under `tests/mistakes/` or `tests/alternatives/` holds classes. Each is a namespace of
 definitions that replace those of the solution: its name is the id, its docstring the sentence,
-its body what is put after the solution's text. The classes are read, never imported.
+its body what is put after the solution's text. The classes are read, never imported. Files under
+`tests/evaluations/` have the same form and change the reference: legal evaluations of it that
+round otherwise, which widen the tolerance.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import ast
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,7 +47,7 @@ class Variant:
         return Source(solution.name, f"{solution.path}#{self.id}", text)
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_variants(path: Path) -> tuple[Variant, ...]:
     """The variants in a file, in its order; none if there is no such file."""
     if not path.exists():
@@ -88,9 +90,7 @@ def _variant(node: ast.ClassDef, text: str, imports: str, path: Path) -> Variant
     lines = text.splitlines()
     first = min([body[0].lineno, *(d.lineno for d in getattr(body[0], "decorator_list", ()))])
     block = textwrap.dedent("\n".join(lines[first - 1 : body[-1].end_lineno]))
-    return Variant(
-        node.name, " ".join(sentence.split()), f"{imports}\n\n{block}\n", undetectable
-    )
+    return Variant(node.name, " ".join(sentence.split()), f"{imports}\n\n{block}\n", undetectable)
 
 
 def load_variant(variant: Variant, solution: Answer) -> ModuleType:
@@ -118,7 +118,7 @@ def load_null(kind: str, solution: Answer) -> ModuleType:
             continue
         if isinstance(value, type):
             if issubclass(value, torch.nn.Module) and "forward" in vars(value):
-                setattr(value, "forward", _null(vars(value)["forward"], kind))
+                value.forward = _null(vars(value)["forward"], kind)
         elif callable(value):
             setattr(module, name, _null(value, kind))
     return module

@@ -2,6 +2,8 @@
 
 import torch
 
+from tests.support import refusal
+
 BASE = 500.0
 
 
@@ -36,19 +38,6 @@ def freqs_cis(rope, *args):
 def turned(rope, q, k, cos, sin):
     q_turned, k_turned = rope.apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1)
     return {"q turned": q_turned, "k turned": k_turned}
-
-
-def refusal(call):
-    """The kind of error that a call ends with."""
-    try:
-        call()
-    except ValueError:
-        return "ValueError"
-    except NotImplementedError:
-        raise
-    except Exception as error:
-        return type(error).__name__
-    return "no error"
 
 
 def test_tables_hold_the_angle_of_every_position_and_pair(check):

@@ -137,9 +137,7 @@ class on_fresh_memory:
         for x in (q, k):
             wide = x.to(torch.promote_types(x.dtype, torch.float32), copy=True)
             rolled = rotate_half(wide)
-            turned.append(
-                torch.addcmul(wide * cos[:, None], rolled, sin[:, None]).to(x.dtype)
-            )
+            turned.append(torch.addcmul(wide * cos[:, None], rolled, sin[:, None]).to(x.dtype))
         return turned[0], turned[1]
 
     def interleaved_to_half(weight, n_heads):

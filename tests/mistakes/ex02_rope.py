@@ -228,7 +228,7 @@ class queries_turned_in_place:
 
 
 class without_gradient:
-    """the turn runs under no_grad: no gradient reaches q and k, and their projections never learn"""
+    """the turn runs under no_grad, so that no gradient reaches q and k"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         _check_rows("cos", cos, q)
@@ -253,7 +253,7 @@ class only_cos_is_checked:
 
 
 class longer_tables_are_cut:
-    """a table that is too long is cut to S rows in silence; refuse it: they may be the wrong rows"""
+    """a table that is too long is cut to S rows in silence; refuse it, the rows may be wrong"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         cos, sin = cos[: q.shape[1]], sin[: q.shape[1]]
@@ -301,9 +301,7 @@ class complex_rounded_table:
 
     def apply_rotary_complex(x, pos_cis):
         _check_rows("pos_cis", pos_cis, x)
-        table = torch.complex(
-            _widen(pos_cis.real.to(x.dtype)), _widen(pos_cis.imag.to(x.dtype))
-        )
+        table = torch.complex(_widen(pos_cis.real.to(x.dtype)), _widen(pos_cis.imag.to(x.dtype)))
         turned = _pairs_to_complex(_widen(x)) * _over_heads(table)
         return _complex_to_pairs(turned).to(x.dtype)
 
