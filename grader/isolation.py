@@ -128,8 +128,8 @@ class _Forked:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._pid = zygote.fork(theirs)
         theirs.close()
-        self.reader = ours.makefile("rb")
-        self.writer = cast(BinaryIO, ours.makefile("wb"))
+        self.reader: BinaryIO = ours.makefile("rb")
+        self.writer: BinaryIO = ours.makefile("wb")
         self._socket = ours
 
     def wait(self, seconds: float) -> int | None:
