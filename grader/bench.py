@@ -14,6 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from grader.curriculum import Curriculum, Exercise, load
+from grader.launching import start_zygote
+from grader.variants import read_variants
+
 _ROUNDS = 15
 _BANNED_MODULES = ("transformers", "matplotlib", "sympy", "torch._dynamo", "torch._inductor")
 
@@ -87,4 +91,82 @@ def _slow_modules(root: Path, test_file: Path) -> float:
     return float(len(line.split()) - 1)
 
 
-FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {"latency": latency}
+_MODES: dict[str, list[str]] = {
+    "open": [],
+    "process": ["--isolate", "--sandbox=process"],
+    "light": ["--isolate", "--sandbox=light"],
+    "full": ["--isolate", "--sandbox=full"],
+}
+_FLAKE_RUNS = 1000
+_COST_ROUNDS = 40
+
+
+def isolation(root: Path) -> Iterator[Figure]:
+    """What isolation costs, and whether it ever changes a verdict on a right answer."""
+    zygote = start_zygote(root)
+    from grader.pytest_runs import Observer, run_tests
+
+    curriculum = load(root)
+
+    def run(exercise: Exercise, *options: str) -> float:
+        observer = Observer(zygote=zygote)
+        return float(run_tests(root, [exercise], options, observer)[0].share)
+
+    yield Figure(
+        "isolation.right answers losing points", _differences(curriculum, root, run), "", 0
+    )
+    yield from _costs(curriculum, run)
+    rope = curriculum.find("ex02")
+    seeds = range(_FLAKE_RUNS)
+    flakes = sum(
+        run(rope, "--impl=solutions", *_MODES["light"], f"--seed={seed}") < 1 for seed in seeds
+    )
+    yield Figure(f"isolation.flakes in {_FLAKE_RUNS} runs", flakes, "runs", 0)
+    if zygote is not None:
+        zygote.close()
+    yield from _cold_start(root)
+
+
+def _differences(curriculum: Curriculum, root: Path, run: Callable[..., float]) -> float:
+    """How many (right answer, mode) pairs do not get full marks."""
+    lost = 0
+    for exercise in curriculum.exercises:
+        alternatives = read_variants(exercise.paths(root).alternatives)
+        answers = [["--impl=solutions"], ["--impl=minimind_ref"]]
+        answers += [["--impl=solutions", f"--variant={v.id}"] for v in alternatives]
+        for answer in answers:
+            for mode in _MODES.values():
+                lost += run(exercise, *answer, *mode) < 1
+    return float(lost)
+
+
+def _costs(curriculum: Curriculum, run: Callable[..., float]) -> Iterator[Figure]:
+    """Median milliseconds that an exercise takes more than in process, warm, all modes in turn."""
+    added: dict[str, list[float]] = {mode: [] for mode in _MODES if mode != "open"}
+    for round_number in range(_COST_ROUNDS):
+        for exercise in curriculum.exercises:
+            times = {}
+            for mode, options in _MODES.items():
+                started = time.perf_counter()
+                run(exercise, "--impl=solutions", *options)
+                times[mode] = (time.perf_counter() - started) * 1000
+            if round_number:  # the first round warms the zygote
+                for mode, values in added.items():
+                    values.append(times[mode] - times["open"])
+    for mode, limit in (("process", None), ("light", 15.0), ("full", 30.0)):
+        yield Figure(f"isolation.{mode} costs", statistics.median(added[mode]), "ms", limit)
+
+
+def _cold_start(root: Path) -> Iterator[Figure]:
+    test_file = str(root / "tests" / "test_02_rope.py")
+    python = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--impl=solutions"]
+    commands = {"open": [*python, test_file], "isolated": [*python, "--isolate", test_file]}
+    times = _interleaved(commands, root, root)
+    ratios = [i / o for i, o in zip(times["isolated"], times["open"], strict=True)]
+    yield Figure("isolation.cold start over in process", statistics.median(ratios), "x", 1.3)
+
+
+FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
+    "latency": latency,
+    "isolation": isolation,
+}

@@ -74,6 +74,102 @@ def hint(exercise: str, level: int) -> None:
     Report().hint(found, level)
 
 
+@main.command("list")
+def list_exercises() -> None:
+    """All exercises with points, time and whether you have started them."""
+    from grader.report import Report
+    from grader.stubs import is_untouched
+
+    curriculum = load(ROOT)
+    untouched = {e.id for e in curriculum.exercises if is_untouched(e, ROOT)}
+    Report().syllabus(curriculum, untouched)
+
+
+@main.command("next")
+def next_exercise() -> None:
+    """The first exercise that is not done, and where to begin."""
+    from grader.progress import measure
+    from grader.report import Report
+
+    curriculum = load(ROOT)
+    Report().next(measure(curriculum, ROOT, curriculum.exercises).next)
+
+
+@main.command()
+@click.argument("exercise")
+def show(exercise: str) -> None:
+    """An exercise's lesson: grader show ex02."""
+    from grader.report import Report
+
+    lesson = load(ROOT).find(exercise).paths(ROOT).lesson
+    Report().lesson(lesson.read_text(encoding="utf-8"))
+
+
+@main.command()
+@click.argument("exercise")
+@click.option("--undo", is_flag=True, help="Bring back what the last reset put away.")
+def reset(exercise: str, undo: bool) -> None:
+    """Start an exercise again; your edits are kept and --undo brings them back."""
+    from grader import stubs as stub_files
+    from grader.report import Report
+
+    found = load(ROOT).find(exercise)
+    if undo:
+        Report().restored(found, stub_files.undo_reset(found, ROOT))
+    else:
+        Report().reset(found, stub_files.reset(found, ROOT))
+
+
+@main.command("grade")
+@click.argument("submission", type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--seed", type=int, help="Repeat a run with the seed that its report recorded.")
+@click.option("--sandbox", type=click.Choice(["auto", "light", "full"]), default="auto")
+@click.option("--bans", type=click.Choice(["zero", "flag"]), default="zero", show_default=True)
+@click.option("--accept-unsandboxed", is_flag=True, help="Grade where nothing protects the host.")
+def grade_submission(
+    submission: Path,
+    json_file: Path | None,
+    seed: int | None,
+    sandbox: str,
+    bans: str,
+    accept_unsandboxed: bool,
+) -> None:
+    """Grade a file exNN_*.py or a folder of them, isolated, on inputs drawn in secret."""
+    from grader.doctor import best_profile
+    from grader.grading import grade
+    from grader.report import Report
+
+    profile = best_profile() if sandbox == "auto" else sandbox
+    if profile == "process" and not accept_unsandboxed:
+        raise click.UsageError(
+            "this machine cannot lock a submission in, so grading could harm it; see what is "
+            "missing with grader doctor, or add --accept-unsandboxed for answers that you trust"
+        )
+    result = grade(
+        submission, load(ROOT), ROOT, profile=profile, seed=seed, bans_cost_points=bans == "zero"
+    )
+    Report().grade(result)
+    if json_file:
+        text = json.dumps(result.as_json(), indent=1, ensure_ascii=False)
+        json_file.write_text(text + "\n", encoding="utf-8")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def doctor(as_json: bool) -> None:
+    """What this machine offers to lock answers in, what is chosen, and what is missing."""
+    from grader.doctor import best_profile, mechanisms
+    from grader.report import Report
+
+    found = mechanisms()
+    if as_json:
+        rows = [dataclasses.asdict(mechanism) for mechanism in found]
+        click.echo(json.dumps({"version": 1, "profile": best_profile(), "mechanisms": rows}))
+    else:
+        Report().doctor(best_profile(), found)
+
+
 @main.command()
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; fail where they differ.")
 @click.option("--force", is_flag=True, help="Replace edited files too, after backing them up.")

@@ -6,17 +6,18 @@ Everything here runs in the judge and is pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from grader.observing import SINGLE, Observation, Opaque, Trouble, describe
+from grader.observing import Call, Observation, Opaque, Trouble, describe
 from grader.tolerance import Allowance, Expectation, as_exact
 
 _DIGITS = (3, 4, 6, 9, 12)
+_NO_RETURN = " (is a `return` missing?)"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def judge(
     `label` says under which precision the check ran, in words: "in bfloat16".
     """
     if seen.trouble:
-        return Finding(seen.trouble.kind, tuple(_unusable(seen, want)), seen.trouble)
+        wanted = want.form.calls
+        return Finding(seen.trouble.kind, tuple(_unusable(seen, wanted)), seen.trouble)
     margins = margins if margins is not None else Margins()
     steps: tuple[Callable[[], Finding | None], ...] = (
         lambda: _structure(seen, want),
@@ -83,11 +85,11 @@ def judge(
 def conduct(seen: Observation) -> Finding | None:
     """What is wrong with a run whose outputs the test itself looks at."""
     if seen.trouble:
-        return Finding(seen.trouble.kind, (), seen.trouble)
+        return Finding(seen.trouble.kind, tuple(_unusable(seen)), seen.trouble)
     return _modified(seen) or _disturbed(seen) or _banned(seen)
 
 
-def _unusable(seen: Observation, want: Expectation) -> Iterator[str]:
+def _unusable(seen: Observation, wanted: Sequence[Call] = ()) -> Iterator[str]:
     """For a scenario that broke on what the answer returned: which call returned what."""
     assert seen.trouble is not None
     if seen.trouble.kind != "unusable" or not seen.calls:
@@ -95,21 +97,19 @@ def _unusable(seen: Observation, want: Expectation) -> Iterator[str]:
     last = len(seen.calls) - 1
     call = seen.calls[last]
     line = f"{call.name} returned {call.returned}"
-    if last < len(want.form.calls) and want.form.calls[last].name == call.name:
-        line += f", want {want.form.calls[last].returned}"
-    yield line
+    if last < len(wanted) and wanted[last].name == call.name:
+        line += f", want {wanted[last].returned}"
+    yield line + (_NO_RETURN if call.returned == "None" else "")
 
 
 def _structure(seen: Observation, want: Expectation) -> Finding | None:
     for name, wanted in want.form.outputs.items():
         got = seen.outputs.get(name)
         if _kind(got) != _kind(wanted):
-            line = f"{_label(name)}: got {_described(got)}, want {describe(wanted)}"
-            if got is None:
-                line += " (is a `return` missing?)"
-            return Finding("type", (line,))
+            line = f"{name}: got {_described(got)}, want {describe(wanted)}"
+            return Finding("type", (line + (_NO_RETURN if got is None else ""),))
         if not isinstance(wanted, (Tensor, float)) and got != wanted:
-            return Finding("plain value", (f"{_label(name)}: got {got!r}, want {wanted!r}",))
+            return Finding("plain value", (f"{name}: got {got!r}, want {wanted!r}",))
     return None
 
 
@@ -131,7 +131,7 @@ def _tensors(seen: Observation, want: Expectation) -> Iterator[tuple[str, Tensor
 def _shapes(seen: Observation, want: Expectation) -> Finding | None:
     for name, got, wanted in _tensors(seen, want):
         if got.shape != wanted.shape:
-            line = f"{_label(name)}: got shape {list(got.shape)}, want {list(wanted.shape)}"
+            line = f"{name}: got shape {list(got.shape)}, want {list(wanted.shape)}"
             return Finding("shape", (line,))
     return None
 
@@ -139,7 +139,7 @@ def _shapes(seen: Observation, want: Expectation) -> Finding | None:
 def _dtypes(seen: Observation, want: Expectation) -> Finding | None:
     for name, got, wanted in _tensors(seen, want):
         if got.dtype != wanted.dtype:
-            line = f"{_label(name)}: got dtype {_dtype(got)}, want {_dtype(wanted)}"
+            line = f"{name}: got dtype {_dtype(got)}, want {_dtype(wanted)}"
             return Finding("dtype", (line,))
     return None
 
@@ -150,7 +150,7 @@ def _dtype(value: Tensor) -> str:
 
 def _finite(seen: Observation, want: Expectation) -> Finding | None:
     for name, got, _ in _tensors(seen, want):
-        finding = _not_finite(_label(name), got, want.exact.outputs[name])
+        finding = _not_finite(name, got, want.exact.outputs[name])
         if finding:
             return finding
     return None
@@ -173,7 +173,7 @@ def _values(seen: Observation, want: Expectation, margins: Margins) -> Finding |
     first = None
     for name, allowance in want.outputs.items():
         got, wanted = seen.outputs[name], want.exact.outputs[name]
-        finding = _numbers(_label(name), got, wanted, allowance, margins, "value")
+        finding = _numbers(name, got, wanted, allowance, margins, "value")
         first = first or finding
     return first
 
@@ -303,23 +303,28 @@ def _place(index: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, index))}]" if index else ""
 
 
-def _label(name: str) -> str:
-    return "the result" if name == SINGLE else name
-
-
 def _modified(seen: Observation) -> Finding | None:
     if not seen.modified:
         return None
-    names = " and ".join(seen.modified)
-    line = f"the argument {names} was modified: leave the caller's tensors as they are"
+    what = "the argument" if len(seen.modified) == 1 else "the arguments"
+    line = f"{what} {_were(seen.modified)} modified: leave the caller's tensors as they are"
     return Finding("modified", (line + " (x = x + 1, not x += 1)",))
 
 
 def _disturbed(seen: Observation) -> Finding | None:
     if not seen.disturbed:
         return None
-    names = " and ".join(seen.disturbed)
-    return Finding("disturbed", (f"{names} was changed: put it back, or do without",))
+    it = "it" if len(seen.disturbed) == 1 else "them"
+    line = f"{_were(seen.disturbed)} changed: leave {it} alone, or put {it} back"
+    return Finding("disturbed", (line,))
+
+
+def _were(names: Sequence[str]) -> str:
+    """Names as the start of a passive sentence: "x was", "q and k were"."""
+    *others, last = names
+    if not others:
+        return f"{last} was"
+    return f"{', '.join(others)} and {last} were"
 
 
 def _banned(seen: Observation) -> Finding | None:

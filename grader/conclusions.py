@@ -129,7 +129,8 @@ _KINDS = ("stub", "right", "alternative", "mistake", "null", "naming")
 
 def course_problems(curriculum: Curriculum, root: Path) -> list[str]:
     """What is out of step between the syllabus and the folders."""
-    problems = [str(drift) for drift in check_stubs(curriculum, root)]
+    drifts = check_stubs(curriculum, root)
+    problems = [f"{drift.path.relative_to(root)}: {drift.message}" for drift in drifts]
     known = {exercise.answer_file for exercise in curriculum.exercises}
     for folder in ("solutions", "tests/mistakes", "tests/alternatives"):
         for path in sorted((root / folder).glob("ex*.py")):
@@ -247,11 +248,12 @@ def _null_problems(facts: Iterable[Fact]) -> Iterator[str]:
 
 def _mode_problems(facts: Iterable[Fact]) -> Iterator[str]:
     """Both modes must say the same of the same answer, down to the message."""
-    seen: dict[tuple[Job, int], list[tuple[str, str, str]]] = {}
+    seen: dict[tuple[str, str, int], list[tuple[str, str, str]]] = {}
     for fact in facts:
         if fact.job.kind in ("stub", "mistake", "alternative"):
             told = [(test.test, test.kind, test.line) for test in fact.tests]
-            if seen.setdefault((fact.job, fact.seed), told) != told:
+            key = (fact.job.kind, fact.job.name, fact.seed)
+            if seen.setdefault(key, told) != told:
                 yield f"{_run_name(fact)} is judged otherwise than in the other mode"
 
 

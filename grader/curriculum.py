@@ -33,10 +33,15 @@ class UnknownExercise(LookupError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one run of an answer may use."""
+    """What one answer may use over all of its tests: seconds of its own work, MiB beyond torch."""
 
     seconds: float
     memory_mb: int
+
+    @property
+    def call_seconds(self) -> float:
+        """What one call may take: a function that hangs must not cost the tests of the others."""
+        return self.seconds / 4
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,11 @@ class ExercisePaths:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One entry of the syllabus. Everything that follows from the id is computed from it."""
+    """One entry of the syllabus. Everything that follows from the id is computed from it.
+
+    `imports` are modules that a worker must import before it is locked in, as afterwards it can
+    read no file: those that torch itself imports late, such as what its optimizers need.
+    """
 
     id: str
     title: str
@@ -88,6 +97,7 @@ class Exercise:
     fact: str
     read: tuple[str, ...]
     limits: Limits
+    imports: tuple[str, ...] = ()
 
     @property
     def short(self) -> str:
@@ -305,6 +315,7 @@ def _exercise(entry: _Entry) -> Exercise:
         fact=entry.text("fact"),
         read=entry.texts("read"),
         limits=_limits(entry.table("limits")),
+        imports=entry.texts("imports") if entry.has("imports") else (),
     )
     entry.done()
     return exercise

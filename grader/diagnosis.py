@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from grader.comparing import Finding, errors, excess, gradients_agree, judge, overspent
-from grader.observing import Observation, Request, observe
+from grader.comparing import (
+    Finding,
+    conduct,
+    errors,
+    excess,
+    gradients_agree,
+    judge,
+    overspent,
+)
+from grader.observing import Observation, Request, Trouble, observe
 from grader.tolerance import Allowance, Expectation, as_exact
 from grader.variants import Variant
 
 _SLACK = 4.0
 """Two spellings of one mistake may differ by this many times what right answers may."""
 _RELATIVE = 1e-5
-"""... or by this fraction of the values, for a mistake that makes them large."""
-_UNINFORMATIVE = {"not implemented", "timed out", "crashed", "exited", "protocol", "unusable"}
+"""... or by this fraction of the values, for a mistake that makes them large; that is in float32,
+in float64 it is as many ulps."""
+_UNINFORMATIVE = {
+    "not implemented",
+    "missing",
+    "timed out",
+    "out of time",
+    "out of memory",
+    "forbidden",
+    "crashed",
+    "exited",
+    "protocol",
+}
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -39,24 +61,44 @@ class Evidence:
     finding: Finding | None
     half: bool = False
 
+    @property
+    def relative(self) -> float:
+        """The fraction of the values by which two spellings of one mistake may differ."""
+        if self.half:
+            return 16.0 * math.sqrt(_RELATIVE)
+        eps = torch.finfo(self.request.default_dtype).eps
+        return _RELATIVE * eps / torch.finfo(torch.float32).eps
+
+
+class _Relation(Enum):
+    """How a mistake's run of a request stands to the learner's."""
+
+    SAME = "the mistake does what the learner's answer did"
+    APART = "the mistake does it right where the learner's answer did not"
+    OTHER = "the mistake does something else"
+
 
 class Diagnosis:
-    """The mistakes that are consistent with all evidence so far.
+    """The mistakes that the evidence so far speaks for.
 
     Nothing is computed before something is wrong, so that a right answer costs nothing.
     """
 
     def __init__(self, mistakes: Sequence[Variant], load: Callable[[Variant], ModuleType]) -> None:
+        self._mistakes = list(mistakes)
         self._left = list(mistakes)
         self._load = load
         self._modules: dict[str, ModuleType] = {}
         self._evidence: list[Evidence] = []
-        self._weighed = 0
+        self._unclear: set[str] = set()
+        self._relations: dict[tuple[str, int], _Relation] = {}
 
     def add(self, evidence: Evidence) -> None:
         """Note a run, right or wrong."""
         trouble = evidence.seen.trouble
-        if trouble is None or trouble.kind not in _UNINFORMATIVE:
+        if trouble is not None and (trouble.at_load or trouble.kind in _UNINFORMATIVE):
+            self._unclear.add(evidence.test)
+        else:
             self._evidence.append(evidence)
 
     @property
@@ -66,22 +108,74 @@ class Diagnosis:
 
     def candidates(self) -> list[Variant]:
         """The mistakes that explain every observation; all of them before anything failed."""
-        while self._weighed < len(self._evidence) and self._left:
-            # What failed tells more than what passed: weigh it first.
-            rest = self._evidence[self._weighed :]
-            rest.sort(key=lambda evidence: evidence.finding is None)
-            self._evidence[self._weighed :] = rest
-            evidence = rest[0]
-            self._left = [variant for variant in self._left if self._explains(variant, evidence)]
-            self._weighed += 1
+        # What failed tells more than what passed: weigh it first.
+        for index in (*self._failed(), *self._passed()):
+            self._left = [v for v in self._left if self._is_same(v, index)]
         return list(self._left)
 
-    def _explains(self, variant: Variant, evidence: Evidence) -> bool:
+    def explaining(self, test: str) -> list[Variant]:
+        """The mistakes that explain a failed test and contradict nothing else that was seen.
+
+        Those that explain everything by themselves, if there are any. Else those that together
+        explain everything: each of them does what the learner's answer did, or does it right
+        where another of them does what the answer did.
+        """
+        mine = [index for index, item in enumerate(self._evidence) if item.test == test]
+        if test in self._unclear or not mine:
+            return []
+        return [
+            variant
+            for variant in self.candidates() or self._together()
+            if all(self._is_same(variant, index) for index in mine)
+        ]
+
+    def _together(self) -> list[Variant]:
+        """Mistakes which explain, between them, all that failed; none if anything is left over."""
+        failed = self._failed()
+        able = self._mistakes
+        for index in failed:
+            able = [v for v in able if self._relation(v, index) is not _Relation.OTHER]
+            if all(self._relation(v, index) is _Relation.APART for v in able):
+                return []  # this one is no known mistake's work, so nothing is certain
+        explained = {v.id: {i for i in failed if self._is_same(v, i)} for v in able}
+        able = [
+            variant
+            for variant in able
+            if explained[variant.id] and all(self._is_same(variant, i) for i in self._passed())
+        ]
+        if set().union(*(explained[v.id] for v in able)) != set(failed):
+            return []
+        return [v for v in able if not any(explained[v.id] < explained[o.id] for o in able)]
+
+    def _failed(self) -> list[int]:
+        return [i for i, evidence in enumerate(self._evidence) if evidence.finding is not None]
+
+    def _passed(self) -> list[int]:
+        return [i for i, evidence in enumerate(self._evidence) if evidence.finding is None]
+
+    def _is_same(self, variant: Variant, index: int) -> bool:
+        return self._relation(variant, index) is _Relation.SAME
+
+    def _relation(self, variant: Variant, index: int) -> _Relation:
+        key = variant.id, index
+        if key not in self._relations:
+            self._relations[key] = self._related(variant, self._evidence[index])
+        return self._relations[key]
+
+    def _related(self, variant: Variant, evidence: Evidence) -> _Relation:
         module = self._modules.get(variant.id)
         if module is None:
             module = self._modules[variant.id] = self._load(variant)
         seen, _ = observe(module, evidence.request, frozenset({str(module.__file__)}))
-        return consistent(seen, evidence)
+        if consistent(seen, evidence):
+            return _Relation.SAME
+        if evidence.finding is not None and _is_right(seen, evidence.want):
+            return _Relation.APART
+        return _Relation.OTHER
+
+
+def _is_right(seen: Observation, want: Expectation | None) -> bool:
+    return (conduct(seen) if want is None else judge(seen, want)) is None
 
 
 def consistent(mistake: Observation, evidence: Evidence) -> bool:
@@ -90,10 +184,10 @@ def consistent(mistake: Observation, evidence: Evidence) -> bool:
     if (mistake.trouble is None) != (learner.trouble is None):
         return False
     if mistake.trouble and learner.trouble:
-        return (mistake.trouble.kind, mistake.trouble.type_name) == (
-            learner.trouble.kind,
-            learner.trouble.type_name,
-        )
+        same_return = mistake.calls[-1:] == learner.calls[-1:]
+        if learner.trouble.kind == "unusable" and not same_return:
+            return False
+        return _same_trouble(mistake.trouble, learner.trouble)
     if (mistake.modified, mistake.disturbed) != (learner.modified, learner.disturbed):
         return False
     if bool(mistake.banned) != bool(learner.banned):
@@ -111,10 +205,19 @@ def consistent(mistake: Observation, evidence: Evidence) -> bool:
     return _same_outputs(mistake, evidence) and _same_gradients(mistake, evidence)
 
 
+def _same_trouble(mistake: Trouble, learner: Trouble) -> bool:
+    """Whether two runs broke in the same way: the same error with the same words, but for sizes."""
+    return (mistake.kind, mistake.type_name, _NUMBER.sub("#", mistake.message)) == (
+        learner.kind,
+        learner.type_name,
+        _NUMBER.sub("#", learner.message),
+    )
+
+
 def _same_outputs(mistake: Observation, evidence: Evidence) -> bool:
     allowances: Mapping[str, Allowance] = evidence.want.outputs if evidence.want else {}
     return all(
-        _same(value, evidence.seen.outputs[name], allowances.get(name), evidence.half)
+        _same(value, evidence.seen.outputs[name], allowances.get(name), evidence.relative)
         for name, value in mistake.outputs.items()
     )
 
@@ -126,12 +229,12 @@ def _same_gradients(mistake: Observation, evidence: Evidence) -> bool:
             return False
         left, right = mistake.gradients[name], evidence.seen.gradients[name]
         if left is not None and right is not None:
-            if not _same(left, right, allowances.get(name), evidence.half):
+            if not _same(left, right, allowances.get(name), evidence.relative):
                 return False
     return True
 
 
-def _same(left: Any, right: Any, allowance: Allowance | None, half: bool) -> bool:
+def _same(left: Any, right: Any, allowance: Allowance | None, relative: float) -> bool:
     if not isinstance(left, (Tensor, float)) or not isinstance(right, (Tensor, float)):
         return type(left) is type(right) and bool(left == right)
     if isinstance(left, Tensor) != isinstance(right, Tensor):
@@ -144,7 +247,6 @@ def _same(left: Any, right: Any, allowance: Allowance | None, half: bool) -> boo
     exact, other = as_exact(left), as_exact(right)
     size = exact.abs()[torch.isfinite(exact)]
     largest = float(size.max()) if size.numel() else 0.0
-    relative = 16 * _RELATIVE**0.5 if half else _RELATIVE
     allowed: float | Tensor = relative * largest
     if allowance is not None:
         element = torch.as_tensor(allowance.element, dtype=torch.float64)

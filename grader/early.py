@@ -1,16 +1,47 @@
-"""Loaded by pytest before any conftest.py: refuses `--impl DIR`, which would execute DIR's own.
+"""Loaded by pytest before any conftest.py, for the two things that cannot wait.
 
-An entry-point plugin sees every pytest run of its environment, so this one does nothing else.
+`--impl DIR` is refused, which would execute DIR's own conftest.py; and for `--isolate` the zygote
+is started, which then imports torch while pytest does. An entry-point plugin sees every pytest run
+of its environment, so this one does nothing else, and imports as little.
 """
 
 from __future__ import annotations
 
+import atexit
+from typing import TYPE_CHECKING
+
 import pytest
+
+from grader.curriculum import ROOT
+
+if TYPE_CHECKING:
+    from grader.launching import Zygote
+
+_started: list[Zygote | None] = []
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(args: list[str]) -> None:
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
     refuse_space(args)
+    if "--isolate" in args and early_config.rootpath == ROOT:
+        start()
+
+
+def start() -> None:
+    """Start a zygote for the run to come, unless one is waiting already."""
+    from grader.launching import start_zygote
+
+    if not _started:
+        zygote = start_zygote(ROOT)
+        _started.append(zygote)
+        if zygote is not None:
+            atexit.register(zygote.close)
+
+
+def take() -> Zygote | None:
+    """The zygote that was started early, or one started now; the caller closes it."""
+    start()
+    return _started.pop()
 
 
 def refuse_space(args: list[str]) -> None:

@@ -20,8 +20,8 @@ from grader.bans import BanHit
 from grader.cost import Cost
 from grader.observing import Call, Frame, Observation, Opaque, Plain, Trouble
 
-MAX_FRAME = 1 << 29
-_MAX_JSON = 1 << 24
+MAX_FRAME = 1 << 26
+_MAX_JSON = 1 << 22
 _MAX_DEPTH = 20
 _LENGTH = struct.Struct("<Q")
 
@@ -64,6 +64,20 @@ def _read_exactly(stream: BinaryIO, count: int) -> bytes:
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
+
+
+def pack_greeting(refusal: str) -> bytes:
+    """A worker's first frame: why it could not lock itself in, empty if it did."""
+    return json.dumps({"refusal": refusal}).encode()
+
+
+def unpack_greeting(payload: bytes) -> str:
+    """The refusal in a worker's first frame. Raises ProtocolError for anything else."""
+    try:
+        refusal = json.loads(payload)["refusal"]
+    except Exception as error:
+        raise ProtocolError(f"not a greeting: {type(error).__name__}") from error
+    return _text(refusal)
 
 
 def pack_observation(observation: Observation) -> bytes:

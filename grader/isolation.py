@@ -9,8 +9,9 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, Protocol, cast
@@ -18,13 +19,11 @@ from typing import BinaryIO, Protocol, cast
 import cloudpickle
 
 from grader import frames
+from grader.launching import NotGraded, Zygote, clean_environment, command
 from grader.loading import Answer, Source
 from grader.observing import Observation, Request, Trouble
-from grader.worker import SOFT_DEADLINE, Assignment
-from grader.zygote import FORK, NUMBER, REAP
-
-FORKS = sys.platform == "linux"
-"""Elsewhere forking a process that has run torch is not safe, so each worker starts afresh."""
+from grader.sandbox import Sandbox
+from grader.worker import SOFT_DEADLINE, Assignment, Task
 
 _STARTING_SECONDS = 60.0
 """How long a worker may take to import torch on a busy machine before that is our failure."""
@@ -32,6 +31,9 @@ _GRACE_SECONDS = 0.5
 """The judge's deadline lies this much after the worker's own, which can tell the line."""
 
 _Replies = queue.Queue[bytes | None | Exception]
+
+Pending = Callable[[], Observation]
+"""A request that has been sent; calling it waits for the reply."""
 
 
 class _Process(Protocol):
@@ -52,11 +54,11 @@ class _Spawned:
 
     def __init__(self, root: Path) -> None:
         self._popen = subprocess.Popen(
-            _command("worker", "main(sys.argv[1])", str(root)),
+            command("worker", "main(sys.argv[1])", root),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_clean_environment(),
+            env=clean_environment(),
             cwd=os.path.abspath(os.sep),
             start_new_session=True,
         )
@@ -75,58 +77,13 @@ class _Spawned:
         _close(self.reader, self.writer)
 
 
-class Zygote:
-    """The process that forks workers; one serves a whole run."""
-
-    def __init__(self, root: Path) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._popen = subprocess.Popen(
-            _command(
-                "zygote", "main(sys.argv[1], int(sys.argv[2]))", str(root), str(theirs.fileno())
-            ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=_clean_environment(),
-            cwd=os.path.abspath(os.sep),
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-        )
-        theirs.close()
-
-    def fork(self, stream: socket.socket) -> int:
-        """Fork a worker that serves the other end of `stream`; its process id."""
-        socket.send_fds(self._control, [FORK], [stream.fileno()])
-        return self._answer()
-
-    def reap(self, pid: int) -> int:
-        """How a worker ended, once it has."""
-        self._control.sendall(REAP + NUMBER.pack(pid))
-        return self._answer()
-
-    def _answer(self) -> int:
-        data = b""
-        while len(data) < NUMBER.size:
-            part = self._control.recv(NUMBER.size - len(data))
-            if not part:
-                raise RuntimeError("the process that forks workers has ended; run again")
-            data += part
-        return int(NUMBER.unpack(data)[0])
-
-    def close(self) -> None:
-        """End the process and all that it holds."""
-        self._control.close()
-        self._popen.kill()
-        self._popen.wait()
-
-
 class _Forked:
     """A worker forked from the zygote; its pid stays taken until the zygote reaps it."""
 
-    def __init__(self, zygote: Zygote) -> None:
+    def __init__(self, zygote: Zygote, locked: Sandbox, imports: Sequence[str]) -> None:
         self._zygote = zygote
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._pid = zygote.fork(theirs)
+        self._pid = zygote.fork(theirs, locked, imports)
         theirs.close()
         self.reader: BinaryIO = ours.makefile("rb")
         self.writer: BinaryIO = ours.makefile("wb")
@@ -160,47 +117,72 @@ class Worker:
         config: Source,
         *,
         root: Path,
-        seconds: float,
         threads: int = 1,
+        locked: Sandbox | None = None,
+        imports: Sequence[str] = (),
         zygote: Zygote | None = None,
     ) -> None:
-        self._assignment = Assignment(answer, config, seconds, threads)
+        self._assignment = Assignment(answer, config, threads)
         self._root = root
-        self._seconds = seconds
+        self._locked = locked or Sandbox()
+        self._imports = imports
         self._zygote = zygote
         self._process: _Process | None = None
         self._replies: _Replies = queue.Queue()
-        self._fresh = True
 
     def start(self) -> None:
-        """Start the process if none is running; a spawned one goes on starting meanwhile."""
+        """Start the process if none is running, and wait until it has locked itself in.
+
+        Raises NotGraded where it cannot.
+        """
         if self._process is not None:
             return
         process = self._launch()
         self._process = process
         self._replies = queue.Queue()
-        self._fresh = True
         threading.Thread(
             target=_read_replies, args=(process.reader, self._replies), daemon=True
         ).start()
+        try:
+            greeting = self._replies.get(timeout=_STARTING_SECONDS)
+        except queue.Empty:
+            greeting = None
+        refusal = "it did not start"
+        if isinstance(greeting, bytes):
+            refusal = frames.unpack_greeting(greeting)
+        if refusal:
+            self.stop()
+            raise NotGraded(f"no worker could be had: {refusal}")
         self._send(cloudpickle.dumps(self._assignment))
 
     def _launch(self) -> _Process:
-        return _Forked(self._zygote) if self._zygote else _Spawned(self._root)
+        if self._zygote:
+            return _Forked(self._zygote, self._locked, self._imports)
+        if self._locked.profile != "process":
+            raise NotGraded(f"the profile {self._locked.profile} needs Linux")
+        return _Spawned(self._root)
 
-    def observe(self, request: Request) -> Observation:
-        """What the worker saw, or why it could not say: a trouble of a kind of the judge's."""
+    def ask(self, request: Request, seconds: float) -> Pending:
+        """Send a request; the worker runs it while the judge goes on with its own work."""
         self.start()
-        self._send(cloudpickle.dumps(request))
-        allowed = self._seconds + _GRACE_SECONDS * SOFT_DEADLINE
-        if self._fresh:  # the answer is imported first, and torch before it in a spawned process
-            allowed += self._seconds + (0 if self._zygote else _STARTING_SECONDS)
+        while not self._replies.empty():  # a reply to nothing: the answer writes to the stream
+            early = self._replies.get_nowait()
+            if isinstance(early, bytes):
+                self.stop()
+                return lambda: _protocol("a reply came before its request")
+            self._replies.put(early)
+            break
+        self._send(cloudpickle.dumps(Task(request, seconds)))
+        deadline = time.monotonic() + seconds + _GRACE_SECONDS * SOFT_DEADLINE
+        return lambda: self._reply(deadline)
+
+    def _reply(self, deadline: float) -> Observation:
+        """What the worker saw, or why it could not say: a trouble of a kind of the judge's."""
         try:
-            reply = self._replies.get(timeout=allowed)
+            reply = self._replies.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             self.stop()
             return Observation(trouble=Trouble("timed out"))
-        self._fresh = False
         if isinstance(reply, bytes):
             try:
                 return frames.unpack_observation(reply)
@@ -209,7 +191,7 @@ class Worker:
         if reply is None:
             return Observation(trouble=self._how_it_ended())
         self.stop()
-        return Observation(trouble=Trouble("protocol", message=str(reply)))
+        return _protocol(str(reply))
 
     def stop(self) -> None:
         """End the process, whatever it is doing."""
@@ -234,6 +216,10 @@ class Worker:
         return Trouble("exited", message=str(code))
 
 
+def _protocol(what: str) -> Observation:
+    return Observation(trouble=Trouble("protocol", message=what))
+
+
 def register_by_value(module: ModuleType) -> None:
     """Ship a test module's functions with the scenario instead of naming the module."""
     cloudpickle.register_pickle_by_value(module)
@@ -246,22 +232,6 @@ def _read_replies(stream: BinaryIO, replies: _Replies) -> None:
         replies.put(None)
     except Exception as error:
         replies.put(error if isinstance(error, frames.ProtocolError) else None)
-
-
-def _command(module: str, call: str, *args: str) -> list[str]:
-    """A Python without site folders of the user, environment or current directory."""
-    program = (
-        "import gc, sys; gc.disable(); sys.path.insert(0, sys.argv[1]); "
-        f"from grader.{module} import main; gc.freeze(); gc.enable(); {call}"
-    )
-    return [sys.executable, "-I", "-c", program, *args]
-
-
-def _clean_environment() -> dict[str, str]:
-    """What torch needs to start and nothing else: secrets live in environments."""
-    kept = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
-    return environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _ended(pid: int, seconds: float) -> bool:

@@ -10,9 +10,9 @@ import ast
 import linecache
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
+from functools import lru_cache
+from types import CodeType, ModuleType
 
 REFERENCE_PACKAGE = "minimind_ref"
 
@@ -147,15 +147,12 @@ def _execute(package: str, source: Source) -> ModuleType:
         source.text.splitlines(keepends=True),
         source.path,
     )
-    exec(compile(source.text, source.path, "exec", dont_inherit=True), module.__dict__)
+    exec(_compiled(source.text, source.path), module.__dict__)
     setattr(sys.modules[package], source.name, module)
     return module
 
 
-@contextmanager
-def loaded(answer: Answer) -> Iterator[ModuleType]:
-    """An answer's module for the length of a block; nothing of it stays in `sys.modules`."""
-    try:
-        yield load_answer(answer)
-    finally:
-        forget(answer.package)
+@lru_cache(maxsize=256)
+def _compiled(text: str, path: str) -> CodeType:
+    """The same answers are loaded again and again by the course check."""
+    return compile(text, path, "exec", dont_inherit=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from grader.comparing import Finding
 from grader.observing import Frame, Trouble
 
-_FRAMES = 4
-_MESSAGE_LINES = 3
+_FRAMES = 2
+_MESSAGE_LINES = 2
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,65 @@ class Failure:
 
 
 def render(failure: Failure) -> list[str]:
-    """A failed test in a few lines, the first of which says which and what it is about."""
+    """A failed test by itself: what is wrong, which mistake it is if one is known, what is next."""
+    return [*told(failure), *explained(failure.mistakes), next_step(failure)]
+
+
+def told(failure: Failure) -> list[str]:
+    """What is wrong, in a few lines, the first of which says which test and what it is about."""
     trouble = failure.finding.trouble
     if trouble is None:
-        return [_title(failure), *_indented(failure.finding.lines), *_advice(failure)]
-    if trouble.kind == "not implemented":
-        return [f"{failure.exercise} · {failure.sentence}: {not_implemented(failure)}"]
+        return [_title(failure), *_indented(failure.finding.lines)]
+    if waiting := waits_for(failure):
+        return [_title(failure), f"  {waiting}"]
     if trouble.kind == "no file":
-        return [f"{failure.exercise} · not implemented: {trouble.message}"]
+        return [f"{failure.exercise} · nothing to test: {_shortened(trouble.message, failure)}"]
     if trouble.at_load:
-        return [f"{failure.exercise} · {_loading(trouble, failure)}", *_told(trouble, failure)]
-    return [_title(failure), *_told(trouble, failure), *_advice(failure)]
+        return [f"{failure.exercise} · {_loading(trouble, failure)}", *_trouble(trouble, failure)]
+    return [_title(failure), *_trouble(trouble, failure)]
 
 
-def not_implemented(failure: Failure) -> str:
+def explained(mistakes: Sequence[str], failures: int = 1) -> list[str]:
+    """The sentence that names the mistakes, for one failure or for several at once."""
+    if not mistakes:
+        return []
+    these = "this is" if failures == 1 else f"these {failures} are"
+    return [f"  {these} exactly what comes out when {' — or when '.join(mistakes)}"]
+
+
+def next_step(failure: Failure) -> str:
+    """What to do about it."""
+    if failure.finding.kind == "no file":
+        return "  next: every test waits for this file"
+    if is_about_the_file(failure.finding):
+        return "  next: mend this first; every test waits for it"
+    return f"  next: grader hint {failure.short}"
+
+
+def waits_for(failure: Failure) -> str | None:
+    """What has to be there before the test can say anything, in words; None if it has spoken."""
+    trouble = failure.finding.trouble
+    if trouble is None:
+        return None
+    if trouble.kind == "not implemented":
+        return f"{stub(failure)} is not implemented yet"
+    if trouble.kind == "missing":
+        return f"{trouble.message} is missing: define it in {failure.exercise}.py, as the stub does"
+    if trouble.kind == "not graded":
+        return f"not graded, and not the answer's fault: {trouble.message}"
+    if trouble.kind == "out of time":
+        return "the time for this exercise is used up"
+    return None
+
+
+def stub(failure: Failure) -> str:
     """Which function is still a stub, and where."""
     trouble = failure.finding.trouble
     assert trouble is not None
     frame = trouble.frames[-1]
-    what = f"{frame.function} is not implemented yet ({_where(frame, failure)})"
+    what = f"{frame.function} ({_where(frame, failure)})"
     if Path(frame.path).stem not in (failure.exercise, failure.exercise.partition("_")[2]):
-        what = f"prerequisite {Path(frame.path).stem}: {what}"
+        what = f"the prerequisite {what}"
     return what
 
 
@@ -83,24 +121,27 @@ def _loading(trouble: Trouble, failure: Failure) -> str:
     return f"{name} cannot be imported"
 
 
-def _told(trouble: Trouble, failure: Failure) -> list[str]:
+def _trouble(trouble: Trouble, failure: Failure) -> list[str]:
     """What went wrong, then the learner's own frames and nothing of ours."""
     last = trouble.frames[-1] if trouble.frames else None
-    if trouble.kind == "missing":
-        return [
-            f"  {trouble.message} is missing: define it in {failure.exercise}.py, as the stub does"
-        ]
     if trouble.kind == "timed out":
         line = f"  still running after {failure.seconds:g} s: is there a loop that never ends?"
         return [line, *_frame(last, failure)]
+    if trouble.kind == "out of memory":
+        return ["  the answer used more memory than it may", *_frame(last, failure)]
+    if trouble.kind == "forbidden":
+        what = f"  the answer tried something forbidden: {trouble.type_name}: {trouble.message}"
+        return [what, *_frame(last, failure)]
     if trouble.kind == "recursion":
         name = last.function if last else "a function"
-        return [f"  {name} calls itself without end", *_frame(last, failure)]
+        return [f"  {name} calls itself without end: what stops it?", *_frame(last, failure)]
     if trouble.kind == "exited":
         how = trouble.type_name or f"exit code {trouble.message}"
-        return [f"  the answer ended the program ({how})", *_frame(last, failure)]
+        what = f"  the answer ended the program ({how}): let it return or raise an error instead"
+        return [what, *_frame(last, failure)]
     if trouble.kind == "crashed":
-        return [f"  the answer crashed its process ({trouble.type_name})"]
+        what = f"  the answer crashed its process ({trouble.type_name})"
+        return [f"{what}: pytest without --isolate shows the line"]
     if trouble.kind == "protocol":
         return [f"  the answer disturbed the worker's stream: {trouble.message}"]
     if trouble.kind == "unusable" and failure.finding.lines:
@@ -108,13 +149,12 @@ def _told(trouble: Trouble, failure: Failure) -> list[str]:
     if trouble.kind == "forbidden import":
         return [f"  {_shortened(trouble.message, failure)}"]
     if trouble.kind == "syntax":
-        return [*_frame(last, failure), f"  {trouble.type_name}: {trouble.message}"]
+        return [f"  {trouble.type_name}: {trouble.message}", *_marked(last, failure)]
     lines = trouble.message.splitlines()[:_MESSAGE_LINES] or [""]
     when = " (in the backward pass)" if trouble.in_backward else ""
-    told = [f"  {trouble.type_name}: {lines[0]}{when}".rstrip(": "), *_indented(lines[1:], 4)]
-    for frame in trouble.frames[-_FRAMES:]:
-        told += _frame(frame, failure)
-    return told
+    what = f"  {trouble.type_name}: {lines[0]}".rstrip(": ") + when
+    frames = [line for frame in trouble.frames[-_FRAMES:] for line in _frame(frame, failure)]
+    return [what, *_indented(lines[1:], 4), *frames]
 
 
 def _frame(frame: Frame | None, failure: Failure) -> list[str]:
@@ -123,7 +163,14 @@ def _frame(frame: Frame | None, failure: Failure) -> list[str]:
     place = f"    {_where(frame, failure)}"
     if frame.function and frame.function != "<module>":
         place += f" in {frame.function}"
-    return [place, *(f"      {line}" for line in frame.text.splitlines())]
+    return [f"{place}: {frame.text}" if frame.text else place]
+
+
+def _marked(frame: Frame | None, failure: Failure) -> list[str]:
+    """The place of a syntax error, its text and the caret under it."""
+    if frame is None:
+        return []
+    return [f"    {_where(frame, failure)}", *_indented(frame.text.splitlines(), 6)]
 
 
 def _where(frame: Frame, failure: Failure) -> str:
@@ -131,28 +178,13 @@ def _where(frame: Frame, failure: Failure) -> str:
 
 
 def _relative(path: str, failure: Failure) -> str:
-    try:
-        return (
-            Path(os.path.relpath(path, failure.root)).as_posix()
-            if (Path(path).is_relative_to(failure.root))
-            else path
-        )
-    except ValueError:  # another drive on Windows
-        return path
+    if Path(path).is_relative_to(failure.root):
+        return Path(path).relative_to(failure.root).as_posix()
+    return path
 
 
 def _shortened(text: str, failure: Failure) -> str:
     return text.replace(f"{failure.root}{os.sep}", "")
-
-
-def _advice(failure: Failure) -> list[str]:
-    lines = []
-    if failure.mistakes:
-        lines.append(
-            f"  this is exactly what comes out when {' — or when '.join(failure.mistakes)}"
-        )
-    lines.append(f"  next: grader hint {failure.short}")
-    return lines
 
 
 def _indented(lines: Sequence[str], by: int = 2) -> list[str]:

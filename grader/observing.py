@@ -7,14 +7,16 @@ the same. It judges nothing. Runs beside learner code: standard library and torc
 from __future__ import annotations
 
 import contextlib
+import errno
 import inspect
 import io
 import linecache
+import opcode
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType, FunctionType, ModuleType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -30,6 +32,8 @@ SINGLE = "result"
 _PRINTED_LIMIT = 20_000
 _MESSAGE_LIMIT = 2_000
 _FRAMES_LIMIT = 6
+_SEED_STEP = 0x9E3779B97F4A7C15
+_RAISE = opcode.opmap["RAISE_VARARGS"]
 
 Plain = None | bool | int | float | str | list[Any] | tuple[Any, ...] | dict[str, Any]
 
@@ -91,8 +95,8 @@ class Trouble:
     """Why there are no outputs.
 
     `kind` is one of: not implemented, missing, exception, recursion, timed out, exited, unusable,
-    cannot load, syntax, forbidden import, no file; and, seen by the judge alone, crashed and
-    protocol.
+    cannot load, syntax, forbidden import, no file, out of memory, forbidden; and, seen by the judge
+    alone, out of time, crashed and protocol.
     """
 
     kind: str
@@ -125,15 +129,17 @@ class MissingName(AttributeError):
 class _Recorder:
     """Stands before the answer's module and notes what its functions return."""
 
-    def __init__(self, module: ModuleType, calls: list[Call]) -> None:
+    def __init__(self, module: ModuleType, calls: list[Call], watch: BanWatch) -> None:
         self._module = module
         self._calls = calls
+        self._watch = watch
 
     def __getattr__(self, name: str) -> Any:
         try:
             value = getattr(self._module, name)
         except AttributeError:
             raise MissingName(name) from None
+        self._watch.look_at(value, str(self._module.__file__))
         if isinstance(value, type) or not callable(value):
             return value
 
@@ -145,12 +151,21 @@ class _Recorder:
         return recorded
 
 
-class _Printed(io.TextIOBase):
-    """Takes what the learner prints, up to a limit."""
+class Printed(io.TextIOBase):
+    """Takes what the learner prints inside a `with` block, up to a limit."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._left = _PRINTED_LIMIT
+        self._redirected = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self._redirected.enter_context(contextlib.redirect_stdout(self))
+        self._redirected.enter_context(contextlib.redirect_stderr(self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._redirected.close()
 
     def write(self, text: str) -> int:
         self._parts.append(text[: self._left])
@@ -164,18 +179,13 @@ class _Printed(io.TextIOBase):
 def load(
     answer: Answer,
     *,
-    keep_printed: bool = False,
     timeouts: tuple[type[BaseException], ...] = (OutOfTime,),
 ) -> tuple[ModuleType | None, Trouble | None, BaseException | None]:
     """Import an answer: its module, or why there is none with the exception that says so."""
     state = GlobalState()
-    sink: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-    if keep_printed:
-        sink = contextlib.redirect_stdout(_Printed())
     try:
-        with sink:
-            forbid_imports(answer)
-            return load_answer(answer), None, None
+        forbid_imports(answer)
+        return load_answer(answer), None, None
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -189,7 +199,6 @@ def observe(
     request: Request,
     learner_files: frozenset[str],
     *,
-    keep_printed: bool = False,
     timeouts: tuple[type[BaseException], ...] = (OutOfTime,),
 ) -> tuple[Observation, BaseException | None]:
     """Run a scenario on a module and return what was seen, with the exception that ended it.
@@ -198,22 +207,19 @@ def observe(
     """
     state = GlobalState()
     calls: list[Call] = []
-    printed = _Printed()
     watch = BanWatch(request.bans, learner_files, dispatch=request.watch_dispatch)
     meter = CostMeter() if request.meter else None
     prepared = _prepare(request)
-    run = _Run(_Recorder(module, calls), request, prepared)
+    run = _Run(_Recorder(module, calls, watch), request, prepared)
     error: BaseException | None = None
     disturbed: tuple[str, ...] = ()
+    cost: Cost | None = None
     try:
         torch.set_default_dtype(request.default_dtype)
         _seed(request)
         with contextlib.ExitStack() as stack:
             if request.device != "cpu":
                 stack.enter_context(torch.device(request.device))
-            if keep_printed:
-                stack.enter_context(contextlib.redirect_stdout(printed))
-                stack.enter_context(contextlib.redirect_stderr(printed))
             if meter:
                 stack.enter_context(meter)
             if request.bans:
@@ -224,6 +230,7 @@ def observe(
             finally:
                 disturbed = inside.restore(generators_may_move=request.draws)
             run.backward()
+        cost = meter.cost() if meter else None
     except KeyboardInterrupt:
         raise
     except BaseException as caught:
@@ -242,19 +249,20 @@ def observe(
             disturbed=disturbed,
             banned=tuple(watch.hits),
             calls=tuple(calls),
-            cost=meter.cost() if meter and not trouble else None,
-            printed=printed.text(),
+            cost=cost,
         ),
         error,
     )
 
 
 def _seed(request: Request) -> None:
+    # Nobody's own seed: an answer that calls torch.manual_seed(0) must be seen to move it.
+    seed = (request.seed + 1) * _SEED_STEP % 2**63
     if request.device == "cpu":
         # torch.manual_seed costs a millisecond: it formats a stack for each absent accelerator.
-        torch.default_generator.manual_seed(request.seed)
+        torch.default_generator.manual_seed(seed)
     else:
-        torch.manual_seed(request.seed)
+        torch.manual_seed(seed)
 
 
 class _Run:
@@ -411,7 +419,7 @@ def describe(value: object) -> str:
     if isinstance(value, FunctionType):
         return "a function"
     name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def trouble_of(
@@ -425,7 +433,10 @@ def trouble_of(
     """Sort an exception by what a learner has to do about it."""
     frames = tuple(learner_frames(error.__traceback__, learner_files))
     kind = _kind(error, frames, learner_files, timeouts, at_load)
-    message = str(error) if not isinstance(error, KeyError) else repr(error.args[0])
+    try:
+        message = str(error)
+    except Exception:
+        message = "its message cannot be shown"
     if kind == "syntax":
         frames = _syntax_frame(error)
         message = getattr(error, "msg", message)
@@ -456,6 +467,10 @@ def _kind(
         return "recursion"
     if isinstance(error, SystemExit):
         return "exited"
+    if _is_out_of_memory(error):
+        return "out of memory"
+    if isinstance(error, OSError) and error.errno in (errno.EPERM, errno.EACCES):
+        return "forbidden"
     if at_load:
         if isinstance(error, SyntaxError) and not frames:
             return "syntax"
@@ -463,12 +478,24 @@ def _kind(
     return "exception" if frames else "unusable"
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Python's MemoryError, or the RuntimeError of torch's allocator on the CPU."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
 def _raised_in(error: BaseException, learner_files: frozenset[str]) -> bool:
-    """Whether the innermost frame is the learner's: torch raises NotImplementedError too."""
+    """Whether a `raise` of the learner's own ends here: torch raises NotImplementedError too.
+
+    What torch's C++ raises has the line that called it for its innermost frame.
+    """
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
-    return last is not None and last.tb_frame.f_code.co_filename in learner_files
+    if last is None or last.tb_frame.f_code.co_filename not in learner_files:
+        return False
+    return last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE
 
 
 def learner_frames(start: TracebackType | None, learner_files: frozenset[str]) -> Iterator[Frame]:
@@ -476,6 +503,17 @@ def learner_frames(start: TracebackType | None, learner_files: frozenset[str]) -
     for frame, line in traceback.walk_tb(start):
         if frame.f_code.co_filename in learner_files:
             yield _frame(frame, line)
+
+
+def end_at_learner(start: TracebackType | None, learner_files: frozenset[str]) -> None:
+    """Cut what a traceback has below the learner's innermost frame: a debugger opens at its end."""
+    innermost = None
+    while start is not None:
+        if start.tb_frame.f_code.co_filename in learner_files:
+            innermost = start
+        start = start.tb_next
+    if innermost is not None:
+        innermost.tb_next = None
 
 
 def _frame(frame: FrameType, line: int) -> Frame:

@@ -26,15 +26,16 @@ from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 
+from grader import early  # noqa: E402
 from grader.comparing import Finding  # noqa: E402
 from grader.curriculum import ROOT, Curriculum, Exercise, UnknownExercise, load  # noqa: E402
-from grader.early import refuse_space  # noqa: E402
 from grader.implementations import UsageError, choose  # noqa: E402
 from grader.messages import Failure, render  # noqa: E402
+from grader.observing import end_at_learner  # noqa: E402
 from grader.samples import Samples  # noqa: E402
-from grader.summary import diagnosed, print_failures  # noqa: E402
+from grader.summary import PRINTED, diagnosed, print_failures  # noqa: E402
 from grader.tolerance import CostLimits  # noqa: E402
-from grader.trial import Run, Trial, Wrong  # noqa: E402
+from grader.trial import Run, Trial  # noqa: E402
 
 _SESSION = pytest.StashKey["CourseSession"]()
 _RUN = pytest.StashKey[Run]()
@@ -63,6 +64,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the answer in a separate process, as the grader does",
     )
     group.addoption(
+        "--sandbox",
+        choices=("auto", "process", "light", "full"),
+        default="auto",
+        help="how far a separate process is locked in; auto takes light where the machine can",
+    )
+    group.addoption(
         "--variant",
         metavar="ID",
         help="put a known mistake or alternative over the answer (for authors of tests)",
@@ -70,7 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    refuse_space(list(config.invocation_params.args))
+    early.refuse_space(list(config.invocation_params.args))
     config.addinivalue_line("markers", "weight(n): a test's share of its exercise's points")
     try:
         session = CourseSession(config)
@@ -103,8 +110,12 @@ class CourseSession:
         self._own_zygote: Any = None
         self._zygote = getattr(observer, "zygote", None)
         if self.isolate and self._zygote is None:
-            # Started now, so that it imports torch while pytest collects.
-            self._zygote = self._own_zygote = start_zygote(self.root)
+            self._zygote = self._own_zygote = early.take()
+        self.profile: str = config.getoption("--sandbox")
+        if self.isolate and self.profile == "auto":
+            from grader.doctor import best_profile
+
+            self.profile = best_profile()
         self.trials: dict[str, Trial] = {}
 
     def exercise_of(self, path: Path) -> Exercise | None:
@@ -118,32 +129,32 @@ class CourseSession:
     def trial(self, exercise: Exercise) -> Trial:
         """The trial of an exercise, made when it is first asked for."""
         if exercise.id not in self.trials:
-            self.trials[exercise.id] = Trial(
-                exercise,
-                self.curriculum,
-                self.implementation,
-                self.root,
-                isolate=self.isolate,
-                zygote=self._zygote,
-                module=self._module_for(exercise),
-                device=self.device,
-                timeouts=() if self.isolate else (pytest.fail.Exception,),
-                expectations=self._expectations,
-            )
+            try:
+                self.trials[exercise.id] = self._new_trial(exercise)
+            except UsageError as error:  # a variant of that name may exist in other exercises
+                pytest.exit(str(error), pytest.ExitCode.USAGE_ERROR)
         return self.trials[exercise.id]
+
+    def _new_trial(self, exercise: Exercise) -> Trial:
+        return Trial(
+            exercise,
+            self.curriculum,
+            self.implementation,
+            self.root,
+            isolate=self.isolate,
+            profile=self.profile,
+            zygote=self._zygote,
+            module=self._module_for(exercise),
+            device=self.device,
+            timeouts=() if self.isolate else (pytest.fail.Exception,),
+            expectations=self._expectations,
+        )
 
     def close(self) -> None:
         for trial in self.trials.values():
             trial.close()
         if self._own_zygote:
             self._own_zygote.close()
-
-
-def start_zygote(root: Path) -> Any:
-    """The process that forks workers, where forking is safe; None elsewhere."""
-    from grader.isolation import FORKS, Zygote
-
-    return Zygote(root) if FORKS else None
 
 
 def _seed(text: str) -> int:
@@ -162,7 +173,7 @@ def course_session(config: pytest.Config) -> CourseSession:
 
 def pytest_report_header(config: pytest.Config) -> str:
     session = config.stash[_SESSION]
-    how = "in a separate process" if session.isolate else "in this process"
+    how = f"in a separate process ({session.profile})" if session.isolate else "in this process"
     return f"answers: {session.implementation.describe(session.root)}, {how}, seed {session.seed}"
 
 
@@ -177,7 +188,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         exercise = session.exercise_of(item.path)
         if exercise is not None:
-            item.add_marker(pytest.mark.timeout(exercise.limits.seconds))
+            item.add_marker(pytest.mark.timeout(exercise.limits.call_seconds))
 
 
 def _leave_out_benchmarks(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -330,27 +341,38 @@ def weight_of(item: pytest.Item) -> int:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, Any, Any]:
-    report = yield
     run = item.stash.get(_RUN, None)
     if run is None or call.when != "call":
-        return report
+        return (yield)
+    finding = run.finding or _assertion(call.excinfo)
+    if finding is not None:
+        # Ours takes its place; setting a traceback out takes longer than most tests.
+        item.repr_failure = lambda *_: ""  # type: ignore[method-assign]
+    report = yield
     exercise = course_session(item.config).exercise_of(item.path)
     assert exercise is not None
-    run.weight = weight_of(item)
+    run.sentence, run.weight = sentence_of(item), weight_of(item)
     run.passed = report.passed
     course_session(item.config).trials[exercise.id].runs[run.test] = run
     if run.printed:
-        report.sections.append(("printed by the answer", run.printed))
-    if call.excinfo is not None and report.failed:
-        finding = run.finding or _assertion(call.excinfo)
-        if finding is not None:
-            _note_failure(item, run, finding, report)
+        report.sections.append((PRINTED, run.printed))
+    if finding is not None and report.failed:
+        _note_failure(item, run, finding, report)
     return report
 
 
-def _assertion(excinfo: pytest.ExceptionInfo[BaseException]) -> Finding | None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: Any) -> None:
+    """With --pdb, open the debugger in the learner's frame, not in torch or in ours."""
+    course = course_session(node.config)
+    exercise = course.exercise_of(node.path)
+    if node.config.getoption("usepdb") and exercise is not None and exercise.id in course.trials:
+        end_at_learner(call.excinfo.tb, course.trials[exercise.id].learner_files)
+
+
+def _assertion(excinfo: pytest.ExceptionInfo[BaseException] | None) -> Finding | None:
     """The sentence of a test's own assertion; anything else is the test's fault and shown whole."""
-    if not isinstance(excinfo.value, AssertionError) or isinstance(excinfo.value, Wrong):
+    if excinfo is None or not isinstance(excinfo.value, AssertionError):
         return None
     lines = [line for line in str(excinfo.value).splitlines() if line.strip()]
     return Finding("property", (lines or ["it does not hold"])[0:1])  # type: ignore[arg-type]
@@ -366,7 +388,7 @@ def _note_failure(item: pytest.Item, run: Run, finding: Finding, report: Any) ->
         run.test,
         sentence_of(item),
         finding,
-        seconds=exercise.limits.seconds,
+        seconds=exercise.limits.call_seconds,
         root=session.root,
     )
     item.stash[_FAILURE] = failure

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from grader import early
 from grader.curriculum import Curriculum, Exercise
 from grader.stubs import is_untouched
 
@@ -67,6 +68,7 @@ def measure(curriculum: Curriculum, root: Path, exercises: Sequence[Exercise]) -
 def _graded(started: Sequence[Exercise], root: Path, seed: int) -> Iterator[Standing]:
     if not started:
         return  # and torch is not imported
+    early.start()  # before torch is imported here
     from grader.pytest_runs import Observer, run_tests
 
     for outcome in run_tests(root, started, ["--isolate", f"--seed={seed}"], Observer()):

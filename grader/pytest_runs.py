@@ -21,6 +21,9 @@ from grader.curriculum import Exercise
 from grader.plugin import CourseSession, course_session
 from grader.trial import Run, Trial
 
+_LEFT_OUT = ("warnings", "unraisableexception", "threadexception", "faulthandler")
+"""Plugins that have nothing to say here; two of them collect garbage at the end of every run."""
+
 
 class TestsFailed(Exception):
     """Pytest could not run the tests at all: the course is broken, not the answer."""
@@ -75,7 +78,7 @@ def run_tests(
     """
     files = [str(exercise.paths(root).test_file) for exercise in exercises]
     arguments = [f"--rootdir={root}", "-c", str(root / "pyproject.toml")]
-    arguments += ["-q", "-p", "no:warnings", "--tb=no", *options]
+    arguments += ["-q", "--tb=no", *(f"-pno:{plugin}" for plugin in _LEFT_OUT), *options]
     said = io.StringIO()
     observer.session = None
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):

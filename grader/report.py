@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 
-from grader.bench import Figure
-from grader.conclusions import Conclusion, Margin
-from grader.curriculum import Curriculum, Exercise
-from grader.progress import Progress, Standing
-from grader.stubs import StubResult
+if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for torch
+    from grader.bench import Figure
+    from grader.conclusions import Conclusion, Margin
+    from grader.curriculum import Curriculum, Exercise
+    from grader.doctor import Mechanism
+    from grader.grading import Grade, Verdict
+    from grader.progress import Progress, Standing
+    from grader.stubs import StubResult, Undone
+
 
 _BAR = 24
 
@@ -46,14 +52,10 @@ class Report:
             mine = [s for s in progress.standings if s.exercise.part == part.id]
             if mine:
                 self._part(part.title, mine)
-        self._next(progress.next)
+        self.next(progress.next)
 
     def _part(self, title: str, standings: Sequence[Standing]) -> None:
-        table = Table(
-            title=title, title_justify="left", title_style="bold", box=None, pad_edge=False
-        )
-        for _ in range(5):
-            table.add_column()
+        table = _plain_table(title, 5)
         for standing in standings:
             exercise = standing.exercise
             table.add_row(
@@ -63,10 +65,10 @@ class Report:
                 _state(standing),
                 f"{_points(standing.points)}/{exercise.points}",
             )
-        table.show_header = False
         self._console.print(table)
 
-    def _next(self, standing: Standing | None) -> None:
+    def next(self, standing: Standing | None) -> None:
+        """Where to go on: the lesson to read, the file to edit, the tests to run."""
         if standing is None:
             self.lines(["all done: every point is yours"])
             return
@@ -80,6 +82,70 @@ class Report:
                 f"  run  pytest {paths.test_file.as_posix()}",
             ]
         )
+
+    def syllabus(self, curriculum: Curriculum, untouched: Container[str]) -> None:
+        """Every exercise under its part, and what is planned."""
+        for part in curriculum.parts:
+            mine = [e for e in curriculum.exercises if e.part == part.id]
+            if part.planned:
+                self.lines([f"{part.title}: planned. {part.planned}"])
+            elif mine:
+                table = _plain_table(part.title, 5)
+                for exercise in mine:
+                    state = "not started" if exercise.id in untouched else "started"
+                    points, minutes = f"{exercise.points} points", f"{exercise.minutes} min"
+                    table.add_row(exercise.id, exercise.title, points, minutes, state)
+                self._console.print(table)
+
+    def lesson(self, text: str) -> None:
+        """A lesson, set for the terminal."""
+        console = Console()  # unlike messages, a lesson is set to the width of the terminal
+        console.print(Markdown(text), width=min(console.width, 100))
+
+    def reset(self, exercise: Exercise, backup: Path | None) -> None:
+        if backup is None:
+            self.lines([f"{exercise.id} is the stub again; there were no edits to keep"])
+            return
+        self.lines(
+            [
+                f"{exercise.id} is the stub again; your edits are in {backup}",
+                f"  back: grader reset {exercise.short} --undo",
+            ]
+        )
+
+    def restored(self, exercise: Exercise, undone: Undone) -> None:
+        self.lines([f"{exercise.id} is again what it was: {undone.restored}"])
+        if undone.backup:
+            self.lines([f"  what stood there meanwhile is in {undone.backup}"])
+
+    def grade(self, grade: Grade) -> None:
+        """A submission's points, and the verdict of each test that did not pass."""
+        self.lines(
+            [
+                f"{grade.submission}: {_points(grade.points)} of {grade.possible} points"
+                f"   (profile {grade.profile}, seed {grade.seed})"
+            ]
+        )
+        for mark in grade.marks:
+            self.lines([f"{mark.exercise}: {_points(mark.points)} of {mark.possible}"])
+            self.lines(f"  flag: {flag}" for flag in mark.flags)
+            self.lines(_verdict_lines(mark.verdicts))
+
+    def doctor(self, profile: str, mechanisms: Iterable[Mechanism]) -> None:
+        """What isolation rests on here."""
+        table = Table(box=None, pad_edge=False)
+        for name in ("mechanism", "here", "for", "detail"):
+            table.add_column(name)
+        for mechanism in mechanisms:
+            here = "yes" if mechanism.available else "NO"
+            table.add_row(mechanism.name, here, mechanism.needed_for, mechanism.detail)
+        self._console.print(table)
+        self.lines([f"chosen: {profile}"])
+        if profile == "process":
+            self.lines(
+                ["a separate process protects the grade, not this machine: grading the work of"]
+                + ["others needs --accept-unsandboxed here"]
+            )
 
     def stubs(self, results: Iterable[StubResult]) -> None:
         for result in results:
@@ -138,6 +204,31 @@ class Report:
             ok = "" if figure.ok is None else ("yes" if figure.ok else "NO")
             table.add_row(figure.name, f"{figure.value:.4g}", figure.unit, limit, ok)
         self._console.print(table)
+
+
+def _verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Each failed test, and once what several tests were told alike."""
+    told: set[tuple[str, ...]] = set()
+    for verdict in verdicts:
+        if not verdict.passed:
+            yield f"  {verdict.verdict}: {verdict.sentence}"
+            if verdict.message not in told:
+                told.add(verdict.message)
+                yield from (f"  {line}" for line in verdict.message)
+
+
+def _plain_table(title: str, columns: int) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        show_header=False,
+    )
+    for _ in range(columns):
+        table.add_column()
+    return table
 
 
 def _points(points: Fraction) -> str:

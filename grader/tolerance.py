@@ -65,7 +65,6 @@ class Expectation:
     form: Observation
     outputs: Mapping[str, Allowance]
     gradients: Mapping[str, Allowance]
-    cotangents: Mapping[str, Tensor] | None
     limits: CostLimits = NO_LIMITS
 
 
@@ -86,53 +85,63 @@ class Precision:
         return self.dtype in (torch.float16, torch.bfloat16)
 
 
-def expect(
-    reference: ModuleType,
-    request: Request,
-    precision: Precision,
-    *,
-    random_like: Callable[[Tensor], Tensor],
-    given: Mapping[str, float | Tensor] | None = None,
-    limits: CostLimits = NO_LIMITS,
-) -> Expectation:
-    """Evaluate the reference for a request.
+class Expecting:
+    """What the reference says to a request, in two steps: exact values first, allowances later.
 
-    `random_like` draws the cotangents; `given` replaces the derived allowance of the outputs it
-    names.
+    `random_like` draws the cotangents, one for every floating output.
     """
-    request = dataclasses.replace(request, bans=(), meter=False)
-    double = _in_double(request)
-    first = _run(reference, double)
-    cotangents = None
-    if request.differentiate:
-        cotangents = {
-            name: random_like(value)
-            for name, value in first.outputs.items()
-            if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
-        }
-        request = dataclasses.replace(request, cotangents=cotangents)
-        double = _in_double(request)
-        first = _run(reference, double)
-    evaluations = list(_legal_evaluations(reference, request, precision))
-    errors = [*evaluations, *_perturbed(reference, double, precision)]
-    return Expectation(
-        exact=first,
-        form=evaluations[0],
-        outputs={
-            name: _given(given[name])
-            if given and name in given
-            else _allowance(value, [seen.outputs.get(name) for seen in errors], precision)
-            for name, value in first.outputs.items()
-            if isinstance(value, (Tensor, float))
-        },
-        gradients={
-            name: _allowance(value, [seen.gradients.get(name) for seen in errors], precision)
-            for name, value in first.gradients.items()
-            if value is not None
-        },
-        cotangents=cotangents,
-        limits=limits,
-    )
+
+    def __init__(
+        self, reference: ModuleType, request: Request, random_like: Callable[[Tensor], Tensor]
+    ) -> None:
+        self._reference = reference
+        self._request = dataclasses.replace(request, bans=(), meter=False)
+        self._exact = _run(reference, _in_double(self._request))
+        self._completed: Expectation | None = None
+        self.cotangents: Mapping[str, Tensor] | None = None
+        if request.differentiate:
+            self.cotangents = {
+                name: random_like(value)
+                for name, value in self._exact.outputs.items()
+                if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+            }
+            self._request = dataclasses.replace(self._request, cotangents=self.cotangents)
+
+    def complete(
+        self,
+        precision: Precision,
+        given: Mapping[str, float | Tensor] | None = None,
+        limits: CostLimits = NO_LIMITS,
+    ) -> Expectation:
+        """With allowances; `given` replaces the derived ones of the outputs it names."""
+        if self._completed is None:
+            self._completed = self._complete(precision, given or {}, limits)
+        return self._completed
+
+    def _complete(
+        self, precision: Precision, given: Mapping[str, float | Tensor], limits: CostLimits
+    ) -> Expectation:
+        double = _in_double(self._request)
+        exact = self._exact if self.cotangents is None else _run(self._reference, double)
+        evaluations = list(_legal_evaluations(self._reference, self._request, precision))
+        seen = [*evaluations, *_perturbed(self._reference, double, precision)]
+        return Expectation(
+            exact=exact,
+            form=evaluations[0],
+            outputs={
+                name: _given(given[name])
+                if name in given
+                else _allowance(value, [run.outputs.get(name) for run in seen], precision)
+                for name, value in exact.outputs.items()
+                if isinstance(value, (Tensor, float))
+            },
+            gradients={
+                name: _allowance(value, [run.gradients.get(name) for run in seen], precision)
+                for name, value in exact.gradients.items()
+                if value is not None
+            },
+            limits=limits,
+        )
 
 
 def _given(allowed: float | Tensor) -> Allowance:
@@ -210,6 +219,8 @@ def _is_floating(value: Any) -> bool:
 
 
 def _allowance(want: Tensor | float, seen: Sequence[Any], precision: Precision) -> Allowance:
+    if isinstance(want, Tensor) and not _is_floating(want):
+        return Allowance(0.0)  # a token or a mask is right or wrong
     exact = as_exact(want)
     differences = [_difference(as_exact(value), exact) for value in seen if value is not None]
     finite = exact[torch.isfinite(exact)].abs()

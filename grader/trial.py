@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
+from unittest import SkipTest
 
 import torch
 from torch import Tensor
 
-from grader.bans import scan_source
+from grader.bans import UnreadableSource, scan_source
 from grader.comparing import Finding, Margins, conduct, judge
 from grader.curriculum import Curriculum, Exercise
 from grader.diagnosis import Diagnosis, Evidence
@@ -29,11 +32,11 @@ from grader.loading import Answer
 from grader.observing import Observation, Request, Trouble, load, map_tensors, observe
 from grader.samples import Samples
 from grader.scenarios import check_scenario
-from grader.tolerance import NO_LIMITS, CostLimits, Expectation, Precision, expect
+from grader.tolerance import NO_LIMITS, CostLimits, Expectation, Expecting, Precision
 from grader.variants import load_variant, read_variants
 
 if TYPE_CHECKING:  # cloudpickle and sockets stay off the path of a run in process
-    from grader.isolation import Zygote
+    from grader.launching import Zygote
 
 HALVES = (torch.bfloat16, torch.float16)
 
@@ -46,11 +49,18 @@ class Wrong(AssertionError):
         self.finding = finding
 
 
+Seen = tuple[Observation, BaseException | None]
+"""What was seen, and the exception itself where it lives in this process."""
+
+
 class Executor(Protocol):
     """Runs requests on an answer, in this process or in another."""
 
-    def observe(self, request: Request) -> tuple[Observation, BaseException | None]:
-        """What was seen, and the exception itself where it lives in this process."""
+    def get_ready(self) -> Trouble | None:
+        """Do what must not count as the answer's time; why nothing can be run, if it cannot."""
+
+    def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
+        """Start on a request; calling the result gives what was seen."""
 
     def close(self) -> None:
         """Free what the executor holds."""
@@ -70,7 +80,13 @@ class InProcess:
             self._loaded = load(self._answer, timeouts=self._timeouts)
         return self._loaded[0]
 
-    def observe(self, request: Request) -> tuple[Observation, BaseException | None]:
+    def get_ready(self) -> Trouble | None:
+        return None
+
+    def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
+        return lambda: self._observe(request)
+
+    def _observe(self, request: Request) -> Seen:
         module = self.module()
         assert self._loaded is not None
         _, trouble, error = self._loaded
@@ -88,8 +104,11 @@ class Given:
     def __init__(self, module: ModuleType) -> None:
         self._module = module
 
-    def observe(self, request: Request) -> tuple[Observation, BaseException | None]:
-        return observe(self._module, request, frozenset({str(self._module.__file__)}))
+    def get_ready(self) -> Trouble | None:
+        return None
+
+    def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
+        return lambda: observe(self._module, request, frozenset({str(self._module.__file__)}))
 
     def close(self) -> None:
         pass
@@ -101,8 +120,11 @@ class NoFile:
     def __init__(self, message: str) -> None:
         self._trouble = Trouble("no file", message=message, at_load=True)
 
-    def observe(self, request: Request) -> tuple[Observation, BaseException | None]:
-        return Observation(trouble=self._trouble), None
+    def get_ready(self) -> Trouble | None:
+        return self._trouble
+
+    def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
+        raise AssertionError("nothing can be run where there is no file")
 
     def close(self) -> None:
         pass
@@ -112,21 +134,38 @@ class Isolated:
     """The answer in a worker process that holds nothing of the judge's."""
 
     def __init__(
-        self, answer: Answer, exercise: Exercise, root: Path, zygote: Zygote | None
+        self,
+        answer: Answer,
+        exercise: Exercise,
+        root: Path,
+        zygote: Zygote | None,
+        profile: str,
     ) -> None:
         from grader.isolation import Worker
+        from grader.sandbox import Sandbox
 
         self._worker = Worker(
             answer,
             config_source(root),
             root=root,
-            seconds=exercise.limits.seconds,
             threads=torch.get_num_threads(),
+            locked=Sandbox(profile, exercise.limits.memory_mb),
+            imports=exercise.imports,
             zygote=zygote,
         )
 
-    def observe(self, request: Request) -> tuple[Observation, BaseException | None]:
-        return self._worker.observe(request), None
+    def get_ready(self) -> Trouble | None:
+        from grader.launching import NotGraded
+
+        try:
+            self._worker.start()
+        except NotGraded as failure:
+            return Trouble("not graded", message=str(failure))
+        return None
+
+    def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
+        reply = self._worker.ask(request, seconds)
+        return lambda: (reply(), None)
 
     def close(self) -> None:
         self._worker.stop()
@@ -137,6 +176,7 @@ class Run:
     """What one test did: its verdict, its margins per precision, the first thing found wrong."""
 
     test: str
+    sentence: str = ""
     weight: int = 1
     passed: bool = False
     finding: Finding | None = None
@@ -156,11 +196,12 @@ class Trial:
         root: Path,
         *,
         isolate: bool = False,
+        profile: str = "process",
         zygote: Zygote | None = None,
         module: ModuleType | None = None,
         device: str = "cpu",
         timeouts: tuple[type[BaseException], ...] = (),
-        expectations: dict[tuple[Any, ...], Expectation] | None = None,
+        expectations: dict[tuple[Any, ...], Expecting] | None = None,
     ) -> None:
         self.exercise = exercise
         self._device = device
@@ -168,12 +209,14 @@ class Trial:
         self._curriculum = curriculum
         self._root = root
         self._legal: Sequence[ModuleType] | None = None
+        self._spent = 0.0
         self._banned_in_source: tuple[Any, ...] = ()
+        self.learner_files: frozenset[str] = frozenset()
         self.executor: Executor
         if module is not None:
             self.executor = Given(module)
         else:
-            self.executor = self._executor(implementation, isolate, zygote, timeouts)
+            self.executor = self._executor(implementation, isolate, profile, zygote, timeouts)
         self.diagnosis = Diagnosis(
             [v for v in read_variants(exercise.paths(root).mistakes) if not v.undetectable],
             self._load_mistake,
@@ -184,6 +227,7 @@ class Trial:
         self,
         implementation: Implementation,
         isolate: bool,
+        profile: str,
         zygote: Zygote | None,
         timeouts: tuple[type[BaseException], ...],
     ) -> Executor:
@@ -191,9 +235,11 @@ class Trial:
             answer = answer_of(implementation, self.exercise, self._curriculum, self._root)
         except NoAnswer as missing:
             return NoFile(str(missing))
-        self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
+        self.learner_files = answer.learner_files
+        with contextlib.suppress(UnreadableSource):  # then importing it fails, and says more
+            self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
         if isolate:
-            return Isolated(answer, self.exercise, self._root, zygote)
+            return Isolated(answer, self.exercise, self._root, zygote, profile)
         return InProcess(answer, timeouts)
 
     def _load_mistake(self, variant: Any) -> ModuleType:
@@ -226,6 +272,7 @@ class Trial:
         seed: int = 0,
     ) -> None:
         """Compare a scenario's outcome with the reference's, under every precision asked for."""
+        __tracebackhide__ = True
         names = check_scenario(scenario, inputs, half)
         dtypes = [torch.float32, *(HALVES if half else ()), *([torch.float64] if double else ())]
         run.checks += 1
@@ -237,25 +284,25 @@ class Trial:
             request = dataclasses.replace(request, differentiate=_differentiate(request, grad))
             request = _cast(request, dtype, half)
             precision = Precision(dtype, matmul, self._legal_evaluations())
-            key = (seed, run.test, run.checks, dtype)
-            want = self._expectations.get(key) if self._expectations is not None else None
-            if want is None:
-                want = expect(
-                    reference_module(self.exercise),
-                    request,
-                    precision,
-                    random_like=samples.like,
-                    given=None if precision.is_half else allowed,
-                    limits=limits,
-                )
-                if self._expectations is not None:
-                    self._expectations[key] = want
-            self._compare(
-                run, dataclasses.replace(request, cotangents=want.cotangents), want, precision
-            )
+            expecting = self._expecting((seed, run.test, run.checks, dtype), request, samples)
+            request = dataclasses.replace(request, cotangents=expecting.cotangents)
+            outcome = self._begin(run, request)
+            # What may be off is worked out while a worker runs the answer.
+            want = expecting.complete(precision, None if precision.is_half else allowed, limits)
+            self._compare(run, request, want, precision, outcome())
 
-    def _compare(self, run: Run, request: Request, want: Expectation, precision: Precision) -> None:
-        seen, error = self._observe(run, request)
+    def _expecting(self, key: tuple[Any, ...], request: Request, samples: Samples) -> Expecting:
+        """What the reference says to a request, taken from the last trial where it is kept."""
+        kept = self._expectations if self._expectations is not None else {}
+        if key not in kept:
+            kept[key] = Expecting(reference_module(self.exercise), request, samples.like)
+        return kept[key]
+
+    def _compare(
+        self, run: Run, request: Request, want: Expectation, precision: Precision, outcome: Seen
+    ) -> None:
+        __tracebackhide__ = True
+        seen, error = outcome
         margins = Margins()
         label = "" if precision.dtype is torch.float32 else f"in {str(precision.dtype)[6:]}"
         finding = judge(seen, want, margins=margins, label=label)
@@ -273,17 +320,31 @@ class Trial:
         seed: int,
     ) -> Any:
         """The outputs of a scenario, for a test that looks at their properties itself."""
+        __tracebackhide__ = True
         names = check_scenario(scenario, inputs, ())
         request = self._request(scenario, dict(zip(names, inputs, strict=True)), draws, False, seed)
-        seen, error = self._observe(run, request)
+        seen, error = self._begin(run, request)()
         finding = conduct(seen)
         self.diagnosis.add(Evidence(run.test, request, seen, None, finding))
         self._raise(run, finding, error)
         outputs = dict(seen.outputs)
         return outputs["result"] if outputs.keys() == {"result"} else outputs
 
-    def _observe(self, run: Run, request: Request) -> tuple[Observation, BaseException | None]:
-        seen, error = self.executor.observe(request)
+    def _begin(self, run: Run, request: Request) -> Callable[[], Seen]:
+        """Start a request within the time that the answer has left."""
+        limits = self.exercise.limits
+        seconds = min(limits.call_seconds, limits.seconds - self._spent)
+        trouble = Trouble("out of time") if seconds <= 0 else self.executor.get_ready()
+        if trouble is not None:
+            seen = Observation(trouble=trouble)
+            return lambda: (seen, None)
+        pending = self.executor.begin(request, seconds)
+        return lambda: self._end(run, pending)
+
+    def _end(self, run: Run, pending: Callable[[], Seen]) -> Seen:
+        started = time.monotonic()
+        seen, error = pending()
+        self._spent += time.monotonic() - started
         run.printed += seen.printed
         if self._banned_in_source and not seen.trouble and not seen.banned:
             seen = dataclasses.replace(seen, banned=self._banned_in_source)
@@ -294,7 +355,7 @@ class Trial:
         if finding is None:
             return
         run.finding = finding
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and not isinstance(error, SkipTest):
             raise error  # the learner's own, so that a debugger lands where it was raised
         raise Wrong(finding)
 

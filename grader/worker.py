@@ -7,6 +7,7 @@ its path, so that neither the reference nor a solution can be imported.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import signal
@@ -21,7 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch  # noqa: E402
 
-from grader import frames, loading, observing  # noqa: E402
+from grader import frames, loading, observing, sandbox  # noqa: E402
 
 SOFT_DEADLINE = hasattr(signal, "setitimer")
 """Whether the worker itself can interrupt learner code and so tell the line it was at."""
@@ -33,8 +34,15 @@ class Assignment:
 
     answer: loading.Answer
     config: loading.Source
-    seconds: float
     threads: int = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One scenario to run and the seconds it may take."""
+
+    request: observing.Request
+    seconds: float
 
 
 def main(root: str) -> None:
@@ -42,7 +50,7 @@ def main(root: str) -> None:
     to_judge = os.fdopen(os.dup(1), "wb")
     from_judge = os.fdopen(os.dup(0), "rb")
     enter(root)
-    serve(from_judge, to_judge)
+    serve(from_judge, to_judge, sandbox.Sandbox())
 
 
 def enter(root: str) -> None:
@@ -52,8 +60,14 @@ def enter(root: str) -> None:
     sys.meta_path[:] = [finder for finder in sys.meta_path if not _is_editable(finder)]
 
 
-def serve(from_judge: BinaryIO, to_judge: BinaryIO) -> None:
-    """Load the assigned answer, then run one scenario after another."""
+def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> None:
+    """Lock this process in, say so, load the assigned answer and run one scenario after another."""
+    try:
+        sandbox.lock_in(locked)
+    except sandbox.CannotLock as error:
+        frames.write_frame(to_judge, frames.pack_greeting(str(error)))
+        return
+    frames.write_frame(to_judge, frames.pack_greeting(""))
     first = frames.read_frame(from_judge)
     if first is None:
         return
@@ -64,15 +78,21 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO) -> None:
     trouble: observing.Trouble | None = None
     files = assignment.answer.learner_files
     while (payload := frames.read_frame(from_judge)) is not None:
-        request: observing.Request = pickle.loads(payload)
-        if module is None and trouble is None:
-            with _deadline(assignment.seconds):
-                module, trouble, _ = observing.load(assignment.answer, keep_printed=True)
-        if module is None:
-            observation = observing.Observation(trouble=trouble)
-        else:
-            with _deadline(assignment.seconds):
-                observation, _ = observing.observe(module, request, files, keep_printed=True)
+        try:
+            task: Task = pickle.loads(payload)
+        except Exception as error:  # a scenario that needs what a locked worker has not
+            what = f"the scenario cannot be read here: {type(error).__name__}: {error}"
+            observation = observing.Observation(trouble=observing.Trouble("not graded", "", what))
+            frames.write_frame(to_judge, frames.pack_observation(observation))
+            continue
+        with observing.Printed() as printed, _deadline(task.seconds):
+            if module is None and trouble is None:
+                module, trouble, _ = observing.load(assignment.answer)
+            if module is None:
+                observation = observing.Observation(trouble=trouble)
+            else:
+                observation, _ = observing.observe(module, task.request, files)
+        observation = dataclasses.replace(observation, printed=printed.text())
         frames.write_frame(to_judge, frames.pack_observation(observation))
 
 

@@ -1,26 +1,43 @@
 """A process with torch already imported that forks a worker on request, in milliseconds.
 
 It holds nothing secret: neither the reference nor a solution nor a test is ever imported here. It
-answers two requests on a Unix socket, each one byte: `F` with a socket's descriptor forks a worker
-that serves that socket, and returns its process id; `R` with a process id returns how it ended.
+answers two requests, each a JSON object in one packet on a Unix socket: `fork`, with a sandbox and
+the descriptor of a socket, forks a worker that serves that socket and returns its process id;
+`reap`, with a process id, returns how that worker ended.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
+import pickle
 import signal
 import socket
-import struct
 import sys
 from types import ModuleType
+from typing import BinaryIO
 
 import torch
 from torch.func import functional_call
 
-from grader import frames, observing, worker
+from grader import frames, observing, sandbox, worker
 
-FORK, REAP = b"F", b"R"
-NUMBER = struct.Struct("<q")
+_LONGEST_REQUEST = 10_000
+
+# What answers import, besides what torch has imported itself: a locked worker can read no file.
+_WARM = (
+    *("abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "enum", "functools"),
+    *("heapq", "io", "itertools", "json", "math", "numbers", "operator", "os", "pathlib", "pickle"),
+    *("random", "re", "regex", "statistics", "string", "tempfile", "textwrap", "time", "types"),
+    *("typing", "unicodedata", "warnings", "cloudpickle", "numpy", "torch.func"),
+    *(
+        "torch.utils.data",
+        "torch.utils.checkpoint",
+        "torch.nn.utils.parametrize",
+        "torch.utils._python_dispatch",
+    ),
+)
 
 
 def main(root: str, descriptor: int) -> None:
@@ -29,19 +46,21 @@ def main(root: str, descriptor: int) -> None:
     worker.enter(root)
     _warm()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, 1 + NUMBER.size, 1)
+        message, descriptors, _, _ = socket.recv_fds(control, _LONGEST_REQUEST, 1)
         if not message:
             return
-        if message[:1] == FORK:
-            pid = _fork(descriptors[0], control)
-            os.close(descriptors[0])
-            control.sendall(NUMBER.pack(pid))
+        request = json.loads(message)
+        if "reap" in request:
+            answer = _reap(request["reap"])
         else:
-            (pid,) = NUMBER.unpack(message[1:])
-            control.sendall(NUMBER.pack(_reap(pid)))
+            for module in request["imports"]:
+                importlib.import_module(module)
+            answer = _fork(descriptors[0], control, sandbox.Sandbox(**request["fork"]))
+            os.close(descriptors[0])
+        control.send(json.dumps(answer).encode())
 
 
-def _fork(descriptor: int, control: socket.socket) -> int:
+def _fork(descriptor: int, control: socket.socket, locked: sandbox.Sandbox) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -51,10 +70,33 @@ def _fork(descriptor: int, control: socket.socket) -> int:
         os.setsid()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         stream = socket.socket(fileno=descriptor)
-        worker.serve(stream.makefile("rb"), stream.makefile("wb"))
+        to_judge = stream.makefile("wb")
+        if locked.profile == "full":
+            _enter_namespaces(to_judge)
+        worker.serve(stream.makefile("rb"), to_judge, locked)
         code = 0
     finally:
         os._exit(code)
+
+
+def _enter_namespaces(to_judge: BinaryIO) -> None:
+    """Go on as the first process of new namespaces; this one stays outside and ends as that does.
+
+    Killing the outer one kills the inner one, which has asked to die with its parent.
+    """
+    try:
+        sandbox.separate()
+    except sandbox.CannotLock as error:
+        frames.write_frame(to_judge, frames.pack_greeting(str(error)))
+        os._exit(1)
+    inner = os.fork()
+    if inner == 0:
+        return
+    _, status = os.waitpid(inner, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        os.kill(os.getpid(), -code)  # handlers were never set, so this ends the same way
+    os._exit(code if code >= 0 else 1)
 
 
 def _reap(pid: int) -> int:
@@ -68,8 +110,11 @@ def _reap(pid: int) -> int:
 
 def _warm() -> None:
     """Do once what every worker does first, with one thread, or forked children would hang."""
+    sandbox.prepare()
     torch.set_num_threads(1)
-    torch.nn.functional.silu(torch.nn.Linear(2, 2)(torch.ones(1, 2)))
+    for module in _WARM:
+        importlib.import_module(module)
+    pickle.loads(pickle.dumps(torch.ones(1)))
     request = observing.Request(
         lambda module, x: functional_call(torch.nn.Linear(2, 2), {}, (x,)),
         {"x": torch.ones(1, 2)},
@@ -77,7 +122,8 @@ def _warm() -> None:
         differentiate=("x",),
         draws=True,
     )
-    seen, _ = observing.observe(ModuleType("warm"), request, frozenset(), keep_printed=True)
+    with observing.Printed():
+        seen, _ = observing.observe(ModuleType("warm"), request, frozenset())
     frames.unpack_observation(frames.pack_observation(seen))
 
 

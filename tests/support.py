@@ -15,5 +15,10 @@ def refusal(call):
 
 
 def run(layer, weights, *args, **kwargs):
-    """Call a module with the given weights in place of its own, all of them and no others."""
-    return functional_call(layer, weights, args, kwargs, strict=True)
+    """Call a module with the given weights in place of its own, all of them and no others.
+
+    Buffers that are not in the state dict are no weights: a layer may keep what it likes in them.
+    """
+    saved = layer.state_dict()
+    private = {name: value for name, value in layer.named_buffers() if name not in saved}
+    return functional_call(layer, private | weights, args, kwargs, strict=True)

@@ -99,6 +99,11 @@ SPELLINGS = [
     (OPTIM, "torch.optim.AdamW(p).step()"),
     (OPTIM, "importlib.import_module('torch.optim.sgd').SGD(p).step()"),
     (OPTIM, "getattr(torch.optim, 'Adam')(p).step()"),
+    (OPTIM, "(torch.optim if p else torch).SGD(p).step()"),
+    (OPTIM, "(None or torch.optim).SGD(p).step()"),
+    (OPTIM, "__import__('torch').optim.SGD(p).step()"),
+    (OPTIM, "__import__('torch.optim').optim.SGD(p).step()"),
+    (OPTIM, "__import__('torch.optim', fromlist=['']).SGD(p).step()"),
 ]
 
 # Ways round a reader, all of which end in a softmax.
@@ -123,6 +128,7 @@ EVASIONS = [
     "operator.methodcaller('softmax', -1)(x)",
     "eval('F.softmax(x, -1)')",
     "globals()['F'].softmax(x, -1)",
+    "functools.singledispatch(torch.softmax)(x, -1)",
     "(F if True else torch).softmax(x, -1)",
     "(lambda f=F.softmax: f(x, -1))()",
     "[f(x, -1) for f in (F.softmax,)]",
@@ -246,7 +252,8 @@ class TestSourceFinds:
 
     def test_a_tensor_method_beside_an_own_function(self) -> None:
         """Defining a function `softmax` does not make `x.softmax` one's own."""
-        assert lines("def softmax(x): ...\ndef f(x):\n    return softmax(x) + x.softmax(-1)") == [3]
+        source = "def softmax(x): ...\ndef f(x):\n    return softmax(x) + x.softmax(-1)"
+        assert scan_source(source, [SOFTMAX]) == [BanHit(3, "torch.Tensor.softmax", SOFTMAX)]
 
     def test_a_tensor_method_beside_an_own_method(self) -> None:
         """Defining a method `softmax` does not make a tensor's one's own."""
@@ -255,6 +262,16 @@ class TestSourceFinds:
                 def softmax(self, x): ...
                 def forward(self, x):
                     return self.softmax(x) + x.softmax(-1)
+            """
+        assert lines(source) == [4]
+
+    def test_a_tensor_that_an_own_object_gave(self) -> None:
+        """What an object of one's own returns is a tensor again."""
+        source = """\
+            class Attention:
+                def softmax(self, x): ...
+                def forward(self, x):
+                    return self(x).softmax(-1)
             """
         assert lines(source) == [4]
 
@@ -267,6 +284,16 @@ class TestSourceFinds:
         """Storing a module of torch in an object hides nothing."""
         source = "class A:\n    F = torch.nn.functional\n    def f(self, x):\n        "
         assert lines(f"import torch\n{source}return self.F.rms_norm(x, (4,))") == [5]
+
+    def test_a_name_that_only_the_class_has_replaced(self) -> None:
+        """What a class calls a name is not what its methods call it."""
+        source = "from torch import softmax as s\nclass A:\n    s = None\n    def f(self, x): s(x)"
+        assert lines(source) == [1, 4]
+
+    def test_a_name_of_the_file_by_its_string(self) -> None:
+        """`globals()` reaches what the file has imported."""
+        source = "def f():\n    globals()['s'](x)\nfrom torch import softmax as s"
+        assert lines(source) == [2, 3]
 
     def test_hits_come_by_line(self) -> None:
         """Hits are listed from the top of the file, also those in functions."""
@@ -355,7 +382,7 @@ RIGHT = {
             def step(self, closure=None):
                 for group in self.param_groups:
                     torch._foreach_mul_(group["params"], 1 - group["lr"])
-        class SGD(torch.optim.Optimizer):
+        class SGD(__import__("torch.optim").optim.Optimizer):
             pass
         def clip_grad_norm_(parameters, max_norm):
             norm = torch.nn.utils.clip_grad_value_
@@ -397,6 +424,29 @@ RIGHT = {
             def encode(self, text):
                 return [tokenizers for tokenizers in self.tokenizers]
         """,
+    "an object of an own class": """\
+        class Block:
+            def rms_norm(self, x): ...
+        def forward(block, x):
+            return block.rms_norm(x)
+        """,
+    "an import that an own function replaces": """\
+        from torch import softmax
+        def attention(x):
+            return softmax(x)
+        def softmax(x): ...
+        """,
+    "an import that a function does not use": """\
+        def attention(x):
+            from torch import softmax
+            return x
+        """,
+    "a comprehension with a name of its own": """\
+        def attention(rows):
+            from torch import softmax
+            return [softmax for softmax in rows]
+        """,
+    "a lone surrogate": "softmax = '\ud800'",
     "nothing": "",
     "no Python": "def softmax(x:\n",
     "null bytes": "\0",
@@ -739,6 +789,9 @@ def test_watching_imports_neither_the_compiler_nor_sympy() -> None:
         "slow = [m for m in sys.modules if m.split('.')[0] == 'sympy'"
         " or m.startswith('torch._dynamo')]\n"
         "assert not slow, slow\n"
+        "with BanWatch(['torch.softmax'], ['elsewhere.py']) as watch:\n"
+        "    torch.ones(3).softmax(0)\n"
+        "assert not watch.hits, watch.hits\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

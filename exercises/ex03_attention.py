@@ -1,0 +1,113 @@
+"""ex03: scaled dot-product attention.
+
+Every token asks a question (its query), says what it can answer (its key) and what the answer is
+(its value). A query's score for a key is their dot product, divided by sqrt(d); the scores become
+weights that sum to one, and the result is the mean of the values under these weights:
+
+    scores[s, t] = q[s] . k[t] / sqrt(d)
+    weights[s]   = softmax of scores[s], over the keys that query s may see
+    out[s]       = sum over t of weights[s, t] * v[t]
+
+Which keys a query may see is decided by two masks. The causal one hides what comes later in the
+text; the padding one hides keys that are no tokens at all. A hidden key has weight zero exactly,
+as if it were not there. Where every key is hidden, the result is zero.
+
+Axes: B batch, H heads, S queries (the new tokens), T keys and values (cached tokens and the new
+ones), d features per head. No function here modifies an argument. Inputs need not be contiguous.
+
+You build this from matrix products and exponentials. PyTorch's softmax, log_softmax and
+scaled_dot_product_attention are banned under every name they have; torch.logsumexp is allowed.
+"""
+
+import math
+
+import torch
+
+
+def softmax(x: torch.Tensor, dim: int = -1) -> torch.Tensor:
+    """Turn every slice of x along one axis into weights that sum to one.
+
+    Entry i of a slice becomes ``exp(x_i) / sum over j of exp(x_j)``, computed so that no slice
+    overflows or vanishes, however large or small its entries are: adding the same number to a whole
+    slice changes nothing in the result. An entry of minus infinity gets weight 0 and gradient 0.
+    What a slice of nothing but minus infinity gives is free.
+
+    Computed in ``torch.promote_types(x.dtype, torch.float32)``, so bfloat16 and float16 are
+    widened first and float64 stays float64. The finished result is cast back, once.
+
+    Args:
+        x: any shape.
+        dim: the axis along which the weights sum to one; may be negative.
+
+    Returns:
+        x's shape and dtype. Gradients reach x.
+    """
+    # your code here
+    raise NotImplementedError
+
+
+def causal_mask(q_len: int, kv_len: int) -> torch.Tensor:
+    """Say which keys each query may attend to if nobody looks ahead.
+
+    The queries are the *last* q_len tokens of the text and the keys are all kv_len of them, so that
+    the last query meets the last key: row s stands at position ``s + kv_len - q_len`` and may
+    attend to the keys up to and including that position. For 2 queries and 4 keys:
+
+        [[True, True, True, False],
+         [True, True, True, True]]
+
+    With more queries than keys the first ``q_len - kv_len`` rows are all False.
+
+    Args:
+        q_len: S, the number of queries.
+        kv_len: T, the number of keys.
+
+    Returns:
+        ``[q_len, kv_len]`` bool, True = may attend.
+    """
+    # your code here
+    raise NotImplementedError
+
+
+def attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    is_causal: bool = True,
+    attention_mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Give every query the mean of the values it may see, weighted by the softmax of its scores.
+
+    Query s may see key t if both masks let it:
+
+    * ``is_causal``: only keys up to its own position, counted as in ``causal_mask``, where the
+      queries are the last S of the T tokens. More queries than keys (S > T) is legal; the first
+      S - T queries then see nothing.
+    * ``attention_mask``: only keys whose entry is 1. It is about keys: a query whose own entry is
+      0 still gets its result, from the keys it may see.
+
+    The result is what the visible keys alone would give, however large a hidden key's score is.
+    A query that sees no key gets zeros, and all gradients stay finite, in float16 too.
+
+    The two matrix products may run in the dtype of q, k and v; the softmax between them is computed
+    in at least float32, as above.
+
+    Args:
+        q: queries ``[B, H, S, d]``.
+        k: keys ``[B, H, T, d]``.
+        v: values ``[B, H, T, d]``.
+        is_causal: whether later keys are hidden.
+        attention_mask: ``[B, T]``, one entry for each key, 1 = keep, 0 = hide; bool, an integer
+            dtype or a floating one. None hides nothing.
+
+    Returns:
+        ``[B, H, S, d]`` in q's dtype. Gradients reach q, k and v.
+
+    Raises:
+        ValueError: attention_mask has any other shape than ``[B, T]``. Without this check a mask of
+            one row would be broadcast over the batch and nobody would notice. The message names the
+            argument, its shape, and the shape it should have.
+    """
+    # your code here
+    raise NotImplementedError

@@ -1,0 +1,178 @@
+"""Grade one submission: isolated, on inputs nobody has seen, with a verdict in words per test."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from grader.comparing import Finding
+from grader.curriculum import Curriculum, Exercise
+from grader.harmless import harmless
+from grader.launching import start_zygote
+from grader.messages import Failure, told
+
+VERSION = 1
+
+_WORDS = {
+    "not implemented": "not implemented",
+    "no file": "not implemented",
+    "missing": "not implemented",
+    "exception": "error",
+    "unusable": "error",
+    "recursion": "error",
+    "cannot load": "error",
+    "syntax": "error",
+    "forbidden import": "error",
+    "out of memory": "out of memory",
+    "exited": "exited",
+    "protocol": "protocol violation",
+    "not graded": "not graded (our fault)",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One test's verdict; `verdict` is one of a few phrases, `message` says what was seen."""
+
+    test: str
+    sentence: str
+    weight: int
+    passed: bool
+    verdict: str
+    message: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What one exercise of a submission is worth; `flags` are the banned calls that were seen."""
+
+    exercise: str
+    possible: int
+    points: Fraction
+    verdicts: tuple[Verdict, ...]
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Grade:
+    """A whole submission's marks, with all that it takes to repeat the run."""
+
+    submission: str
+    seed: int
+    profile: str
+    marks: tuple[Mark, ...]
+
+    @property
+    def points(self) -> Fraction:
+        return sum((mark.points for mark in self.marks), Fraction(0))
+
+    @property
+    def possible(self) -> int:
+        return sum(mark.possible for mark in self.marks)
+
+    def as_json(self) -> dict[str, object]:
+        """The result that every output is made from; points are exact fractions as text."""
+        return {
+            "version": VERSION,
+            "submission": self.submission,
+            "seed": self.seed,
+            "profile": self.profile,
+            "points": str(self.points),
+            "possible": self.possible,
+            "exercises": [
+                {
+                    "id": mark.exercise,
+                    "points": str(mark.points),
+                    "possible": mark.possible,
+                    "flags": list(mark.flags),
+                    "tests": [
+                        vars(verdict) | {"message": list(verdict.message)}
+                        for verdict in mark.verdicts
+                    ],
+                }
+                for mark in self.marks
+            ],
+        }
+
+
+def grade(
+    submission: Path,
+    curriculum: Curriculum,
+    root: Path,
+    *,
+    profile: str,
+    seed: int | None = None,
+    bans_cost_points: bool = True,
+) -> Grade:
+    """Grade a folder of answers, or one answer's file.
+
+    Without a seed one is drawn that nobody could know, and recorded. With `bans_cost_points` a
+    banned call takes all points of its exercise; without, it is only noted. Raises
+    UnknownExercise for a file that is no exercise's.
+    """
+    if seed is None:
+        seed = secrets.randbelow(2**62)
+    if submission.is_dir():
+        folder, exercises = submission, curriculum.exercises
+    else:
+        folder, exercises = submission.parent, (curriculum.find(submission.name),)
+    folder = folder.absolute()
+    options = ["--isolate", f"--impl={folder}", f"--seed={seed}", f"--sandbox={profile}"]
+    with contextlib.ExitStack() as stack:
+        zygote = start_zygote(root)  # before torch is imported here
+        if zygote is not None:
+            stack.callback(zygote.close)
+        from grader.pytest_runs import Observer, run_tests
+
+        marks = []
+        for exercise in exercises:
+            outcome = run_tests(root, [exercise], options, Observer(zygote=zygote))[0]
+            verdicts = tuple(_verdicts(outcome.runs, exercise, folder))
+            marks.append(_mark(exercise, verdicts, bans_cost_points))
+    return Grade(harmless(str(submission)), seed, profile, tuple(marks))
+
+
+def _mark(exercise: Exercise, verdicts: Sequence[Verdict], bans_cost_points: bool) -> Mark:
+    flags = tuple(v.message[0].strip() for v in verdicts if v.verdict == "banned call")
+    total = sum(verdict.weight for verdict in verdicts)
+    earned = sum(v.weight for v in verdicts if v.passed or v.verdict == "banned call")
+    share = Fraction(earned, total) if total else Fraction(0)
+    if flags and bans_cost_points:
+        share = Fraction(0)
+    return Mark(exercise.id, exercise.points, exercise.points * share, tuple(verdicts), flags)
+
+
+def _verdicts(runs: Sequence[object], exercise: Exercise, folder: Path) -> Iterator[Verdict]:
+    from grader.trial import Run
+
+    for run in runs:
+        assert isinstance(run, Run)
+        words = "passed" if run.passed else _words(run.finding, exercise)
+        message: tuple[str, ...] = ()
+        if run.finding is not None:
+            seconds = exercise.limits.call_seconds
+            failure = Failure(
+                exercise.id, run.test, run.sentence, run.finding, seconds=seconds, root=folder
+            )
+            message = tuple(harmless(line) for line in told(failure)[1:])
+        yield Verdict(run.test, run.sentence, run.weight, run.passed, words, message)
+
+
+def _words(finding: Finding | None, exercise: Exercise) -> str:
+    """The verdict's phrase. No finding on a failed test means that the test itself broke."""
+    if finding is None:
+        return _WORDS["not graded"]
+    trouble = finding.trouble
+    if trouble is None:
+        return "banned call" if finding.kind == "banned" else "failed"
+    if trouble.kind in ("timed out", "out of time"):
+        return f"timed out after {exercise.limits.seconds:g} s"
+    if trouble.kind == "crashed":
+        return f"crashed ({trouble.type_name})"
+    if trouble.kind == "forbidden":
+        return f"tried something forbidden ({harmless(trouble.message)})"
+    return _WORDS[trouble.kind]

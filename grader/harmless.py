@@ -1,0 +1,27 @@
+"""Make text that comes from an answer safe to show: on a terminal, in a CI log, in a report."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_DANGEROUS = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+"""Control and format characters (colours, cursor, bidi, zero width), surrogates, odd line ends."""
+_COMMAND = re.compile(r"^(\s*)(::|##\[)")
+"""How a line starts that GitHub or Azure would obey."""
+
+
+def harmless(line: str) -> str:
+    """One line in which nothing moves the cursor, hides, reorders or commands."""
+    shown = "".join(
+        character if _is_plain(character) else _escaped(character) for character in line
+    )
+    return _COMMAND.sub(r"\1· \2", shown)
+
+
+def _is_plain(character: str) -> bool:
+    return character == "\t" or unicodedata.category(character) not in _DANGEROUS
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

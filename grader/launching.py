@@ -1,0 +1,93 @@
+"""Start the processes that run answers, without importing torch here.
+
+The zygote is started before the judge imports torch itself, so that both do it at the same time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from grader.sandbox import Sandbox
+
+FORKS = sys.platform == "linux"
+"""Elsewhere forking a process that has run torch is not safe, so each worker starts afresh."""
+
+_LONGEST_ANSWER = 100
+
+
+class NotGraded(Exception):
+    """The worker could not be had: our failure, or this machine's, never the answer's."""
+
+
+class Zygote:
+    """The process that forks workers; one serves a whole run."""
+
+    def __init__(self, root: Path) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._popen = subprocess.Popen(
+            command("zygote", "main(sys.argv[1], int(sys.argv[2]))", root, theirs.fileno()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=clean_environment(),
+            cwd=os.path.abspath(os.sep),
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+        theirs.close()
+
+    def fork(self, stream: socket.socket, locked: Sandbox, imports: Sequence[str]) -> int:
+        """Fork a worker that serves the other end of `stream`; its process id."""
+        request = {"fork": dataclasses.asdict(locked), "imports": imports}
+        try:
+            socket.send_fds(self._control, [json.dumps(request).encode()], [stream.fileno()])
+        except OSError as error:
+            raise NotGraded(f"the process that forks workers has ended: {error}") from error
+        return self._answer()
+
+    def reap(self, pid: int) -> int:
+        """How a worker ended, once it has."""
+        self._control.send(json.dumps({"reap": pid}).encode())
+        return self._answer()
+
+    def _answer(self) -> int:
+        answer = self._control.recv(_LONGEST_ANSWER)
+        if not answer:
+            raise NotGraded("the process that forks workers has ended; run again")
+        return int(answer)
+
+    def close(self) -> None:
+        """End the process and all that it holds."""
+        self._control.close()
+        self._popen.kill()
+        self._popen.wait()
+
+
+def start_zygote(root: Path) -> Zygote | None:
+    """The process that forks workers, where forking is safe; None elsewhere."""
+    return Zygote(root) if FORKS else None
+
+
+def command(module: str, call: str, *args: object) -> list[str]:
+    """A Python without site folders of the user, environment or current directory."""
+    program = (
+        "import gc, sys; gc.disable(); sys.path.insert(0, sys.argv[1]); "
+        f"from grader.{module} import main; gc.freeze(); gc.enable(); {call}"
+    )
+    return [sys.executable, "-I", "-c", program, *map(str, args)]
+
+
+def clean_environment() -> dict[str, str]:
+    """What torch needs to start and nothing else: secrets live in environments."""
+    kept = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    return environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

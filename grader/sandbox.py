@@ -1,0 +1,213 @@
+"""How a worker locks itself in before it reads a byte of the learner's file.
+
+Profiles, each with all of the one before: `process` is a process of its own with a deadline;
+`light` adds resource limits, Landlock (no file) and a system-call filter (no network, fork, exec,
+kill); `full` adds user, process, network and mount namespaces and an empty root folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PROFILES = ("process", "light", "full")
+
+_LINUX = sys.platform == "linux"
+_NOBODY = 65534
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_OPEN_FILES = 64
+
+# What CPython and torch on the CPU need once everything is imported. What is not here fails with
+# EPERM: files, sockets, processes, signals to others, shared memory, tracing, io_uring, mounts.
+_ALLOWED_CALLS = (
+    *("read", "write", "readv", "writev", "close", "lseek", "fstat", "dup", "fcntl", "poll"),
+    *("ppoll", "select", "pselect6", "sendmsg", "recvmsg", "sendto", "recvfrom", "shutdown"),
+    *("mmap", "munmap", "mprotect", "mremap", "madvise", "brk", "mincore", "membarrier"),
+    *("futex", "futex_waitv", "set_robust_list", "get_robust_list", "rseq", "set_tid_address"),
+    *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "sigaltstack", "pause"),
+    *("rt_sigtimedwait", "setitimer", "getitimer", "timer_create", "timer_settime"),
+    *("timer_delete", "alarm", "restart_syscall", "nanosleep", "clock_nanosleep"),
+    *("clock_gettime", "clock_getres", "gettimeofday", "time", "times", "getrusage"),
+    *("getpid", "getppid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getgroups"),
+    *("getresuid", "getresgid", "getpgrp", "getpgid", "getsid", "sched_yield"),
+    *("sched_getaffinity", "sched_getparam", "sched_getscheduler", "getpriority"),
+    *("sched_get_priority_max", "sched_get_priority_min", "getcpu", "get_mempolicy"),
+    *("sysinfo", "uname", "getrandom", "getcwd", "exit", "exit_group", "arch_prctl"),
+)
+_CLONE_THREAD = 0x00010000
+
+
+class CannotLock(Exception):
+    """The profile that was asked for cannot be had here; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What a worker is locked into; `memory_mb` is what it may use beyond what it starts with."""
+
+    profile: str = "process"
+    memory_mb: int = 2048
+
+
+def lock_in(sandbox: Sandbox) -> None:
+    """Apply a profile to this process.
+
+    Raises CannotLock, and then nothing of the learner's may be run.
+    """
+    if sandbox.profile == "process":
+        return
+    if not _LINUX:
+        raise CannotLock(f"the profile {sandbox.profile} needs Linux, this is {sys.platform}")
+    try:
+        memory = _virtual_bytes() + sandbox.memory_mb * 2**20
+        if sandbox.profile == "full":
+            _empty_root()
+        _die_with_parent()
+        _limit(memory)
+        _drop_privileges()
+        _restrict_files()
+        _filter_calls()
+    except CannotLock:
+        raise
+    except OSError as error:
+        raise CannotLock(f"{sandbox.profile}: {error}") from error
+
+
+def prepare() -> None:
+    """Import what lock_in needs while files can still be read, and do what need not be repeated."""
+    if _LINUX:
+        import resource  # noqa: F401
+
+        from grader import landlock  # noqa: F401
+
+        with contextlib.suppress(CannotLock):  # lock_in says it where it matters
+            _common_rules()
+
+
+def separate() -> None:
+    """Enter new user, process, network, IPC, host-name and mount namespaces; Linux alone.
+
+    The caller forks afterwards: its child is the first process of the new process namespace.
+    """
+    namespaces = 0x10000000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000 | 0x00020000
+    uid, gid = os.getuid(), os.getgid()
+    if _libc().unshare(namespaces):
+        error = ctypes.get_errno()
+        raise CannotLock(f"namespaces are refused here: {os.strerror(error)}")
+    try:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    except OSError as error:
+        raise CannotLock(f"namespaces cannot be mapped here: {error}") from error
+
+
+def _libc() -> Any:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, what: str) -> None:
+    if result:
+        error = ctypes.get_errno()
+        raise CannotLock(f"{what}: {os.strerror(error)}")
+
+
+def _empty_root() -> None:
+    """Make an empty file system in memory the root of everything this process sees."""
+    libc = _libc()
+    private, detach = 1 << 18 | 1 << 14, 2
+    _checked(libc.mount(b"none", b"/", None, private, None), "making mounts private")
+    options = b"size=1m,mode=0700"
+    _checked(libc.mount(b"answer", b"/tmp", b"tmpfs", 0, options), "mounting an empty folder")
+    os.chdir("/tmp")
+    pivot_root = 155 if os.uname().machine == "x86_64" else 41
+    _checked(libc.syscall(pivot_root, b".", b"."), "changing the root folder")
+    _checked(libc.umount2(b".", detach), "leaving the old root folder")
+    os.chdir("/")
+
+
+def _die_with_parent() -> None:
+    _checked(_libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "tying to the parent")
+
+
+def _limit(memory: int) -> None:
+    import resource
+
+    limits = {
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: _OPEN_FILES,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    for limit, value in limits.items():
+        resource.setrlimit(limit, (value, value))
+
+
+def _virtual_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _drop_privileges() -> None:
+    """A grader run by root must not hand root's rights to an answer."""
+    if os.geteuid() == 0 and os.getpid() != 1:
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+        _die_with_parent()  # changing the user forgets it
+    _checked(_libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "forbidding to be traced")
+
+
+def _restrict_files() -> None:
+    from grader import landlock
+
+    try:
+        landlock.restrict()
+    except landlock.Unavailable as error:
+        raise CannotLock(f"Landlock: {error}") from error
+
+
+def _filter_calls() -> None:
+    rules = _common_rules()
+    import pyseccomp
+
+    own = os.getpid()
+    for name in ("tgkill", "kill"):  # an abort ends this process, and no other
+        _allow(rules, pyseccomp, name, pyseccomp.Arg(0, pyseccomp.EQ, own))
+    rules.load()
+
+
+@cache
+def _common_rules() -> Any:
+    """The filter but for what depends on the process; made once, in the zygote."""
+    try:
+        import pyseccomp
+    except (ImportError, OSError, RuntimeError) as error:
+        raise CannotLock(f"seccomp: {error}") from error
+    rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
+    for name in _ALLOWED_CALLS:
+        _allow(rules, pyseccomp, name)
+    thread = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _CLONE_THREAD, _CLONE_THREAD)
+    _allow(rules, pyseccomp, "clone", thread)
+    # The C library takes this for an old kernel and calls clone, whose flags can be looked at.
+    rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
+    _allow(rules, pyseccomp, "prlimit64", pyseccomp.Arg(2, pyseccomp.EQ, 0))
+    rules.add_rule(pyseccomp.ERRNO(errno.ENOTTY), "ioctl")
+    return rules
+
+
+def _allow(rules: Any, pyseccomp: Any, name: str, *arguments: Any) -> None:
+    try:
+        rules.add_rule(pyseccomp.ALLOW, name, *arguments)
+    except (OSError, ValueError):
+        pass  # not every architecture has every call: what is not known stays forbidden

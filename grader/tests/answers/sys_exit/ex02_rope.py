@@ -1,0 +1,7 @@
+"""The answer ends the program."""
+
+import sys
+
+
+def rotate_half(x):
+    sys.exit("done")

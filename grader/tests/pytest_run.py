@@ -1,0 +1,74 @@
+"""One run of pytest inside this one, and what was seen of it."""
+
+import contextlib
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.curriculum import ROOT
+from grader.plugin import course_session
+from grader.pytest_runs import Observer
+from grader.trial import Trial
+
+ANSWERS = Path(__file__).parent / "answers"
+_expectations: dict[Any, Any] = {}
+
+
+@dataclass
+class PytestRun:
+    """How a run of pytest ended, what it printed, and the report of every test that was called."""
+
+    code: int = 0
+    printed: str = ""
+    reports: list[pytest.TestReport] = field(default_factory=list)
+    trial: Trial | None = None
+
+    @property
+    def failed(self) -> list[pytest.TestReport]:
+        return [report for report in self.reports if report.failed]
+
+    @property
+    def named(self) -> dict[str, set[str]]:
+        """The mistakes by which each failed test is explained, after the whole run."""
+        assert self.trial is not None
+        return {
+            run.test.partition("::")[2]: {m.id for m in self.trial.diagnosis.explaining(run.test)}
+            for run in self.trial.runs.values()
+            if not run.passed
+        }
+
+
+class _Watch:
+    """The plugin that collects the reports, and lends the run what other runs have made."""
+
+    def __init__(self, run: PytestRun, zygote: Any) -> None:
+        self._run = run
+        self._observer = Observer(zygote=zygote, expectations=_expectations)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.pluginmanager.register(self._observer, "course-observer")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self._run.reports.append(report)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self._run.trial = course_session(session.config).trials.get("ex02_rope")
+
+
+def run_pytest_here(*options: str, zygote: Any = None) -> PytestRun:
+    """Run pytest with options on the tests of ex02, as a learner in the course's folder does."""
+    run = PytestRun()
+    said = io.StringIO()
+    arguments = [f"--rootdir={ROOT}", "-c", str(ROOT / "pyproject.toml"), *options]
+    # What is imported here already cannot be rewritten again.
+    arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    arguments.append(str(ROOT / "tests" / "test_02_rope.py"))
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        run.code = int(pytest.main(arguments, plugins=[_Watch(run, zygote)]))
+    run.printed = said.getvalue()
+    return run

@@ -1,0 +1,53 @@
+"""Legal evaluations of the reference of ex01_rmsnorm that round otherwise.
+
+The weight may come before or after the cast back, in its own dtype or in x's; and x may be widened
+once or twice, in which case its gradients add up in its own dtype.
+"""
+
+import torch
+
+
+class weight_after_the_cast_back:
+    """the normalised vector is rounded to x's dtype, then multiplied by the weight and rounded"""
+
+    class RMSNorm(RMSNorm):
+        def forward(self, x):
+            wide = x.to(_working_dtype(x))
+            unit = (wide / _root_mean_square(wide, self.eps)).to(x.dtype)
+            return (unit * self.weight).to(x.dtype)
+
+
+class weight_in_the_dtype_of_x:
+    """the same with a rounded weight; the root is made from the Euclidean length"""
+
+    def _root_mean_square(wide, eps):
+        length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        return torch.sqrt(length * length / wide.shape[-1] + eps)
+
+    class RMSNorm(RMSNorm):
+        def forward(self, x):
+            wide = x.to(_working_dtype(x))
+            unit = (wide / _root_mean_square(wide, self.eps)).to(x.dtype)
+            return unit * self.weight.to(x.dtype)
+
+
+class widened_twice:
+    """x is widened once for the root and once for the quotient"""
+
+    class RMSNorm(RMSNorm):
+        def forward(self, x):
+            root = _root_mean_square(x.to(_working_dtype(x)), self.eps)
+            return (x.to(_working_dtype(x)) / root * self.weight).to(x.dtype)
+
+
+class widened_twice_and_weight_in_the_dtype_of_x:
+    """both of these, and a product with 1 / root instead of a quotient"""
+
+    def _root_mean_square(wide, eps):
+        return 1 / torch.rsqrt(wide.square().sum(-1, keepdim=True) / wide.shape[-1] + eps)
+
+    class RMSNorm(RMSNorm):
+        def forward(self, x):
+            inverse = 1 / _root_mean_square(x.to(_working_dtype(x)), self.eps)
+            unit = (x.to(_working_dtype(x)) * inverse).to(x.dtype)
+            return unit * self.weight.to(x.dtype)

@@ -1,0 +1,33 @@
+"""Legal evaluations of the reference of ex16 that round otherwise."""
+
+import torch
+
+
+class no_safety_term:
+    """clipping divides by the norm itself, without 1e-6"""
+
+    def _factor(norm, max_norm):
+        return (max_norm / norm).clamp(max=1.0)
+
+
+class steps_in_a_tensor:
+    """the step count is a tensor of the default dtype, and so is what is computed from it"""
+
+    def _share(beta, step):
+        return float(1 - beta ** torch.tensor(float(step)))
+
+
+class as_the_formula_is_written:
+    """means by sums, both corrected first, decay and step taken off together"""
+
+    class AdamW(AdamW):
+        def _move(self, parameter, gradient, group):
+            beta1, beta2 = group["betas"]
+            state = self.state[parameter]
+            step = state["step"] = state.get("step", 0) + 1
+            zero = torch.zeros_like(parameter)
+            state["m"] = beta1 * state.get("m", zero) + (1 - beta1) * gradient
+            state["v"] = beta2 * state.get("v", zero) + (1 - beta2) * gradient * gradient
+            mean, square = state["m"] / _share(beta1, step), state["v"] / _share(beta2, step)
+            direction = mean / (square.sqrt() + group["eps"])
+            parameter -= group["lr"] * (direction + group["weight_decay"] * parameter)

@@ -1,0 +1,941 @@
+"""Wrong answers to ex05_kv_cache: each class is the solution with one change.
+
+A class holds definitions that replace the solution's own; its docstring finishes the sentence
+"this is exactly what comes out when ...".
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class projections_with_bias:
+    """the projections have a bias; make them with bias=False"""
+
+    class Attention(Attention):
+        def __init__(self, config):
+            super().__init__(config)
+            for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+                old = getattr(self, name)
+                setattr(self, name, nn.Linear(old.in_features, old.out_features))
+
+
+class keys_for_every_query_head:
+    """k_proj and v_proj are as wide as q_proj; they have num_key_value_heads heads"""
+
+    class Attention(Attention):
+        def __init__(self, config):
+            super().__init__(config)
+            width = self.heads * self.head_dim
+            self.kv_heads = self.heads
+            self.k_proj = nn.Linear(config.hidden_size, width, bias=False)
+            self.v_proj = nn.Linear(config.hidden_size, width, bias=False)
+
+
+class head_dim_from_hidden_size:
+    """head_dim is computed as hidden_size // num_attention_heads; the config has its own"""
+
+    class Attention(Attention):
+        def __init__(self, config):
+            super().__init__(config)
+            hidden = config.hidden_size
+            self.head_dim = hidden // self.heads
+            self.q_proj = nn.Linear(hidden, self.heads * self.head_dim, bias=False)
+            self.k_proj = nn.Linear(hidden, self.kv_heads * self.head_dim, bias=False)
+            self.v_proj = nn.Linear(hidden, self.kv_heads * self.head_dim, bias=False)
+            self.o_proj = nn.Linear(self.heads * self.head_dim, hidden, bias=False)
+            self.q_norm = RMSNorm(self.head_dim, eps=config.rms_norm_eps)
+            self.k_norm = RMSNorm(self.head_dim, eps=config.rms_norm_eps)
+
+
+class norms_over_all_heads:
+    """q_norm and k_norm span all heads together; they normalise the d features of each head"""
+
+    class Attention(Attention):
+        def __init__(self, config):
+            super().__init__(config)
+            self.q_norm = RMSNorm(self.heads * self.head_dim, eps=config.rms_norm_eps)
+            self.k_norm = RMSNorm(self.kv_heads * self.head_dim, eps=config.rms_norm_eps)
+
+        def _encode(self, q, k, position_embeddings):
+            q = self.q_norm(q.flatten(2)).view_as(q)
+            k = self.k_norm(k.flatten(2)).view_as(k)
+            return apply_rotary_pos_emb(q, k, *position_embeddings)
+
+
+class one_norm_for_both:
+    """one RMSNorm serves queries and keys; q_norm and k_norm have a weight each"""
+
+    class Attention(Attention):
+        def __init__(self, config):
+            super().__init__(config)
+            self.k_norm = self.q_norm
+
+        def _encode(self, q, k, position_embeddings):
+            return apply_rotary_pos_emb(self.q_norm(q), self.q_norm(k), *position_embeddings)
+
+
+class no_norm:
+    """queries and keys are not normalised; q_norm and k_norm come before RoPE"""
+
+    class Attention(Attention):
+        def _encode(self, q, k, position_embeddings):
+            return apply_rotary_pos_emb(q, k, *position_embeddings)
+
+
+class only_queries_normalised:
+    """keys are not normalised; k_norm does it, before RoPE"""
+
+    class Attention(Attention):
+        def _encode(self, q, k, position_embeddings):
+            return apply_rotary_pos_emb(self.q_norm(q), k, *position_embeddings)
+
+
+class only_keys_normalised:
+    """queries are not normalised; q_norm does it, before RoPE"""
+
+    class Attention(Attention):
+        def _encode(self, q, k, position_embeddings):
+            return apply_rotary_pos_emb(q, self.k_norm(k), *position_embeddings)
+
+
+class swapped_norms:
+    """q_norm is applied to keys and k_norm to queries; swap them"""
+
+    class Attention(Attention):
+        def _encode(self, q, k, position_embeddings):
+            return apply_rotary_pos_emb(self.k_norm(q), self.q_norm(k), *position_embeddings)
+
+
+class norm_after_rope:
+    """queries and keys are turned and then normalised; normalise first, or the weights turn too"""
+
+    class Attention(Attention):
+        def _encode(self, q, k, position_embeddings):
+            q, k = apply_rotary_pos_emb(q, k, *position_embeddings)
+            return self.q_norm(q), self.k_norm(k)
+
+
+class values_normalised:
+    """values go through k_norm as well; only queries and keys are normalised"""
+
+    class Attention(Attention):
+        def _project(self, x):
+            q, k, v = super()._project(x)
+            return q, k, self.k_norm(v)
+
+
+class eps_left_at_its_default:
+    """RMSNorm is made without eps, so 1e-5 is used: hand it config.rms_norm_eps"""
+
+    class Attention(Attention):
+        def __init__(self, config):
+            super().__init__(config)
+            self.q_norm, self.k_norm = RMSNorm(self.head_dim), RMSNorm(self.head_dim)
+
+
+class eps_always_1e_6:
+    """eps is always 1e-6, the default of the config: use config.rms_norm_eps"""
+
+    class Attention(Attention):
+        def __init__(self, config):
+            super().__init__(config)
+            self.q_norm = RMSNorm(self.head_dim, eps=1e-6)
+            self.k_norm = RMSNorm(self.head_dim, eps=1e-6)
+
+
+class no_rope:
+    """queries and keys are never turned: apply_rotary_pos_emb is missing"""
+
+    class Attention(Attention):
+        def _encode(self, q, k, position_embeddings):
+            return self.q_norm(q), self.k_norm(k)
+
+
+class only_queries_turned:
+    """keys are not turned; apply_rotary_pos_emb returns both, use both"""
+
+    class Attention(Attention):
+        def _encode(self, q, k, position_embeddings):
+            q, k = self.q_norm(q), self.k_norm(k)
+            return apply_rotary_pos_emb(q, k, *position_embeddings)[0], k
+
+
+class only_keys_turned:
+    """queries are not turned; apply_rotary_pos_emb returns both, use both"""
+
+    class Attention(Attention):
+        def _encode(self, q, k, position_embeddings):
+            q, k = self.q_norm(q), self.k_norm(k)
+            return q, apply_rotary_pos_emb(q, k, *position_embeddings)[1]
+
+
+class values_turned:
+    """values are turned like keys; RoPE is for queries and keys alone"""
+
+    class Attention(Attention):
+        def forward(self, x, position_embeddings, *args, **kwargs):
+            self._tables = position_embeddings
+            return super().forward(x, position_embeddings, *args, **kwargs)
+
+        def _join(self, k, v, past):
+            return super()._join(k, apply_rotary_pos_emb(v, v, *self._tables)[0], past)
+
+
+class cos_and_sin_swapped:
+    """position_embeddings is taken to be (sin, cos); it is (cos, sin)"""
+
+    class Attention(Attention):
+        def _encode(self, q, k, position_embeddings):
+            sin, cos = position_embeddings
+            return apply_rotary_pos_emb(self.q_norm(q), self.k_norm(k), cos, sin)
+
+
+class heads_first_into_rope:
+    """q and k are transposed to [B, H, S, d] before RoPE, which wants [B, S, H, d]"""
+
+    class Attention(Attention):
+        def _encode(self, q, k, position_embeddings):
+            q, k = self.q_norm(q).transpose(1, 2), self.k_norm(k).transpose(1, 2)
+            q, k = apply_rotary_pos_emb(q, k, *position_embeddings)
+            return q.transpose(1, 2), k.transpose(1, 2)
+
+
+class positions_counted_again:
+    """cos and sin are sliced by P once more; the caller has cut out the new rows already"""
+
+    class Attention(Attention):
+        def forward(self, x, position_embeddings, past_key_value=None, *args, **kwargs):
+            first = 0 if past_key_value is None else past_key_value[0].shape[1]
+            last = first + x.shape[1]
+            tables = tuple(table[first:last] for table in position_embeddings)
+            return super().forward(x, tables, past_key_value, *args, **kwargs)
+
+
+class reshaped_instead_of_transposed:
+    """[B, S, H, d] is reshaped to [B, H, S, d], which mixes heads and tokens: transpose"""
+
+    def _heads_first(x):
+        batch, tokens, heads, width = x.shape
+        return x.reshape(batch, heads, tokens, width)
+
+
+class heads_not_moved_back:
+    """[B, H, S, d] is reshaped to [B, S, H·d] as it lies: transpose heads and tokens first"""
+
+    def _heads_last(x):
+        batch, heads, tokens, width = x.shape
+        return x.reshape(batch, tokens, heads * width)
+
+
+class tiled_keys_and_values:
+    """the kv heads are tiled, 0 1 2 0 1 2; query head h reads kv head h // (H / K): 0 0 1 1 2 2"""
+
+    def _repeat(x, heads):
+        return x.repeat(1, 1, heads // x.shape[2], 1)
+
+
+class tiled_values:
+    """keys are repeated head by head but values are tiled, 0 1 2 0 1 2: repeat both alike"""
+
+    class Attention(Attention):
+        def _attend(self, q, k, v, mask):
+            v = v.repeat(1, 1, self.heads // v.shape[2], 1)
+            return super()._attend(q, _repeat(k, self.heads), v, mask)
+
+
+class no_scale:
+    """the scores are not scaled: multiply them by 1 / sqrt(d)"""
+
+    def _scale(q):
+        return 1.0
+
+    def _flash(q, k, v):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
+
+
+class no_scale_by_hand:
+    """the scores made by hand are not scaled; scaled_dot_product_attention does it: do it too"""
+
+    def _scale(q):
+        return 1.0
+
+
+class scale_by_hidden_size:
+    """the scale is 1 / sqrt(C); it is 1 / sqrt(d), the features of one head"""
+
+    class Attention(Attention):
+        def _encode(self, q, k, position_embeddings):
+            q, k = super()._encode(q, k, position_embeddings)
+            return q * (self.head_dim / self.q_proj.in_features) ** 0.5, k
+
+
+class divided_by_d:
+    """the scores made by hand are divided by d; divide by sqrt(d)"""
+
+    def _scale(q):
+        return 1.0 / q.shape[-1]
+
+
+class scaled_twice:
+    """q is scaled before scaled_dot_product_attention, which scales as well: leave it to one"""
+
+    def _flash(q, k, v):
+        return F.scaled_dot_product_attention(q * _scale(q), k, v, is_causal=True)
+
+
+class softmax_over_queries:
+    """the softmax runs over the queries; each query's weights over its keys sum to 1"""
+
+    def _weights(scores):
+        return scores.softmax(dim=-2)
+
+
+class softmax_overflows:
+    """exp is taken of scores as they are and overflows: subtract each row's maximum first"""
+
+    def _weights(scores):
+        grown = scores.exp()
+        return grown / grown.sum(dim=-1, keepdim=True)
+
+
+class no_causal_mask:
+    """nothing is hidden by hand: a token sees those after it"""
+
+    def _causal(queries, keys, device):
+        return torch.ones(queries, keys, dtype=torch.bool, device=device)
+
+
+class no_causal_mask_anywhere:
+    """tokens see those after them, by hand and by flash: is_causal=True is missing too"""
+
+    def _causal(queries, keys, device):
+        return torch.ones(queries, keys, dtype=torch.bool, device=device)
+
+    def _flash(q, k, v):
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+class flash_not_causal:
+    """scaled_dot_product_attention is called without is_causal=True: tokens see later ones"""
+
+    def _flash(q, k, v):
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+class no_causal_mask_with_a_past:
+    """a chunk behind a past has no causal mask: its tokens see later ones of the same chunk"""
+
+    def _causal(queries, keys, device):
+        everything = torch.ones(queries, keys, dtype=torch.bool, device=device)
+        return everything.tril() if queries == keys else everything
+
+
+class aligned_top_left:
+    """the causal mask starts at key 0 even with a past; the last query sees every key"""
+
+    def _causal(queries, keys, device):
+        return torch.ones(queries, keys, dtype=torch.bool, device=device).tril()
+
+
+class sees_one_ahead:
+    """the causal mask is one too wide: every token sees the next one"""
+
+    def _causal(queries, keys, device):
+        everything = torch.ones(queries, keys, dtype=torch.bool, device=device)
+        return everything.tril(diagonal=keys - queries + 1)
+
+
+class does_not_see_itself:
+    """the causal mask hides a token's own key; it sees itself and those before"""
+
+    def _causal(queries, keys, device):
+        everything = torch.ones(queries, keys, dtype=torch.bool, device=device)
+        return everything.tril(diagonal=keys - queries - 1)
+
+
+class hides_the_past:
+    """new tokens see only each other, not the cached keys before them"""
+
+    def _causal(queries, keys, device):
+        new = torch.ones(queries, queries, dtype=torch.bool, device=device).tril()
+        return torch.cat((new.new_zeros(queries, keys - queries), new), dim=1)
+
+
+class hidden_by_minus_100:
+    """hidden keys get 100 less, which large scores make up for: use the lowest number or -inf"""
+
+    def _hide(scores, visible):
+        return scores - 100.0 * ~visible
+
+
+class hidden_by_zero:
+    """hidden keys get the score 0, which is a weight of e^0: use the lowest number or -inf"""
+
+    def _hide(scores, visible):
+        return scores * visible
+
+
+class hidden_after_the_softmax:
+    """weights of hidden keys are set to 0 after the softmax, so that the rest sum to less than 1"""
+
+    def _by_hand(q, k, v, visible):
+        weights = _weights(_scores(q, k)).masked_fill(~visible, 0.0)
+        return weights.to(v.dtype) @ v
+
+
+class padding_gives_nan:
+    """a padded query sees no key, and a softmax of nothing but -inf is NaN: keep it finite"""
+
+    def _hide(scores, visible):
+        return scores.masked_fill(~visible, float("-inf"))
+
+
+class minus_1e9_in_half_precision:
+    """hidden keys get -1e9 in x's dtype, where float16 has none: widen the scores first"""
+
+    def _by_hand(q, k, v, visible):
+        scores = q @ k.transpose(-2, -1) * _scale(q)
+        return _weights(scores.masked_fill(~visible, -1e9)).to(v.dtype) @ v
+
+
+class inf_times_zero:
+    """(1 - mask)·(-inf) is NaN wherever the mask is 1: use masked_fill"""
+
+    def _hide(scores, visible):
+        return scores + (1.0 - visible.to(scores.dtype)) * float("-inf")
+
+
+class padding_ignored:
+    """padded keys are seen: attention_mask is not used, or hides padded queries alone"""
+
+    def _visible(queries, k, mask):
+        return _causal(queries, k.shape[1], k.device)
+
+
+class padding_ignored_by_flash:
+    """flash attention is called with a mask in hand and does not get it: padding is seen"""
+
+    class Attention(Attention):
+        def _may_flash(self, queries, keys, mask):
+            return self.flash_attn and queries == keys
+
+
+class padding_ignored_with_a_past:
+    """attention_mask is used for the prompt alone; cached padding must stay hidden later, too"""
+
+    def _visible(queries, k, mask):
+        causal = _causal(queries, k.shape[1], k.device)
+        return causal if mask is None or queries < k.shape[1] else causal & _real_keys(mask)
+
+
+class only_new_keys_masked:
+    """only the new tokens' part of attention_mask is used: cached padding is seen"""
+
+    def _visible(queries, k, mask):
+        causal = _causal(queries, k.shape[1], k.device)
+        if mask is None:
+            return causal
+        return causal & (_real_keys(mask) | (torch.arange(k.shape[1]) < k.shape[1] - queries))
+
+
+class mask_inverted:
+    """attention_mask is read the wrong way round: 1 is a real token, 0 is padding"""
+
+    def _real_keys(mask):
+        return (mask == 0)[:, None, None, :]
+
+
+class mask_along_the_queries:
+    """attention_mask meets the axis of the queries; it is padded keys that nobody may see"""
+
+    def _real_keys(mask):
+        return (mask != 0)[:, None, :, None]
+
+
+class mask_replaces_causality:
+    """with an attention_mask the causal mask is left out: a key must pass both"""
+
+    def _visible(queries, k, mask):
+        causal = _causal(queries, k.shape[1], k.device)
+        return causal if mask is None else causal.new_ones(causal.shape) & _real_keys(mask)
+
+
+class mask_added_to_the_scores:
+    """attention_mask is added to the scores as 0 and 1: padding has to get no weight at all"""
+
+    def _visible(queries, k, mask):
+        causal = _causal(queries, k.shape[1], k.device)
+        return causal, None if mask is None else mask[:, None, None, :]
+
+    def _by_hand(q, k, v, visible):
+        causal, added = visible
+        scores = _scores(q, k) if added is None else _scores(q, k) + added
+        return _weights(_hide(scores, causal)).to(v.dtype) @ v
+
+
+class no_mask_check:
+    """attention_mask's shape is not checked, and one row is broadcast to all sequences"""
+
+    def _check_mask(mask, k):
+        pass
+
+
+class only_the_mask_length_is_checked:
+    """only the last axis of attention_mask is compared with T; it must be [B, T]"""
+
+    def _check_mask(mask, k):
+        if mask is not None and mask.shape[-1] != k.shape[1]:
+            raise ValueError(f"attention_mask: got {list(mask.shape)}, want {k.shape[1]} keys")
+
+
+class mask_of_new_tokens_is_extended:
+    """a mask of the new tokens alone is taken, and the past held to be real: refuse it"""
+
+    class Attention(Attention):
+        def forward(self, x, tables, past_key_value=None, use_cache=False, attention_mask=None):
+            if past_key_value is not None and attention_mask is not None:
+                if attention_mask.shape == x.shape[:2]:
+                    cached = attention_mask.new_ones(past_key_value[0].shape[:2])
+                    attention_mask = torch.cat((cached, attention_mask), dim=1)
+            return super().forward(x, tables, past_key_value, use_cache, attention_mask)
+
+
+class cached_before_rope:
+    """keys are cached before RoPE: a cached key is never turned again, so turn it first"""
+
+    class Attention(Attention):
+        def forward(
+            self, x, position_embeddings, past_key_value=None, use_cache=False, *args, **kw
+        ):
+            out, past = super().forward(
+                x, position_embeddings, past_key_value, use_cache, *args, **kw
+            )
+            if past is None:
+                return out, None
+            k = self.k_norm(self._project(x)[1])
+            if past_key_value is not None:
+                k = _append(past_key_value[0], k)
+            return out, (k, past[1])
+
+
+class cached_before_the_norm:
+    """keys are cached as k_proj gives them: cache them after norm and RoPE"""
+
+    class Attention(Attention):
+        def forward(
+            self, x, position_embeddings, past_key_value=None, use_cache=False, *args, **kw
+        ):
+            out, past = super().forward(
+                x, position_embeddings, past_key_value, use_cache, *args, **kw
+            )
+            if past is None:
+                return out, None
+            k = self._project(x)[1]
+            if past_key_value is not None:
+                k = _append(past_key_value[0], k)
+            return out, (k, past[1])
+
+
+class cached_after_repetition:
+    """keys and values are cached once per query head, H / K times what is needed: repeat later"""
+
+    class Attention(Attention):
+        def _join(self, k, v, past):
+            return super()._join(_repeat(k, self.heads), _repeat(v, self.heads), past)
+
+
+class cached_heads_first:
+    """the cache is [B, K, T, d]; it is [B, T, K, d]"""
+
+    class Attention(Attention):
+        def forward(self, x, position_embeddings, past_key_value=None, *args, **kwargs):
+            if past_key_value is not None:
+                past_key_value = tuple(item.transpose(1, 2) for item in past_key_value)
+            out, past = super().forward(x, position_embeddings, past_key_value, *args, **kwargs)
+            return out, past and tuple(item.transpose(1, 2) for item in past)
+
+
+class only_new_keys_returned:
+    """past holds only the new tokens; return the keys and values of all T"""
+
+    class Attention(Attention):
+        def forward(self, x, *args, **kwargs):
+            out, past = super().forward(x, *args, **kwargs)
+            return out, past and tuple(item[:, -x.shape[1] :] for item in past)
+
+
+class past_behind_the_new:
+    """cached keys and values are put behind the new ones; they come first"""
+
+    def _append(past, new):
+        return torch.cat((new, past), dim=1)
+
+
+class past_only_with_use_cache:
+    """the past is attended to only if use_cache is set; that says what is returned, no more"""
+
+    class Attention(Attention):
+        def forward(self, x, tables, past_key_value=None, use_cache=False, attention_mask=None):
+            if not use_cache:
+                past_key_value = None
+            return super().forward(x, tables, past_key_value, use_cache, attention_mask)
+
+
+class always_returns_the_cache:
+    """the cache is returned without use_cache, too: past is None then"""
+
+    class Attention(Attention):
+        def forward(self, x, tables, past_key_value=None, use_cache=False, attention_mask=None):
+            return super().forward(x, tables, past_key_value, True, attention_mask)
+
+
+class past_detached:
+    """the past is detached, so that no gradient reaches it: leave it in the graph"""
+
+    def _append(past, new):
+        return torch.cat((past.detach(), new), dim=1)
+
+
+class cache_detached:
+    """the returned keys and values are detached: gradients flow through them to x"""
+
+    class Attention(Attention):
+        def forward(self, *args, **kwargs):
+            out, past = super().forward(*args, **kwargs)
+            return out, past and tuple(item.detach() for item in past)
+
+
+class keeps_the_cache_on_the_module:
+    """the module keeps the cache and goes on from it without being told: use past_key_value"""
+
+    class Attention(Attention):
+        kept = None
+
+        def _join(self, k, v, past):
+            if self.kept is not None and self.kept[0].shape[0] == k.shape[0]:
+                past = self.kept
+            self.kept = super()._join(k, v, past)
+            return self.kept
+
+
+class past_is_only_a_sign:
+    """past_key_value only says that there is a past, and the module's own copy is used"""
+
+    class Attention(Attention):
+        kept = None
+
+        def _join(self, k, v, past):
+            if past is not None and self.kept is not None:
+                past = self.kept
+            self.kept = super()._join(k, v, past)
+            return self.kept
+
+
+class appends_to_the_callers_past:
+    """past is a list that grows in place, so that it cannot be continued a second time"""
+
+    class Attention(Attention):
+        def forward(self, x, tables, past_key_value=None, use_cache=False, attention_mask=None):
+            out, (k, v) = super().forward(x, tables, past_key_value, True, attention_mask)
+            if isinstance(past_key_value, list):
+                past_key_value[:] = k, v
+            if not use_cache:
+                return out, None
+            return out, past_key_value if isinstance(past_key_value, list) else [k, v]
+
+
+class continues_in_shared_memory:
+    """new tokens are written behind the past in memory that another continuation shares: join"""
+
+    class Attention(Attention):
+        memory = None
+
+        def _join(self, k, v, past):
+            if past is None or self.memory is None:
+                self.memory = StaticCache(k.shape[0], 64, *k.shape[2:], k.dtype, k.device)
+                if past is not None:
+                    self.memory.append(*past)
+            self.memory.length = 0 if past is None else past[0].shape[1]
+            return self.memory.append(k, v)
+
+
+class without_gradient:
+    """the layer runs under no_grad: nothing can be trained"""
+
+    class Attention(Attention):
+        @torch.no_grad()
+        def forward(self, *args, **kwargs):
+            return super().forward(*args, **kwargs)
+
+
+class flash_never_called:
+    """flash_attn is ignored and everything done by hand: call scaled_dot_product_attention"""
+
+    class Attention(Attention):
+        def _may_flash(self, queries, keys, mask):
+            return False
+
+
+class flash_always_called:
+    """flash_attn=False is ignored: scaled_dot_product_attention must not be called then"""
+
+    class Attention(Attention):
+        def _may_flash(self, queries, keys, mask):
+            return queries == keys and mask is None
+
+
+class flash_with_a_past:
+    """flash with is_causal=True is called with a past: it aligns at the top left, only for S = T"""
+
+    class Attention(Attention):
+        def _may_flash(self, queries, keys, mask):
+            return self.flash_attn and mask is None
+
+
+class flash_for_single_tokens:
+    """for one new token flash is called with is_causal=True, which shows it key 0 and no other"""
+
+    class Attention(Attention):
+        def _may_flash(self, queries, keys, mask):
+            return self.flash_attn and mask is None and queries in (1, keys)
+
+
+class heads_last_into_flash:
+    """q, k and v go into flash as [B, S, H, d], so heads attend to heads: transpose them first"""
+
+    def _flash(q, k, v):
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+
+
+class output_left_in_float32:
+    """out is left in float32: it has x's dtype"""
+
+    class Attention(Attention):
+        def forward(self, *args, **kwargs):
+            out, past = super().forward(*args, **kwargs)
+            return _widen(out), past
+
+
+class cache_left_in_float32:
+    """cached keys and values are left in float32: they have x's dtype"""
+
+    class Attention(Attention):
+        def _join(self, k, v, past):
+            return super()._join(_widen(k), _widen(v), past)
+
+        def _attend(self, q, k, v, mask):
+            return super()._attend(q, k.to(q.dtype), v.to(q.dtype), mask)
+
+
+class weights_left_in_float32:
+    """float32 weights meet half-precision values, which matmul refuses: cast them to v's dtype"""
+
+    def _by_hand(q, k, v, visible):
+        return _weights(_hide(_scores(q, k), visible)) @ v
+
+
+class out_not_projected:
+    """the heads are returned side by side, [B, S, H·d]: o_proj takes them back to [B, S, C]"""
+
+    class Attention(Attention):
+        def forward(self, x, tables, past_key_value=None, use_cache=False, attention_mask=None):
+            q, k, v = self._project(x)
+            q, k = self._encode(q, k, tables)
+            k, v = self._join(k, v, past_key_value)
+            _check_mask(attention_mask, k)
+            return self._attend(q, k, v, attention_mask), (k, v) if use_cache else None
+
+
+class static_cache_grows_by_cat:
+    """the static cache joins tensors, allocating everything anew for each append: write into it"""
+
+    class StaticCache(StaticCache):
+        def _write(self, k, v):
+            new = self.length + k.shape[1]
+            self._k = torch.cat((self._k[:, : self.length], k), dim=1)
+            self._v = torch.cat((self._v[:, : self.length], v), dim=1)
+            self.length = new
+
+
+class static_cache_returns_copies:
+    """append returns copies: return views, that is slices, of the cache's memory"""
+
+    class StaticCache(StaticCache):
+        def _views(self):
+            return self._k[:, : self.length].clone(), self._v[:, : self.length].clone()
+
+
+class static_cache_returns_everything:
+    """append returns all max_len places; return the first `length`"""
+
+    class StaticCache(StaticCache):
+        def _views(self):
+            return self._k, self._v
+
+
+class static_cache_returns_the_new:
+    """append returns only the tokens just stored; return everything so far"""
+
+    class StaticCache(StaticCache):
+        def append(self, k, v):
+            first = self.length
+            return tuple(view[:, first:] for view in super().append(k, v))
+
+
+class static_cache_writes_at_the_front:
+    """every append writes at place 0, over what is there: write behind it, at `length`"""
+
+    class StaticCache(StaticCache):
+        def _write(self, k, v):
+            self._k[:, : k.shape[1]] = k
+            self._v[:, : v.shape[1]] = v
+            self.length += k.shape[1]
+
+
+class static_cache_counts_appends:
+    """length grows by one for each append; it counts tokens"""
+
+    class StaticCache(StaticCache):
+        def _write(self, k, v):
+            end = self.length + k.shape[1]
+            self._k[:, self.length : end] = k
+            self._v[:, self.length : end] = v
+            self.length += 1
+
+
+class static_cache_length_is_a_tensor:
+    """length is a tensor; it is an int"""
+
+    class StaticCache(StaticCache):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.length = torch.tensor(0)
+
+        def reset(self):
+            self.length = torch.tensor(0)
+
+
+class static_cache_views_too_early:
+    """the views are taken before the new tokens are counted and end before them"""
+
+    class StaticCache(StaticCache):
+        def append(self, k, v):
+            self._check_room(k.shape[1])
+            views = self._views()
+            self._write(k, v)
+            return views
+
+
+class static_cache_keys_for_values:
+    """keys and values are written into one and the same memory: each needs its own"""
+
+    class StaticCache(StaticCache):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self._v = self._k
+
+
+class static_cache_keys_and_values_swapped:
+    """append returns (v, k); it returns (k, v)"""
+
+    class StaticCache(StaticCache):
+        def _views(self):
+            return super()._views()[::-1]
+
+
+class static_cache_reset_allocates:
+    """reset allocates new memory; only length has to change"""
+
+    class StaticCache(StaticCache):
+        def reset(self):
+            self._k, self._v = torch.empty_like(self._k), torch.empty_like(self._v)
+            self.length = 0
+
+
+class static_cache_reset_does_nothing:
+    """reset leaves length as it is; set it to 0"""
+
+    class StaticCache(StaticCache):
+        def reset(self):
+            self._k.zero_()
+            self._v.zero_()
+
+
+class static_cache_without_check:
+    """nothing says that the cache is full, and torch's own error comes instead: check first"""
+
+    class StaticCache(StaticCache):
+        def _check_room(self, new):
+            pass
+
+
+class static_cache_raises_runtime_error:
+    """a full cache raises RuntimeError; raise ValueError"""
+
+    class StaticCache(StaticCache):
+        def _check_room(self, new):
+            if self.length + new > self._max_len:
+                raise RuntimeError("the cache is full")
+
+
+class static_cache_never_full:
+    """the last place is never used: exactly max_len tokens fit"""
+
+    class StaticCache(StaticCache):
+        def _check_room(self, new):
+            if self.length + new >= self._max_len:
+                raise ValueError(f"k: got {new} tokens, and {self.length} are stored")
+
+
+class static_cache_writes_what_fits:
+    """what fits is written before the error is raised: check before writing anything"""
+
+    class StaticCache(StaticCache):
+        def append(self, k, v):
+            room = self._max_len - self.length
+            if k.shape[1] > room:
+                self._k[:, self.length :] = k[:, :room]
+                self._v[:, self.length :] = v[:, :room]
+            return super().append(k, v)
+
+
+class static_cache_counts_what_it_refuses:
+    """length is raised before the check, so refused tokens count: check first"""
+
+    class StaticCache(StaticCache):
+        def append(self, k, v):
+            try:
+                return super().append(k, v)
+            except ValueError:
+                self.length += k.shape[1]
+                raise
+
+
+class static_cache_drops_the_oldest:
+    """a full cache goes on at place 0, over the oldest tokens; it is a ValueError"""
+
+    class StaticCache(StaticCache):
+        def _check_room(self, new):
+            if self.length + new > self._max_len:
+                self.length = 0
+
+
+class static_cache_always_float32:
+    """the static cache is always float32: use the argument dtype"""
+
+    class StaticCache(StaticCache):
+        def __init__(self, batch, max_len, kv_heads, head_dim, dtype, device):
+            wide = torch.get_default_dtype()
+            super().__init__(batch, max_len, kv_heads, head_dim, wide, device)
+
+
+class static_cache_ignores_the_device:
+    """the static cache is made on the default device: use the argument device"""
+
+    UNDETECTABLE = "Without an accelerator there is one device, and every tensor lies on it."
+
+    class StaticCache(StaticCache):
+        def __init__(self, batch, max_len, kv_heads, head_dim, dtype, device):
+            super().__init__(batch, max_len, kv_heads, head_dim, dtype, None)

@@ -1,0 +1,794 @@
+"""Wrong answers to ex08_moe_gate: each class is the solution with one change.
+
+A class holds definitions that replace the solution's own; its docstring finishes the sentence
+"this is exactly what comes out when ...".
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class loss_without_experts:
+    """the losses lack the factor E, so that balanced is 1/E; multiply by the number of experts"""
+
+    def _balance(scores, topk_idx):
+        wide = _widen(scores)
+        share = _fractions(topk_idx, wide.shape[-1]).to(wide.dtype)
+        return (share * _mean_scores(wide)).sum(dim=-1)
+
+
+class loss_times_k_in_place_of_experts:
+    """f · P is multiplied by k, the experts per token; the factor is E, all experts"""
+
+    def _balance(scores, topk_idx):
+        wide = _widen(scores)
+        share = _fractions(topk_idx, wide.shape[-1]).to(wide.dtype)
+        return topk_idx.shape[-1] * (share * _mean_scores(wide)).sum(dim=-1)
+
+
+class loss_of_counts_alone:
+    """the losses are E · Σ f², from counts alone, which have no gradient; use f · P"""
+
+    def _balance(scores, topk_idx):
+        share = _fractions(topk_idx, scores.shape[-1]).to(_widen(scores).dtype)
+        return scores.shape[-1] * share.square().sum(dim=-1)
+
+
+class loss_of_scores_alone:
+    """the losses are E · Σ P²; one of the factors is f, the share of the choices"""
+
+    def _balance(scores, topk_idx):
+        return scores.shape[-1] * _mean_scores(_widen(scores)).square().sum(dim=-1)
+
+
+class scores_detached:
+    """the mean scores are detached, so that the losses have no gradient; detach only f"""
+
+    def _mean_scores(wide):
+        return wide.detach().mean(dim=-2)
+
+
+class gradient_through_the_counts:
+    """a gradient goes through f (straight through the choices); f is a constant"""
+
+    def _balance(scores, topk_idx):
+        wide = _widen(scores)
+        experts = wide.shape[-1]
+        share = _fractions(topk_idx, experts).to(wide.dtype)
+        mean = _mean_scores(wide)
+        share = share + mean - mean.detach()
+        return experts * (share * mean).sum(dim=-1)
+
+
+class counts_weighed_by_scores:
+    """f adds up the scores of the chosen experts; it counts choices, 1 for each"""
+
+    def _balance(scores, topk_idx):
+        wide = _widen(scores)
+        experts = wide.shape[-1]
+        taken = wide * F.one_hot(topk_idx, experts).sum(dim=-2)
+        share = taken.sum(dim=-2) / taken.sum(dim=(-2, -1)).unsqueeze(-1)
+        return experts * (share * _mean_scores(wide)).sum(dim=-1)
+
+
+class chosen_scores_alone:
+    """P leaves out the scores of experts that a token did not choose; it averages all scores"""
+
+    def _balance(scores, topk_idx):
+        wide = _widen(scores)
+        experts = wide.shape[-1]
+        share = _fractions(topk_idx, experts).to(wide.dtype)
+        taken = wide * F.one_hot(topk_idx, experts).sum(dim=-2)
+        return experts * (share * _mean_scores(taken)).sum(dim=-1)
+
+
+class scores_summed_over_tokens:
+    """P is the sum of the scores; it is their mean over the tokens"""
+
+    def _mean_scores(wide):
+        return wide.sum(dim=-2)
+
+
+class scores_averaged_over_experts:
+    """the mean runs over the experts, the last axis; P is the mean over the tokens"""
+
+    def _mean_scores(wide):
+        return wide.mean(dim=-1)
+
+
+class shares_of_tokens:
+    """counts are divided by the N tokens; f is the share of the N · k choices"""
+
+    def _fractions(topk_idx, experts):
+        return _counts(topk_idx, experts) / topk_idx.shape[-2]
+
+
+class counts_not_divided:
+    """f is the counts themselves; divide by the N · k choices"""
+
+    def _fractions(topk_idx, experts):
+        return _counts(topk_idx, experts)
+
+
+class first_choices_counted:
+    """only the first of each token's k experts is counted; every choice counts"""
+
+    def _fractions(topk_idx, experts):
+        return _counts(topk_idx[..., :1], experts) / topk_idx.shape[-2]
+
+
+class choices_looked_up_in_the_scores:
+    """f counts the experts of the largest score and not topk_idx; count what was chosen"""
+
+    def _balance(scores, topk_idx):
+        wide = _widen(scores)
+        experts = wide.shape[-1]
+        share = _fractions(wide.argmax(dim=-1, keepdim=True), experts).to(wide.dtype)
+        return experts * (share * _mean_scores(wide)).sum(dim=-1)
+
+
+class experts_counted_once:
+    """counts[topk_idx] += 1 adds one per expert, however often it stands there; use scatter_add_"""
+
+    def _counts(topk_idx, experts):
+        return F.one_hot(topk_idx, experts).amax(dim=(-3, -2))
+
+
+class experts_taken_from_the_choices:
+    """the number of experts is guessed from topk_idx: the last ones may have no token at all"""
+
+    def _counts(topk_idx, experts):
+        return F.one_hot(topk_idx).sum(dim=(-3, -2))
+
+
+class empty_experts_skipped:
+    """experts that nobody chose are left out of the counts, so that later ones move up"""
+
+    def _counts(topk_idx, experts):
+        groups = topk_idx.reshape(-1, *topk_idx.shape[-2:])
+        counts = torch.zeros(len(groups), experts, dtype=torch.long)
+        for row, group in zip(counts, groups, strict=True):
+            found = group.unique(return_counts=True)[1]
+            row[: len(found)] = found
+        return counts.reshape(*topk_idx.shape[:-2], experts)
+
+
+class batch_loss_for_sequences:
+    """the sequence loss is taken over the whole batch; take it per sequence, then the mean"""
+
+    def sequence_aux_loss(scores, topk_idx):
+        return _balance(scores.flatten(0, 1), topk_idx.flatten(0, 1))
+
+
+class sequence_losses_summed:
+    """the losses of the sequences are summed; take their mean"""
+
+    def sequence_aux_loss(scores, topk_idx):
+        return _balance(scores, topk_idx).sum()
+
+
+class sequence_losses_not_averaged:
+    """the sequence loss is one number per sequence; return their mean"""
+
+    def sequence_aux_loss(scores, topk_idx):
+        return _balance(scores, topk_idx)
+
+
+class sequence_loss_per_token:
+    """the sequence loss is k times too large: its counts are divided by S · k, not by S"""
+
+    def sequence_aux_loss(scores, topk_idx):
+        return topk_idx.shape[-1] * _balance(scores, topk_idx).mean()
+
+
+class one_loss_per_position:
+    """the sequence loss groups tokens by position, over the batch; group them by sequence"""
+
+    def sequence_aux_loss(scores, topk_idx):
+        return _balance(scores.transpose(0, 1), topk_idx.transpose(0, 1)).mean()
+
+
+class choices_shifted_in_place:
+    """topk_idx += ... tells the sequences apart, and changes the caller's tensor"""
+
+    def sequence_aux_loss(scores, topk_idx):
+        sequences, _, experts = scores.shape
+        topk_idx += torch.arange(sequences, device=topk_idx.device)[:, None, None] * experts
+        counts = torch.bincount(topk_idx.flatten(), minlength=sequences * experts)
+        wide = _widen(scores)
+        share = counts.reshape(sequences, experts).to(wide.dtype) / topk_idx[0].numel()
+        return experts * (share * _mean_scores(wide)).sum(dim=-1).mean()
+
+
+class qwen_without_k:
+    """the qwen loss is the batch loss; it is k times that"""
+
+    def qwen_aux_loss(scores, topk_idx):
+        return batch_aux_loss(scores, topk_idx)
+
+
+class qwen_for_two_experts:
+    """the qwen loss is twice the batch loss, whatever k is; use topk_idx.shape[-1]"""
+
+    def qwen_aux_loss(scores, topk_idx):
+        return 2 * batch_aux_loss(scores, topk_idx)
+
+
+class batch_loss_per_token:
+    """the batch loss is k times too large: its counts are divided by N · k, not by N"""
+
+    def batch_aux_loss(scores, topk_idx):
+        return topk_idx.shape[-1] * _balance(scores, topk_idx)
+
+    def qwen_aux_loss(scores, topk_idx):
+        return batch_aux_loss(scores, topk_idx)
+
+
+class losses_not_widened:
+    """the losses are computed in the dtype of the scores; widen them to float32 first"""
+
+    def _widen(x):
+        return x
+
+    class MoEGate(MoEGate):
+        def _logits(self, x):
+            wide = x.to(torch.promote_types(x.dtype, torch.float32))
+            return F.linear(wide, self.weight.to(wide.dtype))
+
+
+class losses_cast_back:
+    """the losses are cast to the dtype of the scores; they stay in float32"""
+
+    def batch_aux_loss(scores, topk_idx):
+        return _balance(scores, topk_idx).to(scores.dtype)
+
+    def sequence_aux_loss(scores, topk_idx):
+        return _balance(scores, topk_idx).mean().to(scores.dtype)
+
+
+class weight_starts_constant:
+    """the weight starts constant, so that all experts score alike and never part; draw it"""
+
+    class MoEGate(MoEGate):
+        def _initial_weight(self, experts, hidden):
+            return torch.zeros(experts, hidden)
+
+
+class experts_start_alike:
+    """every expert starts with the same row of numbers; draw one row for each"""
+
+    class MoEGate(MoEGate):
+        def _initial_weight(self, experts, hidden):
+            return torch.randn(1, hidden).repeat(experts, 1)
+
+
+class start_with_a_fixed_seed:
+    """the weight is drawn from a generator with a fixed seed: all routers start alike"""
+
+    class MoEGate(MoEGate):
+        def _initial_weight(self, experts, hidden):
+            return torch.randn(experts, hidden, generator=torch.Generator().manual_seed(0)) * 0.02
+
+
+class weight_transposed:
+    """the weight is [C, E]; it is [E, C], one row per expert, as in nn.Linear"""
+
+    class MoEGate(MoEGate):
+        def _initial_weight(self, experts, hidden):
+            return torch.randn(hidden, experts) * 0.02
+
+        def _logits(self, x):
+            wide = _widen(x)
+            return wide @ self.weight.to(wide.dtype)
+
+
+class with_a_bias:
+    """the router has a bias; it has the weight alone"""
+
+    class MoEGate(MoEGate):
+        def __init__(self, config):
+            super().__init__(config)
+            self.bias = nn.Parameter(torch.zeros(config.num_experts))
+
+        def _logits(self, x):
+            return super()._logits(x) + self.bias
+
+
+class weight_not_trainable:
+    """the weight is a buffer or needs no gradient; make it an nn.Parameter"""
+
+    class MoEGate(MoEGate):
+        def __init__(self, config):
+            super().__init__(config)
+            weight = self.weight.detach()
+            del self.weight
+            self.register_buffer("weight", weight)
+
+
+class renormalises_a_single_weight:
+    """weights are renormalised when k = 1: all are 1, and the router's gradient is 0"""
+
+    class MoEGate(MoEGate):
+        def _renormalises(self):
+            return self.config.norm_topk_prob
+
+
+class never_renormalises:
+    """the weights are never renormalised; with norm_topk_prob and k > 1 they sum to 1"""
+
+    class MoEGate(MoEGate):
+        def _renormalises(self):
+            return False
+
+
+class norm_topk_prob_ignored:
+    """the weights are renormalised although norm_topk_prob is off"""
+
+    class MoEGate(MoEGate):
+        def _renormalises(self):
+            return self.config.num_experts_per_tok > 1
+
+
+class always_renormalises:
+    """the weights are renormalised whatever norm_topk_prob and k are; both decide"""
+
+    class MoEGate(MoEGate):
+        def _renormalises(self):
+            return True
+
+
+class renormalised_over_tokens:
+    """the weights are divided by their sum over the tokens; sum over a token's k experts"""
+
+    class MoEGate(MoEGate):
+        def _choose(self, scores):
+            topk_weight, topk_idx = scores.topk(self.config.num_experts_per_tok, dim=-1)
+            if self._renormalises():
+                topk_weight = topk_weight / topk_weight.sum(dim=(0, 1), keepdim=True)
+            return topk_idx, topk_weight
+
+
+class sum_detached:
+    """the sum is detached, so that renormalising is missing from the gradient"""
+
+    class MoEGate(MoEGate):
+        def _choose(self, scores):
+            topk_weight, topk_idx = scores.topk(self.config.num_experts_per_tok, dim=-1)
+            if self._renormalises():
+                topk_weight = topk_weight / topk_weight.detach().sum(dim=-1, keepdim=True)
+            return topk_idx, topk_weight
+
+
+class softmax_twice:
+    """the chosen scores go through a second softmax; divide them by their sum"""
+
+    class MoEGate(MoEGate):
+        def _choose(self, scores):
+            topk_weight, topk_idx = scores.topk(self.config.num_experts_per_tok, dim=-1)
+            if self._renormalises():
+                topk_weight = topk_weight.softmax(dim=-1)
+            return topk_idx, topk_weight
+
+
+class softmax_over_the_chosen:
+    """the softmax comes after the top-k, over the chosen logits; it runs over all E experts"""
+
+    class MoEGate(MoEGate):
+        def _scores(self, x):
+            logits = self._logits(x)
+            topk_idx = logits.topk(self.config.num_experts_per_tok, dim=-1).indices
+            left_out = torch.ones_like(logits).scatter(-1, topk_idx, 0.0).bool()
+            return logits.masked_fill(left_out, -torch.inf).softmax(dim=-1)
+
+
+class renormalised_scores_in_the_loss:
+    """the loss is taken from the renormalised weights; it wants the scores before that"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            if self._renormalises():
+                weight = scores.gather(-1, topk_idx)
+                weight = weight / weight.sum(dim=-1, keepdim=True)
+                scores = torch.zeros_like(scores).scatter(-1, topk_idx, weight)
+            return super()._aux_loss(scores, topk_idx)
+
+
+class logits_in_the_loss:
+    """the loss is taken from the logits; it wants their softmax, the scores"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            scores = self._scores(x)
+            topk_idx, topk_weight = self._choose(scores)
+            aux_loss = self._aux_loss(self._logits(x), topk_idx)
+            return topk_idx.flatten(0, 1), topk_weight.flatten(0, 1).to(x.dtype), aux_loss
+
+
+class sigmoid_scores:
+    """the scores are sigmoids, each expert for itself; they are a softmax over the experts"""
+
+    class MoEGate(MoEGate):
+        def _scores(self, x):
+            return self._logits(x).sigmoid()
+
+
+class no_softmax:
+    """the logits themselves are taken for scores; take their softmax over the experts"""
+
+    class MoEGate(MoEGate):
+        def _scores(self, x):
+            return self._logits(x)
+
+
+class softmax_over_positions:
+    """the softmax runs over the positions; it runs over the experts, the last axis"""
+
+    class MoEGate(MoEGate):
+        def _scores(self, x):
+            return self._logits(x).softmax(dim=1)
+
+
+class softmax_over_tokens:
+    """the softmax runs over all tokens; it runs over the experts, the last axis"""
+
+    class MoEGate(MoEGate):
+        def _scores(self, x):
+            logits = self._logits(x)
+            return logits.flatten(0, 1).softmax(dim=0).reshape(logits.shape)
+
+
+class softmax_without_maximum:
+    """exp overflows on large logits: subtract the largest first, as torch.softmax does"""
+
+    class MoEGate(MoEGate):
+        def _scores(self, x):
+            powers = self._logits(x).exp()
+            return powers / powers.sum(dim=-1, keepdim=True)
+
+
+class worst_experts:
+    """the experts with the smallest scores are chosen; choose the largest"""
+
+    class MoEGate(MoEGate):
+        def _choose(self, scores):
+            topk = scores.topk(self.config.num_experts_per_tok, dim=-1, largest=False)
+            topk_weight = topk.values
+            if self._renormalises():
+                topk_weight = topk_weight / topk_weight.sum(dim=-1, keepdim=True)
+            return topk.indices, topk_weight
+
+
+class one_expert_short:
+    """every token gets one expert, whatever num_experts_per_tok says"""
+
+    class MoEGate(MoEGate):
+        def _choose(self, scores):
+            topk_weight, topk_idx = scores.topk(1, dim=-1)
+            return topk_idx, topk_weight
+
+
+class indices_sorted_alone:
+    """the experts' numbers are sorted and their weights are not: each weight meets another's"""
+
+    class MoEGate(MoEGate):
+        def _choose(self, scores):
+            topk_idx, topk_weight = super()._choose(scores)
+            return topk_idx.sort(dim=-1).values, topk_weight
+
+
+class weights_without_gradient:
+    """the weights are detached: the router learns from the model's loss only through them"""
+
+    class MoEGate(MoEGate):
+        def _choose(self, scores):
+            return super()._choose(scores.detach())
+
+
+class noisy_choice:
+    """noise is added to the logits in training; this router draws nothing"""
+
+    class MoEGate(MoEGate):
+        def _logits(self, x):
+            logits = super()._logits(x)
+            return logits + torch.randn_like(logits) if self.training else logits
+
+
+class logits_in_half_precision:
+    """the weight is rounded to the dtype of x, and the logits with it; widen x instead"""
+
+    class MoEGate(MoEGate):
+        def _logits(self, x):
+            return _widen(F.linear(x, self.weight.to(x.dtype)))
+
+
+class dtypes_mixed:
+    """x meets the weight as it is: half precision in one and float32 in the other do not mix"""
+
+    class MoEGate(MoEGate):
+        def _logits(self, x):
+            return _widen(F.linear(x, self.weight))
+
+
+class weight_not_widened:
+    """only x is widened, which a weight in half precision does not allow; widen both"""
+
+    class MoEGate(MoEGate):
+        def _logits(self, x):
+            return F.linear(_widen(x), self.weight)
+
+
+class softmax_in_half_precision:
+    """the softmax runs in the dtype of x; keep logits and softmax in float32"""
+
+    class MoEGate(MoEGate):
+        def _scores(self, x):
+            return _widen(self._logits(x).to(x.dtype).softmax(dim=-1))
+
+
+class weights_cast_before_division:
+    """the weights are cast to the dtype of x and then divided by their sum; cast last"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            scores = self._scores(x)
+            topk_weight, topk_idx = scores.topk(self.config.num_experts_per_tok, dim=-1)
+            topk_weight = topk_weight.to(x.dtype)
+            if self._renormalises():
+                topk_weight = topk_weight / topk_weight.sum(dim=-1, keepdim=True)
+            aux_loss = self._aux_loss(scores, topk_idx)
+            return topk_idx.flatten(0, 1), topk_weight.flatten(0, 1), aux_loss
+
+
+class weights_not_cast_back:
+    """the weights are left in float32; cast them to the dtype of x"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            scores = self._scores(x)
+            topk_idx, topk_weight = self._choose(scores)
+            aux_loss = self._aux_loss(scores, topk_idx)
+            return topk_idx.flatten(0, 1), topk_weight.flatten(0, 1), aux_loss
+
+
+class loss_cast_to_the_dtype_of_x:
+    """aux_loss is cast to the dtype of x; it stays in float32"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            topk_idx, topk_weight, aux_loss = super().forward(x)
+            return topk_idx, topk_weight, aux_loss.to(x.dtype)
+
+
+class zero_in_the_dtype_of_x:
+    """in eval the zero has the dtype of x; aux_loss is float32 there, too"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            topk_idx, topk_weight, aux_loss = super().forward(x)
+            return topk_idx, topk_weight, aux_loss if self.training else x.new_zeros(())
+
+
+class rows_per_sequence:
+    """topk_idx and topk_weight are [B, S, k]; flatten them to one row per token, [N, k]"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            scores = self._scores(x)
+            topk_idx, topk_weight = self._choose(scores)
+            return topk_idx, topk_weight.to(x.dtype), self._aux_loss(scores, topk_idx)
+
+
+class tokens_by_position:
+    """the rows go position after position; they go sequence after sequence"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            scores = self._scores(x)
+            topk_idx, topk_weight = self._choose(scores)
+            aux_loss = self._aux_loss(scores, topk_idx)
+            rows = topk_idx.transpose(0, 1).flatten(0, 1)
+            return rows, topk_weight.transpose(0, 1).flatten(0, 1).to(x.dtype), aux_loss
+
+
+class viewed_without_copy:
+    """x.view(-1, C) needs contiguous memory, which x may not have; use reshape or flatten"""
+
+    class MoEGate(MoEGate):
+        def _logits(self, x):
+            return super()._logits(x.view(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+
+
+class squeezed:
+    """squeeze() also removes the axis of a single token or a single expert"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            topk_idx, topk_weight, aux_loss = super().forward(x)
+            return topk_idx.squeeze(), topk_weight.squeeze(), aux_loss
+
+
+class weights_first:
+    """topk_weight is returned before topk_idx; the order is topk_idx, topk_weight, aux_loss"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            topk_idx, topk_weight, aux_loss = super().forward(x)
+            return topk_weight, topk_idx, aux_loss
+
+
+class coefficient_forgotten:
+    """aux_loss is not multiplied by router_aux_loss_coef"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            if not self.training:
+                return scores.new_zeros(())
+            return self._balance_loss(scores, topk_idx)
+
+
+class coefficient_twice:
+    """aux_loss is multiplied by router_aux_loss_coef twice"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            return self.config.router_aux_loss_coef * super()._aux_loss(scores, topk_idx)
+
+
+class coefficient_always_the_default:
+    """aux_loss is multiplied by 5e-4, the default; use config.router_aux_loss_coef"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            if not self.training:
+                return scores.new_zeros(())
+            return 5e-4 * self._balance_loss(scores, topk_idx)
+
+
+class loss_in_eval:
+    """aux_loss is computed in eval as well; it is 0 there"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            return self.config.router_aux_loss_coef * self._balance_loss(scores, topk_idx)
+
+
+class losses_pile_up:
+    """each call adds its aux_loss to those before; a call returns its own alone"""
+
+    class MoEGate(MoEGate):
+        total = 0.0
+
+        def _aux_loss(self, scores, topk_idx):
+            self.total = self.total + super()._aux_loss(scores, topk_idx)
+            return self.total
+
+
+class padding_left_out:
+    """tokens of zeros are left out of the loss as padding; every position counts"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            topk_idx, topk_weight, aux_loss = super().forward(x)
+            real = x.ne(0).any(dim=-1).flatten()
+            if self.training and self.config.aux_loss_kind != "sequence" and not real.all():
+                scores = self._scores(x).flatten(0, 1)
+                loss = qwen_aux_loss if self.config.aux_loss_kind == "qwen" else batch_aux_loss
+                aux_loss = self.config.router_aux_loss_coef * loss(scores[real], topk_idx[real])
+            return topk_idx, topk_weight, aux_loss
+
+
+class padding_weighs_nothing:
+    """tokens of zeros get the weight 0 as padding; every position is routed"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            topk_idx, topk_weight, aux_loss = super().forward(x)
+            real = x.ne(0).any(dim=-1).flatten()
+            return topk_idx, topk_weight * real.unsqueeze(-1), aux_loss
+
+
+class no_loss_in_eval:
+    """aux_loss is None in eval; it is a tensor there, too, without axes: 0"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            return super()._aux_loss(scores, topk_idx) if self.training else None
+
+
+class zero_is_a_number:
+    """aux_loss is the number 0.0 in eval; it is a tensor there, too, without axes"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            return super()._aux_loss(scores, topk_idx) if self.training else 0.0
+
+
+class zero_with_an_axis:
+    """aux_loss has the shape [1] in eval; it has no axes there either"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            return super()._aux_loss(scores, topk_idx) if self.training else scores.new_zeros(1)
+
+
+class loss_with_an_axis:
+    """aux_loss has the shape [1]; it has no axes"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            return super()._aux_loss(scores, topk_idx).reshape(1)
+
+
+class loss_is_a_number:
+    """aux_loss is a Python number, without a gradient; leave it a tensor, without .item()"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            return super()._aux_loss(scores, topk_idx).item()
+
+
+class loss_without_gradient:
+    """aux_loss is taken from detached scores, so that it teaches the router nothing"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            return super()._aux_loss(scores.detach(), topk_idx)
+
+
+class always_the_qwen_loss:
+    """aux_loss is the qwen loss, whatever aux_loss_kind says"""
+
+    class MoEGate(MoEGate):
+        def _balance_loss(self, scores, topk_idx):
+            return qwen_aux_loss(scores.flatten(0, 1), topk_idx.flatten(0, 1))
+
+
+class always_the_batch_loss:
+    """aux_loss is the batch loss, whatever aux_loss_kind says"""
+
+    class MoEGate(MoEGate):
+        def _balance_loss(self, scores, topk_idx):
+            return batch_aux_loss(scores.flatten(0, 1), topk_idx.flatten(0, 1))
+
+
+class always_the_sequence_loss:
+    """aux_loss is the sequence loss, whatever aux_loss_kind says"""
+
+    class MoEGate(MoEGate):
+        def _balance_loss(self, scores, topk_idx):
+            return sequence_aux_loss(scores, topk_idx)
+
+
+class kinds_exchanged:
+    """the kind "batch" gives the sequence loss and "sequence" the batch loss"""
+
+    class MoEGate(MoEGate):
+        def _balance_loss(self, scores, topk_idx):
+            if self.config.aux_loss_kind == "batch":
+                return sequence_aux_loss(scores, topk_idx)
+            loss = qwen_aux_loss if self.config.aux_loss_kind == "qwen" else batch_aux_loss
+            return loss(scores.flatten(0, 1), topk_idx.flatten(0, 1))
+
+
+class no_qwen_loss:
+    """the kind "qwen" gives the batch loss; it is k times that"""
+
+    class MoEGate(MoEGate):
+        def _balance_loss(self, scores, topk_idx):
+            if self.config.aux_loss_kind == "sequence":
+                return sequence_aux_loss(scores, topk_idx)
+            return batch_aux_loss(scores.flatten(0, 1), topk_idx.flatten(0, 1))
+
+
+class sequences_cut_elsewhere:
+    """the sequence loss reshapes the tokens to [S, B, ...]; they are [B, S, ...]"""
+
+    class MoEGate(MoEGate):
+        def _balance_loss(self, scores, topk_idx):
+            if self.config.aux_loss_kind != "sequence":
+                return super()._balance_loss(scores, topk_idx)
+            batch, positions = scores.shape[:2]
+            return sequence_aux_loss(
+                scores.reshape(positions, batch, -1), topk_idx.reshape(positions, batch, -1)
+            )

@@ -1,0 +1,1014 @@
+"""Wrong answers to ex16_optimizer: each class is the solution with one change.
+
+A class holds definitions that replace the solution's own; its docstring finishes the sentence
+"this is exactly what comes out when ...".
+"""
+
+import math
+
+import torch
+
+
+class eps_inside_the_root:
+    """eps is added under the root, √(v̂ + eps); it is √v̂ + eps"""
+
+    def _direction(state, betas, eps):
+        mean = state["exp_avg"] / (1 - betas[0] ** state["step"])
+        square = state["exp_avg_sq"] / (1 - betas[1] ** state["step"])
+        return mean / (square + eps).sqrt()
+
+
+class eps_before_the_correction:
+    """eps is added to the root of v, and then both are corrected for the bias; add it last"""
+
+    def _direction(state, betas, eps):
+        mean = state["exp_avg"] / (1 - betas[0] ** state["step"])
+        size = state["exp_avg_sq"].sqrt() + eps
+        return mean * (1 - betas[1] ** state["step"]) ** 0.5 / size
+
+
+class no_eps:
+    """eps is not used; add it to the root of v̂"""
+
+    def _direction(state, betas, eps):
+        mean = state["exp_avg"] / (1 - betas[0] ** state["step"])
+        square = state["exp_avg_sq"] / (1 - betas[1] ** state["step"])
+        return mean / square.sqrt()
+
+
+class no_bias_correction:
+    """m and v are used as they are; divide them by 1 − β^t, for both started at 0"""
+
+    def _direction(state, betas, eps):
+        return state["exp_avg"] / (state["exp_avg_sq"].sqrt() + eps)
+
+
+class only_m_is_corrected:
+    """only m is divided by its 1 − β^t; v started at 0 as well"""
+
+    def _direction(state, betas, eps):
+        mean = state["exp_avg"] / (1 - betas[0] ** state["step"])
+        return mean / (state["exp_avg_sq"].sqrt() + eps)
+
+
+class only_v_is_corrected:
+    """only v is divided by its 1 − β^t; m started at 0 as well"""
+
+    def _direction(state, betas, eps):
+        square = state["exp_avg_sq"] / (1 - betas[1] ** state["step"])
+        return state["exp_avg"] / (square.sqrt() + eps)
+
+
+class corrected_without_a_power:
+    """the bias correction is 1 − β at every step; it is 1 − β^t"""
+
+    def _direction(state, betas, eps):
+        mean = state["exp_avg"] / (1 - betas[0])
+        square = state["exp_avg_sq"] / (1 - betas[1])
+        return mean / (square.sqrt() + eps)
+
+
+class steps_counted_from_zero:
+    """the first step is t = 0, which divides by 0; count the step before the bias correction"""
+
+    def _average(state, gradient, betas):
+        state["exp_avg"].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+        state["exp_avg_sq"].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        p.sub_(_direction(state, group["betas"], group["eps"]), alpha=group["lr"])
+        state["step"] += 1
+
+
+class steps_counted_from_two:
+    """the first step has t = 2; it is t = 1"""
+
+    def _state_of(optimizer, p):
+        state = optimizer.state[p]
+        if not state:
+            state["step"] = 1
+            state["exp_avg"] = torch.zeros_like(p)
+            state["exp_avg_sq"] = torch.zeros_like(p)
+        return state
+
+
+class moments_start_at_the_gradient:
+    """m and v start as the first gradient and its square; they start at 0"""
+
+    def _state_of(optimizer, p):
+        state = optimizer.state[p]
+        if not state:
+            state["step"] = 0
+            state["exp_avg"] = p.grad.clone()
+            state["exp_avg_sq"] = p.grad.square()
+        return state
+
+
+class moments_started_anew:
+    """m and v are made anew at every step; keep them in self.state"""
+
+    def _state_of(optimizer, p):
+        state = optimizer.state[p]
+        state.setdefault("step", 0)
+        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+        return state
+
+
+class gradients_summed:
+    """m is β₁·m + g, a sum; it is β₁·m + (1 − β₁)·g, a mean"""
+
+    def _average(state, gradient, betas):
+        state["step"] += 1
+        state["exp_avg"].mul_(betas[0]).add_(gradient)
+        state["exp_avg_sq"].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+
+
+class no_momentum:
+    """the gradient itself is divided by √v̂; it is its running mean m̂"""
+
+    def _average(state, gradient, betas):
+        state["step"] += 1
+        state["exp_avg"].copy_(gradient * (1 - betas[0] ** state["step"]))
+        state["exp_avg_sq"].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+
+
+class betas_exchanged:
+    """the betas are exchanged: the first is for m, the second for v"""
+
+    def _average(state, gradient, betas):
+        state["step"] += 1
+        state["exp_avg"].mul_(betas[1]).add_(gradient, alpha=1 - betas[1])
+        state["exp_avg_sq"].mul_(betas[0]).addcmul_(gradient, gradient, value=1 - betas[0])
+
+    def _direction(state, betas, eps):
+        mean = state["exp_avg"] / (1 - betas[1] ** state["step"])
+        square = state["exp_avg_sq"] / (1 - betas[0] ** state["step"])
+        return mean / (square.sqrt() + eps)
+
+
+class corrections_exchanged:
+    """m is divided by 1 − β₂^t and v by 1 − β₁^t: each has its own beta"""
+
+    def _direction(state, betas, eps):
+        mean = state["exp_avg"] / (1 - betas[1] ** state["step"])
+        square = state["exp_avg_sq"] / (1 - betas[0] ** state["step"])
+        return mean / (square.sqrt() + eps)
+
+
+class beta_weights_the_gradient:
+    """β weights the new gradient and 1 − β what was there before; it is the other way round"""
+
+    def _average(state, gradient, betas):
+        state["step"] += 1
+        state["exp_avg"].lerp_(gradient, betas[0])
+        state["exp_avg_sq"].lerp_(gradient.square(), betas[1])
+
+
+class size_of_the_mean:
+    """v is the running mean of m², not of g²"""
+
+    def _average(state, gradient, betas):
+        state["step"] += 1
+        state["exp_avg"].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+        state["exp_avg_sq"].mul_(betas[1]).add_(state["exp_avg"].square(), alpha=1 - betas[1])
+
+
+class largest_square:
+    """v never falls (that is AMSGrad); it is the running mean of the squares"""
+
+    def _average(state, gradient, betas):
+        state["step"] += 1
+        state["exp_avg"].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+        square = state["exp_avg_sq"] * betas[1] + (1 - betas[1]) * gradient.square()
+        state["exp_avg_sq"] = torch.maximum(state["exp_avg_sq"], square)
+
+
+class nesterov:
+    """the step looks ahead to the next m (that is NAdam); it uses m as it is"""
+
+    def _update(optimizer, p, group):
+        state, betas = _state_of(optimizer, p), group["betas"]
+        _average(state, p.grad, betas)
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        ahead = state["exp_avg"] * betas[0] + (1 - betas[0]) * p.grad
+        looking_ahead = {**state, "exp_avg": ahead}
+        p.sub_(_direction(looking_ahead, betas, group["eps"]), alpha=group["lr"])
+
+
+class uphill:
+    """the step is added; it is subtracted"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        p.add_(_direction(state, group["betas"], group["eps"]), alpha=group["lr"])
+
+
+class decay_through_the_gradient:
+    """the decay is added to the gradient (Adam with L2); AdamW takes it off p itself"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad + group["weight_decay"] * p, group["betas"])
+        p.sub_(_direction(state, group["betas"], group["eps"]), alpha=group["lr"])
+
+
+class decay_of_the_new_p:
+    """p decays after the step; the decay takes the old p"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        p.sub_(_direction(state, group["betas"], group["eps"]), alpha=group["lr"])
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+
+
+class decay_without_the_learning_rate:
+    """p decays by weight_decay alone; multiply it by the learning rate"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        p.mul_(1 - group["weight_decay"])
+        p.sub_(_direction(state, group["betas"], group["eps"]), alpha=group["lr"])
+
+
+class no_decay:
+    """p does not decay; multiply it by 1 − lr · weight_decay"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        p.sub_(_direction(state, group["betas"], group["eps"]), alpha=group["lr"])
+
+
+class no_decay_by_default:
+    """weight_decay is 0 by default, as in Adam; AdamW's default is 0.01"""
+
+    class AdamW(AdamW):
+        def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+            super().__init__(params, lr, betas, eps, weight_decay)
+
+
+class second_beta_95:
+    """β₂ is 0.95 by default, as large models are often trained; torch's default is 0.999"""
+
+    class AdamW(AdamW):
+        def __init__(self, params, lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=1e-2):
+            super().__init__(params, lr, betas, eps, weight_decay)
+
+
+class larger_default_eps:
+    """eps is 1e-6 by default; torch's default is 1e-8"""
+
+    class AdamW(AdamW):
+        def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-6, weight_decay=1e-2):
+            super().__init__(params, lr, betas, eps, weight_decay)
+
+
+class one_count_for_all:
+    """all parameters share one count of steps; each counts those in which it had a gradient"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            self.count = getattr(self, "count", 0) + 1
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        if p.grad is not None:
+                            _state_of(self, p)["step"] = self.count - 1
+                            _update(self, p, group)
+            return loss
+
+        def load_state_dict(self, state_dict):
+            super().load_state_dict(state_dict)
+            self.count = max(state["step"] for state in self.state.values())
+
+
+class one_step_per_parameter:
+    """the count of steps goes up once for every parameter, not once for every step"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            self.count = getattr(self, "count", 0)
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        if p.grad is not None:
+                            _state_of(self, p)["step"] = self.count
+                            _update(self, p, group)
+                            self.count += 1
+            return loss
+
+        def load_state_dict(self, state_dict):
+            super().load_state_dict(state_dict)
+            self.count = max(state["step"] for state in self.state.values())
+
+
+class skipped_steps_counted:
+    """a parameter without a gradient counts the step; it is left out entirely"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        if p.grad is not None:
+                            _update(self, p, group)
+                        else:
+                            _state_of(self, p)["step"] += 1
+            return loss
+
+
+class no_gradient_is_a_gradient_of_zero:
+    """a gradient of None is taken for one of 0, and the parameter goes on moving; leave it out"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        missing = p.grad is None
+                        p.grad = torch.zeros_like(p) if missing else p.grad
+                        _update(self, p, group)
+                        p.grad = None if missing else p.grad
+            return loss
+
+
+class decay_without_a_gradient:
+    """a parameter without a gradient decays all the same; it is left out entirely"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        if p.grad is not None:
+                            _update(self, p, group)
+                        else:
+                            p.mul_(1 - group["lr"] * group["weight_decay"])
+            return loss
+
+
+class missing_gradients_not_expected:
+    """a gradient of None is used like any other; leave such a parameter out"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        _update(self, p, group)
+            return loss
+
+
+class stops_at_a_missing_gradient:
+    """the first parameter without a gradient ends the step; go on with the next one"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        if p.grad is None:
+                            return loss
+                        _update(self, p, group)
+            return loss
+
+
+class settings_of_the_constructor:
+    """the settings are those of the constructor; read them from the group at every step"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        if p.grad is not None:
+                            _update(self, p, self.defaults)
+            return loss
+
+
+class learning_rate_of_the_constructor:
+    """the learning rate is that of the constructor; read it from the group at every step"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        if p.grad is not None:
+                            _update(self, p, {**group, "lr": self.defaults["lr"]})
+            return loss
+
+
+class betas_of_the_constructor:
+    """the betas are those of the constructor; read them from the group at every step"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        if p.grad is not None:
+                            _update(self, p, {**group, "betas": self.defaults["betas"]})
+            return loss
+
+
+class settings_read_once:
+    """a group's settings are read at the first step and kept; read them at every step"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        group = state.setdefault("settings", dict(group))
+        _average(state, p.grad, group["betas"])
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        p.sub_(_direction(state, group["betas"], group["eps"]), alpha=group["lr"])
+
+
+class settings_of_the_first_group:
+    """the first group's settings are used for all; every group has its own"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        if p.grad is not None:
+                            _update(self, p, self.param_groups[0])
+            return loss
+
+
+class only_the_first_group:
+    """only the parameters of the first group move; go through all groups"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            with torch.no_grad():
+                for p in self.param_groups[0]["params"]:
+                    if p.grad is not None:
+                        _update(self, p, self.param_groups[0])
+            return loss
+
+
+class only_the_variable_moves:
+    """p = p − … binds a local name and leaves the parameter where it was; change it in place"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        p = p * (1 - group["lr"] * group["weight_decay"])
+        p = p - group["lr"] * _direction(state, group["betas"], group["eps"])
+
+
+class new_memory:
+    """p.data gets new memory at every step; write into what it has, others share it"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        decayed = p.data * (1 - group["lr"] * group["weight_decay"])
+        p.data = decayed - group["lr"] * _direction(state, group["betas"], group["eps"])
+
+
+class gradients_on:
+    """the step itself is recorded for the backward pass; run it under no_grad"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            with torch.enable_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        if p.grad is not None:
+                            _update(self, p, group)
+            return loss
+
+
+class gradients_left_off:
+    """gradients are switched off and never on again; no_grad in a with-block ends by itself"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = _loss_of(closure)
+            torch.set_grad_enabled(False)
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p.grad is not None:
+                        _update(self, p, group)
+            return loss
+
+
+class decay_written_into_the_gradient:
+    """weight_decay · p is added into the gradient itself: Adam with L2, in the caller's tensor"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad.add_(p, alpha=group["weight_decay"]), group["betas"])
+        p.sub_(_direction(state, group["betas"], group["eps"]), alpha=group["lr"])
+
+
+class gradient_is_overwritten:
+    """the gradient is squared in place; leave it as it is"""
+
+    def _average(state, gradient, betas):
+        state["step"] += 1
+        state["exp_avg"].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+        state["exp_avg_sq"].mul_(betas[1]).add_(gradient.pow_(2), alpha=1 - betas[1])
+
+
+class gradients_are_cleared:
+    """the step sets the gradients to None; that is zero_grad's to do, when the caller asks"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            loss = super().step(closure)
+            self.zero_grad()
+            return loss
+
+
+class closure_is_not_called:
+    """the closure is not called; call it before anything else"""
+
+    def _loss_of(closure):
+        return None
+
+
+class loss_is_not_returned:
+    """the closure's loss is not returned"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            super().step(closure)
+
+
+class closure_comes_last:
+    """the closure is called after the step; its gradients are those to use"""
+
+    class AdamW(AdamW):
+        def step(self, closure=None):
+            super().step()
+            return _loss_of(closure)
+
+
+class closure_called_twice:
+    """the closure is called twice, for its gradients and for its loss; once is enough"""
+
+    def _loss_of(closure):
+        if closure is None:
+            return None
+        with torch.enable_grad():
+            closure()
+            return closure()
+
+
+class closure_without_gradients:
+    """the closure runs under no_grad, where it cannot call backward; call it before that"""
+
+    def _loss_of(closure):
+        if closure is None:
+            return None
+        with torch.no_grad():
+            return closure()
+
+
+class moments_outside_the_state:
+    """m, v and t are attributes of the optimizer, and no state dict has them: use self.state"""
+
+    def _state_of(optimizer, p):
+        kept = optimizer.__dict__.setdefault("kept", {})
+        if p not in kept:
+            kept[p] = {
+                "step": 0,
+                "exp_avg": torch.zeros_like(p),
+                "exp_avg_sq": torch.zeros_like(p),
+            }
+        return kept[p]
+
+
+class count_outside_the_state:
+    """the count of steps is an attribute of the optimizer, and no state dict has it: self.state"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        counts = optimizer.__dict__.setdefault("counts", {})
+        state["step"] = counts.get(p, 0)
+        _average(state, p.grad, group["betas"])
+        counts[p] = state.pop("step")
+        now = {**state, "step": counts[p]}
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        p.sub_(_direction(now, group["betas"], group["eps"]), alpha=group["lr"])
+
+
+class moments_in_float32:
+    """m and v are float32 whatever their parameter is; they have its dtype"""
+
+    def _state_of(optimizer, p):
+        state = optimizer.state[p]
+        if not state:
+            state["step"] = 0
+            state["exp_avg"] = torch.zeros_like(p, dtype=torch.float32)
+            state["exp_avg_sq"] = torch.zeros_like(p, dtype=torch.float32)
+        return state
+
+    def _average(state, gradient, betas):
+        state["step"] += 1
+        gradient = gradient.float()
+        state["exp_avg"].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+        state["exp_avg_sq"].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+
+
+class step_in_float32:
+    """the step is rounded to float32, whatever p is; a float64 parameter keeps all its digits"""
+
+    def _direction(state, betas, eps):
+        mean = state["exp_avg"].float() / (1 - betas[0] ** state["step"])
+        square = state["exp_avg_sq"].float() / (1 - betas[1] ** state["step"])
+        return mean / (square.sqrt() + eps)
+
+
+class everything_decays:
+    """all parameters decay; norm weights, biases and other vectors do not"""
+
+    def _decays(p):
+        return True
+
+
+class nothing_decays:
+    """no parameter decays; matrices do"""
+
+    def _decays(p):
+        return False
+
+
+class groups_exchanged:
+    """vectors decay and matrices do not; it is the other way round"""
+
+    def _decays(p):
+        return p.dim() < 2
+
+
+class only_more_than_two_dimensions:
+    """only parameters of three and more dimensions decay; two are enough"""
+
+    def _decays(p):
+        return p.dim() > 2
+
+
+class exactly_two_dimensions:
+    """only parameters of exactly two dimensions decay; those with more do as well"""
+
+    def _decays(p):
+        return p.dim() == 2
+
+
+class scalars_decay:
+    """a parameter without dimensions decays; it has fewer than two"""
+
+    def _decays(p):
+        return p.dim() != 1
+
+
+class decay_by_name:
+    """the name decides, norm or bias; it is the number of dimensions"""
+
+    def decay_groups(model, weight_decay):
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        spared = [p for name, p in named if "norm" in name or "bias" in name]
+        decayed = [p for name, p in named if "norm" not in name and "bias" not in name]
+        return [
+            {"params": decayed, "weight_decay": weight_decay},
+            {"params": spared, "weight_decay": 0.0},
+        ]
+
+
+class embeddings_do_not_decay:
+    """embeddings do not decay; they are matrices like the others"""
+
+    def decay_groups(model, weight_decay):
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        decayed = [p for name, p in named if p.dim() >= 2 and "embed" not in name]
+        spared = [p for name, p in named if p.dim() < 2 or "embed" in name]
+        return [
+            {"params": decayed, "weight_decay": weight_decay},
+            {"params": spared, "weight_decay": 0.0},
+        ]
+
+
+class frozen_parameters_too:
+    """parameters that require no gradient are in the groups; leave them out"""
+
+    def _trained(model):
+        return list(model.parameters())
+
+
+class tied_parameters_twice:
+    """a tied parameter is listed under each of its names; it is one parameter, list it once"""
+
+    def _trained(model):
+        every = model.named_parameters(remove_duplicate=False)
+        return [p for _, p in every if p.requires_grad]
+
+
+class group_without_its_decay:
+    """the group that does not decay does not say weight_decay=0, so that it gets the default"""
+
+    def decay_groups(model, weight_decay):
+        decayed = [p for p in _trained(model) if _decays(p)]
+        others = [p for p in _trained(model) if not _decays(p)]
+        return [{"params": decayed, "weight_decay": weight_decay}, {"params": others}]
+
+
+class decay_of_one_tenth:
+    """the decay is always 0.1: use the argument weight_decay"""
+
+    def decay_groups(model, weight_decay):
+        decayed = [p for p in _trained(model) if _decays(p)]
+        others = [p for p in _trained(model) if not _decays(p)]
+        return [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+
+
+class one_norm_per_parameter:
+    """every gradient is clipped by its own norm; there is one factor, from the norm of all"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        gradients = _gradients(parameters)
+        for gradient in gradients:
+            gradient.mul_(_factor(_global_norm([gradient]), max_norm))
+        return _global_norm(gradients)
+
+
+class norms_added:
+    """the norms of the gradients are added up; add up their squares and take the root"""
+
+    def _global_norm(gradients):
+        return sum((gradient.norm() for gradient in gradients), torch.zeros(()))
+
+
+class norm_without_a_root:
+    """the sum of the squares is taken for the norm; take its root"""
+
+    def _global_norm(gradients):
+        return sum((gradient.square().sum() for gradient in gradients), torch.zeros(()))
+
+
+class absolute_values_summed:
+    """the norm is the sum of the absolute values; it is the root of the sum of the squares"""
+
+    def _global_norm(gradients):
+        return sum((gradient.abs().sum() for gradient in gradients), torch.zeros(()))
+
+
+class root_mean_square:
+    """the norm is the root of the mean square; it is the root of the sum of the squares"""
+
+    def _global_norm(gradients):
+        if not gradients:
+            return torch.zeros(())
+        return torch.cat([gradient.flatten() for gradient in gradients]).square().mean().sqrt()
+
+
+class norm_of_the_parameters:
+    """the norm is that of the parameters; it is that of their gradients"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        parameters = list(parameters)
+        norm = _global_norm([p.detach() for p in parameters if p.grad is not None])
+        factor = _factor(norm, max_norm)
+        for gradient in _gradients(parameters):
+            gradient.mul_(factor)
+        return norm
+
+
+class single_entries_clipped:
+    """every entry is clipped to ±max_norm; scale all of them by one factor"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        gradients = _gradients(parameters)
+        norm = _global_norm(gradients)
+        for gradient in gradients:
+            gradient.clamp_(-max_norm, max_norm)
+        return norm
+
+
+class small_gradients_scaled_up:
+    """gradients are always scaled to max_norm, small ones up: the factor is 1 at most"""
+
+    def _factor(norm, max_norm):
+        return max_norm / (norm + 1e-6)
+
+
+class divided_by_the_norm:
+    """large gradients are scaled to a norm of 1; it is max_norm"""
+
+    def _factor(norm, max_norm):
+        return torch.where(norm > max_norm, 1 / (norm + 1e-6), torch.ones_like(norm))
+
+
+class never_clipped:
+    """the norm is computed and nothing is scaled"""
+
+    def _factor(norm, max_norm):
+        return torch.ones_like(norm)
+
+
+class norm_after_clipping:
+    """the norm that is returned is that after clipping; it is that from before"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        gradients = _gradients(parameters)
+        factor = _factor(_global_norm(gradients), max_norm)
+        for gradient in gradients:
+            gradient.mul_(factor)
+        return _global_norm(gradients)
+
+
+class norm_is_a_float:
+    """the norm is returned as a Python float; it is a 0-dim tensor"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        gradients = _gradients(parameters)
+        norm = _global_norm(gradients)
+        for gradient in gradients:
+            gradient.mul_(_factor(norm, max_norm))
+        return norm.item()
+
+
+class norm_has_one_dimension:
+    """the norm is returned with shape [1]; it is a 0-dim tensor"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        gradients = _gradients(parameters)
+        norm = _global_norm(gradients)
+        for gradient in gradients:
+            gradient.mul_(_factor(norm, max_norm))
+        return norm.reshape(1)
+
+
+class norm_is_not_returned:
+    """the norm is not returned"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        gradients = _gradients(parameters)
+        factor = _factor(_global_norm(gradients), max_norm)
+        for gradient in gradients:
+            gradient.mul_(factor)
+
+
+class parameters_read_twice:
+    """parameters are read twice, and a generator is empty the second time: make a list first"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        norm = _global_norm(_gradients(parameters))
+        factor = _factor(norm, max_norm)
+        for gradient in _gradients(parameters):
+            gradient.mul_(factor)
+        return norm
+
+
+class gradients_replaced:
+    """p.grad becomes a new tensor; scale the one that is there, in place"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        parameters = [p for p in parameters if p.grad is not None]
+        norm = _global_norm([p.grad for p in parameters])
+        for p in parameters:
+            p.grad = p.grad * _factor(norm, max_norm)
+        return norm
+
+
+class parameters_scaled:
+    """the parameters are scaled; scale their gradients"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        parameters = [p for p in parameters if p.grad is not None]
+        norm = _global_norm([p.grad for p in parameters])
+        with torch.no_grad():
+            for p in parameters:
+                p.mul_(_factor(norm, max_norm))
+        return norm
+
+
+class every_gradient_expected:
+    """a gradient of None is used like any other; pass over such a parameter"""
+
+    def _gradients(parameters):
+        return [p.grad.detach() for p in parameters]
+
+
+class no_gradients_not_expected:
+    """torch.stack of no norms raises an error; without gradients the norm is 0"""
+
+    def _global_norm(gradients):
+        return torch.stack([gradient.norm() for gradient in gradients]).norm()
+
+
+class norm_in_float32:
+    """the norm is computed in float32; float64 gradients keep all their digits"""
+
+    def _global_norm(gradients):
+        total = torch.zeros((), dtype=torch.float32)
+        for gradient in gradients:
+            total = total + gradient.float().square().sum()
+        return total.sqrt()
+
+
+class no_floor:
+    """the learning rate falls to 0; it falls to lr / 10"""
+
+    def get_lr(step, total_steps, lr):
+        return lr * 0.5 * (1 + math.cos(math.pi * step / total_steps))
+
+
+class floor_on_top:
+    """lr / 10 is added to a whole wave, which starts at 1.1 · lr: the wave is 0.45 high, not 0.5"""
+
+    def get_lr(step, total_steps, lr):
+        return lr / 10 + 0.5 * lr * (1 + math.cos(math.pi * step / total_steps))
+
+
+class floor_by_maximum:
+    """the wave goes to 0 and is cut off at lr / 10; squeeze the wave instead"""
+
+    def get_lr(step, total_steps, lr):
+        return max(0.1 * lr, lr * 0.5 * (1 + math.cos(math.pi * step / total_steps)))
+
+
+class no_pi:
+    """the cosine gets step / total_steps without π, and falls only half-way"""
+
+    def get_lr(step, total_steps, lr):
+        return lr * (0.1 + 0.45 * (1 + math.cos(step / total_steps)))
+
+
+class whole_wave:
+    """the cosine gets 2π, comes back up and ends at lr; half a wave is π"""
+
+    def get_lr(step, total_steps, lr):
+        return lr * (0.1 + 0.45 * (1 + math.cos(2 * math.pi * step / total_steps)))
+
+
+class upwards:
+    """the learning rate rises from lr / 10 to lr; it falls"""
+
+    def get_lr(step, total_steps, lr):
+        return lr * (0.1 + 0.45 * (1 - math.cos(math.pi * step / total_steps)))
+
+
+class straight_line:
+    """the learning rate falls along a straight line; it is a cosine"""
+
+    def get_lr(step, total_steps, lr):
+        return lr * (1 - 0.9 * step / total_steps)
+
+
+class one_step_late:
+    """the learning rate is that of the step before; step is what the formula says"""
+
+    def get_lr(step, total_steps, lr):
+        return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step - 1) / total_steps)))
+
+
+class one_step_early:
+    """the learning rate is that of the next step; step is what the formula says"""
+
+    def get_lr(step, total_steps, lr):
+        return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step + 1) / total_steps)))
+
+
+class one_step_short:
+    """the wave ends at total_steps − 1; it ends at total_steps"""
+
+    def get_lr(step, total_steps, lr):
+        return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * step / max(1, total_steps - 1))))
+
+
+class whole_numbers:
+    """step // total_steps is 0 until the end; divide with /"""
+
+    def get_lr(step, total_steps, lr):
+        return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step // total_steps))))
+
+
+class with_a_warm_up:
+    """the learning rate warms up over the first tenth; it starts at lr"""
+
+    def get_lr(step, total_steps, lr):
+        warm = min(1.0, (step + 1) / (0.1 * total_steps + 1))
+        return warm * lr * (0.1 + 0.45 * (1 + math.cos(math.pi * step / total_steps)))

@@ -1,0 +1,992 @@
+"""Wrong answers to ex17_train_step: each class is the solution with one change.
+
+A class holds definitions that replace the solution's own; its docstring finishes the sentence
+"this is exactly what comes out when ...".
+"""
+
+import contextlib
+import math
+
+import torch
+
+
+class not_divided:
+    """each micro-batch's loss goes into backward whole: divide it by their number"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch)
+            _backward(loss, scaler)
+            total += loss.item()
+        return total / len(micro_batches)
+
+
+class divided_twice:
+    """the mean of the losses is divided by the number of micro-batches once more"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch) / len(micro_batches)
+            _backward(loss / len(micro_batches), scaler)
+            total += loss.item()
+        return total
+
+
+class reported_loss_is_the_sum:
+    """the loss that is reported is the sum over the micro-batches; it is their mean"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch)
+            _backward(loss / len(micro_batches), scaler)
+            total += loss.item()
+        return total
+
+
+class reported_loss_is_divided_twice:
+    """the loss that is reported is the mean divided by their number once more"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch) / len(micro_batches)
+            _backward(loss, scaler)
+            total += loss.item()
+        return total / len(micro_batches)
+
+
+class reported_loss_is_the_last:
+    """the loss that is reported is that of the last micro-batch; it is the mean of all"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch)
+            _backward(loss / len(micro_batches), scaler)
+        return loss.item()
+
+
+class reported_loss_is_the_last_divided:
+    """the loss that is reported is the last micro-batch's share, not the mean of all"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch) / len(micro_batches)
+            _backward(loss, scaler)
+        return loss.item()
+
+
+class reported_loss_is_scaled:
+    """the loss that is reported contains the scaler's scale: take it before scaling"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch) / len(micro_batches)
+            if scaler is not None:
+                loss = scaler.scale(loss)
+            loss.backward()
+            total += loss.item()
+        return total
+
+
+class loss_is_a_tensor:
+    """the loss is returned as a tensor: .item() makes it a float"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch)
+            _backward(loss / len(micro_batches), scaler)
+            total = total + loss.detach()
+        return total / len(micro_batches)
+
+
+class norm_is_a_tensor:
+    """grad_norm is returned as a tensor: .item() makes it a float"""
+
+    def _clip(model, optimizer, grad_clip, scaler):
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        return clip_grad_norm_(model.parameters(), grad_clip)
+
+
+class weighted_by_tokens:
+    """micro-batches weigh by their counted tokens; all weigh the same"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        counts = [int((labels != -100).sum()) for _, labels in micro_batches]
+        total = 0.0
+        for micro_batch, count in zip(micro_batches, counts):
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch) * count / sum(counts)
+            _backward(loss, scaler)
+            total += loss.item()
+        return total
+
+
+class weighted_by_rows:
+    """micro-batches weigh by their rows; all weigh the same"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        counts = [len(labels) for _, labels in micro_batches]
+        total = 0.0
+        for micro_batch, count in zip(micro_batches, counts):
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch) * count / sum(counts)
+            _backward(loss, scaler)
+            total += loss.item()
+        return total
+
+
+class only_the_first_micro_batch:
+    """only the first micro-batch is used; the update is for all of them"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        with _autocast(model, autocast_dtype):
+            loss = _objective(model, micro_batches[0])
+        _backward(loss, scaler)
+        return loss.item()
+
+
+class only_the_last_gradient:
+    """gradients are cleared before every micro-batch, so that only the last one's is left"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for micro_batch in micro_batches:
+            model.zero_grad()
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch)
+            _backward(loss / len(micro_batches), scaler)
+            total += loss.item()
+        return total / len(micro_batches)
+
+
+class labels_by_position:
+    """labels are given by position, where the model expects an attention mask: labels=labels"""
+
+    def _objective(model, micro_batch):
+        output = model(*micro_batch)
+        return output.loss + output.aux_loss
+
+
+class no_aux_loss:
+    """the aux loss is left out; add it to the loss"""
+
+    def _objective(model, micro_batch):
+        input_ids, labels = micro_batch
+        return model(input_ids, labels=labels).loss
+
+
+class aux_loss_subtracted:
+    """the aux loss is subtracted; it is made small like the loss: add it"""
+
+    def _objective(model, micro_batch):
+        input_ids, labels = micro_batch
+        output = model(input_ids, labels=labels)
+        return output.loss - output.aux_loss
+
+
+class aux_loss_without_gradient:
+    """the aux loss is added as a number, so that no gradient comes from it"""
+
+    def _objective(model, micro_batch):
+        input_ids, labels = micro_batch
+        output = model(input_ids, labels=labels)
+        return output.loss + output.aux_loss.item()
+
+
+class aux_loss_not_reported:
+    """the aux loss has its gradient and is missing in the loss that is reported"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for input_ids, labels in micro_batches:
+            with _autocast(model, autocast_dtype):
+                output = model(input_ids, labels=labels)
+                loss = output.loss + output.aux_loss
+            _backward(loss / len(micro_batches), scaler)
+            total += output.loss.item()
+        return total / len(micro_batches)
+
+
+class aux_loss_not_divided:
+    """only the loss is divided by the number of micro-batches: divide loss + aux_loss"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for input_ids, labels in micro_batches:
+            with _autocast(model, autocast_dtype):
+                output = model(input_ids, labels=labels)
+                loss = output.loss / len(micro_batches) + output.aux_loss
+            _backward(loss, scaler)
+            total += loss.item()
+        return total
+
+
+class step_per_micro_batch:
+    """the optimizer steps after every micro-batch: accumulate first, then step once"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        _set_lr(optimizer, lr)
+        losses, norms, skipped = [], [], False
+        for micro_batch in micro_batches:
+            losses.append(_accumulate(model, [micro_batch], autocast_dtype, scaler))
+            norms.append(_clip(model, optimizer, grad_clip, scaler))
+            skipped = _move(optimizer, scaler) or skipped
+            optimizer.zero_grad()
+        return StepResult(sum(losses) / len(losses), norms[-1], skipped)
+
+
+class clipped_per_micro_batch:
+    """gradients are clipped after every micro-batch: clip once, when all of them are in"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        _set_lr(optimizer, lr)
+        total = 0.0
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch)
+            _backward(loss / len(micro_batches), scaler)
+            clip_grad_norm_(model.parameters(), grad_clip)
+            total += loss.item()
+        norm = _clip(model, optimizer, grad_clip, scaler)
+        skipped = _move(optimizer, scaler)
+        optimizer.zero_grad()
+        return StepResult(total / len(micro_batches), norm, skipped)
+
+
+class clipped_before_unscaling:
+    """gradients are clipped while they still contain the scale: unscale_ first"""
+
+    def _clip(model, optimizer, grad_clip, scaler):
+        norm = clip_grad_norm_(model.parameters(), grad_clip).item()
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        return norm
+
+
+class norm_without_the_scale_gradients_with_it:
+    """gradients are clipped while they contain the scale, and only the norm is divided by it"""
+
+    def _clip(model, optimizer, grad_clip, scaler):
+        norm = clip_grad_norm_(model.parameters(), grad_clip).item()
+        if scaler is not None:
+            norm /= scaler.get_scale()
+            scaler.unscale_(optimizer)
+        return norm
+
+
+class clip_times_the_scale_forgotten:
+    """the gradients are unscaled and the limit is divided by the scale as well"""
+
+    def _clip(model, optimizer, grad_clip, scaler):
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+            grad_clip = grad_clip / scaler.get_scale()
+        return clip_grad_norm_(model.parameters(), grad_clip).item()
+
+
+class never_clipped:
+    """gradients are not clipped: the norm is measured and no more"""
+
+    def _clip(model, optimizer, grad_clip, scaler):
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        return clip_grad_norm_(model.parameters(), math.inf).item()
+
+
+class always_clipped_to_one:
+    """gradients are clipped to 1 whatever grad_clip is: use the argument"""
+
+    def _clip(model, optimizer, grad_clip, scaler):
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        return clip_grad_norm_(model.parameters(), 1.0).item()
+
+
+class another_default_clip:
+    """grad_clip is 0.5 by default; it is 1.0"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=0.5,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        _set_lr(optimizer, lr)
+        loss = _accumulate(model, micro_batches, autocast_dtype, scaler)
+        norm = _clip(model, optimizer, grad_clip, scaler)
+        skipped = _move(optimizer, scaler)
+        optimizer.zero_grad()
+        return StepResult(loss, norm, skipped)
+
+
+class clipped_after_the_step:
+    """gradients are clipped after the step, too late; clip them before it"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        _set_lr(optimizer, lr)
+        loss = _accumulate(model, micro_batches, autocast_dtype, scaler)
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        skipped = _move(optimizer, scaler)
+        norm = clip_grad_norm_(model.parameters(), grad_clip).item()
+        optimizer.zero_grad()
+        return StepResult(loss, norm, skipped)
+
+
+class norm_after_clipping:
+    """grad_norm is the norm after clipping; it is that from before"""
+
+    def _clip(model, optimizer, grad_clip, scaler):
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        clip_grad_norm_(model.parameters(), grad_clip)
+        return clip_grad_norm_(model.parameters(), math.inf).item()
+
+
+class learning_rate_not_set:
+    """the learning rate is not set: write it into every group of optimizer.param_groups"""
+
+    def _set_lr(optimizer, lr):
+        pass
+
+
+class only_the_first_group:
+    """the learning rate is set on the first group alone: write it into every group"""
+
+    def _set_lr(optimizer, lr):
+        optimizer.param_groups[0]["lr"] = lr
+
+
+class learning_rate_set_after_the_step:
+    """the learning rate is set after the step, which still has the old one: set it before"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        loss = _accumulate(model, micro_batches, autocast_dtype, scaler)
+        norm = _clip(model, optimizer, grad_clip, scaler)
+        skipped = _move(optimizer, scaler)
+        optimizer.zero_grad()
+        _set_lr(optimizer, lr)
+        return StepResult(loss, norm, skipped)
+
+
+class learning_rate_multiplied:
+    """the group's learning rate is multiplied by lr; lr replaces it"""
+
+    def _set_lr(optimizer, lr):
+        for group in optimizer.param_groups:
+            group["lr"] *= lr
+
+
+class gradients_not_cleared:
+    """gradients are not cleared after the step, and the next one adds to them"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        _set_lr(optimizer, lr)
+        loss = _accumulate(model, micro_batches, autocast_dtype, scaler)
+        norm = _clip(model, optimizer, grad_clip, scaler)
+        return StepResult(loss, norm, _move(optimizer, scaler))
+
+
+class cleared_only_at_the_start:
+    """gradients are cleared before the step and left afterwards; they are None when it returns"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        optimizer.zero_grad()
+        _set_lr(optimizer, lr)
+        loss = _accumulate(model, micro_batches, autocast_dtype, scaler)
+        norm = _clip(model, optimizer, grad_clip, scaler)
+        return StepResult(loss, norm, _move(optimizer, scaler))
+
+
+class gradients_set_to_zero:
+    """gradients are zeros after the step; they are None, so that AdamW leaves unused ones out"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        _set_lr(optimizer, lr)
+        loss = _accumulate(model, micro_batches, autocast_dtype, scaler)
+        norm = _clip(model, optimizer, grad_clip, scaler)
+        skipped = _move(optimizer, scaler)
+        optimizer.zero_grad(set_to_none=False)
+        return StepResult(loss, norm, skipped)
+
+
+class gradients_left_after_a_skip:
+    """gradients are cleared only where the step was made; a skipped one leaves infinite ones"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        _set_lr(optimizer, lr)
+        loss = _accumulate(model, micro_batches, autocast_dtype, scaler)
+        norm = _clip(model, optimizer, grad_clip, scaler)
+        skipped = _move(optimizer, scaler)
+        if not skipped:
+            optimizer.zero_grad()
+        return StepResult(loss, norm, skipped)
+
+
+class switched_to_training:
+    """the model is put into training mode: leave that to the caller"""
+
+    def _objective(model, micro_batch):
+        model.train()
+        input_ids, labels = micro_batch
+        output = model(input_ids, labels=labels)
+        return output.loss + output.aux_loss
+
+
+class switched_to_eval_afterwards:
+    """the model trains in training mode and is left in eval mode: leave both to the caller"""
+
+    def _objective(model, micro_batch):
+        model.train()
+        input_ids, labels = micro_batch
+        output = model(input_ids, labels=labels)
+        model.eval()
+        return output.loss + output.aux_loss
+
+
+class mode_put_back_as_one:
+    """training mode is on during the step and put back for all parts alike: do not touch it"""
+
+    def _objective(model, micro_batch):
+        training = model.training
+        model.train()
+        input_ids, labels = micro_batch
+        output = model(input_ids, labels=labels)
+        model.train(training)
+        return output.loss + output.aux_loss
+
+
+class scaler_not_used:
+    """the scaler is not used at all: scale the loss, unscale, step and update through it"""
+
+    def _backward(loss, scaler):
+        loss.backward()
+
+    def _clip(model, optimizer, grad_clip, scaler):
+        return clip_grad_norm_(model.parameters(), grad_clip).item()
+
+    def _move(optimizer, scaler):
+        optimizer.step()
+        return False
+
+
+class loss_not_scaled:
+    """the loss is not scaled, and the gradients are unscaled all the same: scale it first"""
+
+    def _backward(loss, scaler):
+        loss.backward()
+
+
+class stepped_past_the_scaler:
+    """optimizer.step() is called itself, infinite gradients or not: scaler.step(optimizer) looks"""
+
+    def _move(optimizer, scaler):
+        optimizer.step()
+        if scaler is None:
+            return False
+        scale = scaler.get_scale()
+        scaler.update()
+        return scaler.get_scale() < scale
+
+
+class scale_not_updated:
+    """scaler.update() is not called: the scale stays, and the next step cannot unscale"""
+
+    def _move(optimizer, scaler):
+        if scaler is None:
+            optimizer.step()
+            return False
+        found = scaler._found_inf_per_device(optimizer)
+        scaler.step(optimizer)
+        return any(value.item() > 0 for value in found.values())
+
+
+class stepped_twice_with_a_scaler:
+    """with a scaler both scaler.step and optimizer.step are called: the first calls the second"""
+
+    def _move(optimizer, scaler):
+        if scaler is None:
+            optimizer.step()
+            return False
+        scale = scaler.get_scale()
+        scaler.step(optimizer)
+        optimizer.step()
+        scaler.update()
+        return scaler.get_scale() < scale
+
+
+class skipped_is_always_false:
+    """skipped is False even where the scaler withheld the step: its scale goes down then"""
+
+    def _move(optimizer, scaler):
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+        return False
+
+
+class skipped_when_the_scale_changes:
+    """skipped is True whenever the scale changes; it goes up, too, after good steps"""
+
+    def _move(optimizer, scaler):
+        if scaler is None:
+            optimizer.step()
+            return False
+        scale = scaler.get_scale()
+        scaler.step(optimizer)
+        scaler.update()
+        return scaler.get_scale() != scale
+
+
+class skipped_by_what_step_returns:
+    """skipped is whether scaler.step returned None; optimizers return None without a closure"""
+
+    def _move(optimizer, scaler):
+        if scaler is None:
+            optimizer.step()
+            return False
+        returned = scaler.step(optimizer)
+        scaler.update()
+        return returned is None
+
+
+class skipped_without_a_scaler:
+    """skipped is True for infinite gradients without a scaler; nothing is skipped then"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        _set_lr(optimizer, lr)
+        loss = _accumulate(model, micro_batches, autocast_dtype, scaler)
+        norm = _clip(model, optimizer, grad_clip, scaler)
+        _move(optimizer, scaler)
+        optimizer.zero_grad()
+        return StepResult(loss, norm, not math.isfinite(norm))
+
+
+class disabled_scaler_taken_for_enabled:
+    """skipped is True for infinite gradients with a disabled scaler; that one skips nothing"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        _set_lr(optimizer, lr)
+        loss = _accumulate(model, micro_batches, autocast_dtype, scaler)
+        norm = _clip(model, optimizer, grad_clip, scaler)
+        _move(optimizer, scaler)
+        optimizer.zero_grad()
+        return StepResult(loss, norm, scaler is not None and not math.isfinite(norm))
+
+
+class autocast_not_used:
+    """the model does not run under autocast: enter it for the model's own device"""
+
+    def _autocast(model, dtype):
+        return contextlib.nullcontext()
+
+
+class autocast_always_on:
+    """autocast is on without being asked for: with None the model runs as it is"""
+
+    def _autocast(model, dtype):
+        return torch.autocast("cpu", dtype=dtype or torch.bfloat16)
+
+
+class autocast_to_bfloat16:
+    """autocast goes to bfloat16 whatever dtype is given: hand autocast_dtype on"""
+
+    def _autocast(model, dtype):
+        if dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+class autocast_left_on:
+    """autocast is switched on for good: a with-block ends it"""
+
+    def _autocast(model, dtype):
+        if dtype is not None:
+            torch.set_autocast_dtype("cpu", dtype)
+            torch.set_autocast_enabled("cpu", True)
+        return contextlib.nullcontext()
+
+
+class model_cast_instead:
+    """the model itself is cast to the dtype: its weights stay float32, autocast casts copies"""
+
+    def _autocast(model, dtype):
+        if dtype is not None:
+            model.to(dtype)
+        return contextlib.nullcontext()
+
+
+class last_window_lost:
+    """the last, shorter window is dropped: it is an update, too"""
+
+    def _windows(batches, size):
+        window = []
+        for batch in batches:
+            window.append(batch)
+            if len(window) == size:
+                yield window
+                window = []
+
+
+class short_window_divided_by_the_full_size:
+    """the last window is divided by accumulation_steps: divide by its own length"""
+
+    def train_epoch(
+        model,
+        batches,
+        optimizer,
+        *,
+        lr,
+        total_steps,
+        start_step=0,
+        accumulation_steps=1,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        class Full(list):
+            def __len__(self):
+                return accumulation_steps
+
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            yield train_step(
+                model,
+                Full(window),
+                optimizer,
+                lr=get_lr(step, total_steps, lr),
+                grad_clip=grad_clip,
+                autocast_dtype=autocast_dtype,
+                scaler=scaler,
+            )
+
+
+class empty_window_at_the_end:
+    """a window without micro-batches follows where the others used them up: leave it out"""
+
+    def _windows(batches, size):
+        window = []
+        for batch in batches:
+            window.append(batch)
+            if len(window) == size:
+                yield window
+                window = []
+        yield window
+
+
+class windows_of_one:
+    """every micro-batch is an update: collect accumulation_steps of them first"""
+
+    def _windows(batches, size):
+        for batch in batches:
+            yield [batch]
+
+
+class first_window_is_shorter:
+    """(step + 1) % accumulation_steps counts from 1, which makes the first window too short"""
+
+    def _windows(batches, size):
+        window = []
+        for number, batch in enumerate(batches, start=1):
+            window.append(batch)
+            if (number + 1) % size == 0:
+                yield window
+                window = []
+        if window:
+            yield window
+
+
+class whole_stream_read_first:
+    """all micro-batches are put into a list before the first update: a stream may have no end"""
+
+    def _windows(batches, size):
+        batches = list(batches)
+        for first in range(0, len(batches), size):
+            yield batches[first : first + size]
+
+
+class results_after_the_epoch:
+    """all results come when the epoch is over: yield each right after its update"""
+
+    def train_epoch(model, batches, optimizer, *, lr, total_steps, **options):
+        first = options.pop("start_step", 0) + 1
+        windows = _windows(batches, options.pop("accumulation_steps", 1))
+        results = []
+        for step, window in enumerate(windows, start=first):
+            rate = get_lr(step, total_steps, lr)
+            results.append(train_step(model, window, optimizer, lr=rate, **options))
+        return results
+
+
+class result_one_update_late:
+    """a result comes after the next update: yield it right after its own"""
+
+    def train_epoch(model, batches, optimizer, *, lr, total_steps, **options):
+        first = options.pop("start_step", 0) + 1
+        windows = _windows(batches, options.pop("accumulation_steps", 1))
+        waiting = None
+        for step, window in enumerate(windows, start=first):
+            rate = get_lr(step, total_steps, lr)
+            result = train_step(model, window, optimizer, lr=rate, **options)
+            if waiting is not None:
+                yield waiting
+            waiting = result
+        if waiting is not None:
+            yield waiting
+
+
+class schedule_from_zero:
+    """the first update has the learning rate of step 0; it is step 1, and the last gets lr/10"""
+
+    def get_lr(step, total_steps, lr):
+        return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step - 1) / total_steps)))
+
+
+class schedule_per_micro_batch:
+    """the schedule counts micro-batches; a step is one update"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        step = start_step
+        for window in windows:
+            step += len(window)
+            rate = get_lr(step, total_steps, lr)
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class no_schedule:
+    """every update has the largest learning rate: ask get_lr"""
+
+    def get_lr(step, total_steps, lr):
+        return lr
+
+
+class start_step_not_used:
+    """start_step is not used: it shifts the schedule"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        for step, window in enumerate(_windows(batches, accumulation_steps), start=1):
+            rate = get_lr(step, total_steps, lr)
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class micro_batches_skipped:
+    """the first start_step windows are passed over: start_step shifts the schedule alone"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        for step, window in enumerate(_windows(batches, accumulation_steps), start=1):
+            if step > start_step:
+                rate = get_lr(step, total_steps, lr)
+                yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class start_step_added_to_the_total:
+    """total_steps is counted from start_step on; it is the whole training's"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, start_step + total_steps, lr)
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class clip_not_handed_on:
+    """train_epoch does not hand grad_clip on to train_step"""
+
+    def train_epoch(
+        model,
+        batches,
+        optimizer,
+        *,
+        lr,
+        total_steps,
+        start_step=0,
+        accumulation_steps=1,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            yield train_step(
+                model,
+                window,
+                optimizer,
+                lr=get_lr(step, total_steps, lr),
+                autocast_dtype=autocast_dtype,
+                scaler=scaler,
+            )
+
+
+class scaler_not_handed_on:
+    """train_epoch does not hand the scaler on to train_step"""
+
+    def train_epoch(
+        model,
+        batches,
+        optimizer,
+        *,
+        lr,
+        total_steps,
+        start_step=0,
+        accumulation_steps=1,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            yield train_step(
+                model,
+                window,
+                optimizer,
+                lr=get_lr(step, total_steps, lr),
+                grad_clip=grad_clip,
+                autocast_dtype=autocast_dtype,
+            )
+
+
+class autocast_not_handed_on:
+    """train_epoch does not hand autocast_dtype on to train_step"""
+
+    def train_epoch(
+        model,
+        batches,
+        optimizer,
+        *,
+        lr,
+        total_steps,
+        start_step=0,
+        accumulation_steps=1,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            yield train_step(
+                model,
+                window,
+                optimizer,
+                lr=get_lr(step, total_steps, lr),
+                grad_clip=grad_clip,
+                scaler=scaler,
+            )

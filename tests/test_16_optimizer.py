@@ -1,0 +1,327 @@
+"""ex16_optimizer: facts about AdamW, parameter groups, clipping and the schedule."""
+
+import copy
+
+import pytest
+import torch
+
+
+def parameter(start):
+    """A parameter of its own memory: an optimizer changes it in place."""
+    return torch.nn.Parameter(start.clone())
+
+
+def walk(optimizer, parameters, gradients):
+    """Where the parameters are after every step; a gradient may be None."""
+    path = []
+    for step in gradients:
+        for p, gradient in zip(parameters, step, strict=True):
+            p.grad = None if gradient is None else gradient.clone()
+        optimizer.step()
+        path.append([p.detach().clone() for p in parameters])
+    return [torch.stack(places) for places in zip(*path, strict=True)]
+
+
+def tensors_in(value):
+    """The tensors in whatever an answer keeps for a parameter."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        return tensors_in(list(value.values()))
+    if isinstance(value, (list, tuple)):
+        return [tensor for item in value for tensor in tensors_in(item)]
+    return []
+
+
+def in_default_dtype(norm):
+    """A norm in the dtype under test; what is no tensor stays what it is."""
+    return norm.to(torch.get_default_dtype()) if isinstance(norm, torch.Tensor) else norm
+
+
+def clipped(optim, gradients, max_norm):
+    """What clipping returns, and what it leaves in the tensors that the gradients were in."""
+    parameters = [parameter(torch.ones_like(gradient)) for gradient in gradients]
+    held = [gradient.clone() for gradient in gradients]
+    for p, gradient in zip(parameters, held, strict=True):
+        p.grad = gradient
+    norm = optim.clip_grad_norm_(parameters, max_norm)
+    return {
+        "norm": in_default_dtype(norm),
+        **{f"gradient {i}": gradient for i, gradient in enumerate(held)},
+        **{f"parameter {i}": p.detach() for i, p in enumerate(parameters)},
+    }
+
+
+def modules(shapes):
+    """Modules in a module, each with one parameter of zeros: {"norm.weight": (4,), ...}."""
+    model = torch.nn.Module()
+    for path, shape in shapes.items():
+        owner, name = path.split(".")
+        if not hasattr(model, owner):
+            model.add_module(owner, torch.nn.Module())
+        getattr(model, owner).register_parameter(name, torch.nn.Parameter(torch.zeros(shape)))
+    return model
+
+
+def told(model, groups, weight_decay):
+    """Which parameters are in the group that decays, and which are in the one that does not."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    found = {weight_decay: [], 0: []}
+    for group in groups:
+        members = found.setdefault(group.get("weight_decay", "not named"), [])
+        members += [
+            names.get(id(p), "a parameter that is not the model's") for p in group["params"]
+        ]
+    return {
+        "groups": len(groups),
+        "decayed": sorted(found.pop(weight_decay)),
+        "not decayed": sorted(found.pop(0)),
+        "another decay": sorted(str(decay) for decay in found),
+    }
+
+
+@pytest.mark.weight(3)
+def test_every_step_follows_the_formula(check, rng):
+    """p becomes p · (1 − lr·wd) − lr · m̂ / (√v̂ + eps), where decay takes the old p."""
+
+    def steps(optim, start, gradients):
+        p = parameter(start)
+        optimizer = optim.AdamW([p], 0.2, (0.7, 0.95), 0.3, 0.6)
+        (path,) = walk(optimizer, [p], [[gradient] for gradient in gradients])
+        return {"p after every step": path}
+
+    check(steps, rng.normal(3, 5), rng.normal(4, 3, 5, offset=0.5), double=True)
+
+
+def test_defaults_are_torchs(check, rng):
+    """The defaults are lr 1e-3, betas (0.9, 0.999), eps 1e-8 and weight decay 1e-2."""
+
+    def steps(optim, start, gradients):
+        p = parameter(start)
+        (path,) = walk(optim.AdamW([p]), [p], [[gradient] for gradient in gradients])
+        return {"p after every step": path}
+
+    # Gradients not much larger than eps, or its value would not show.
+    check(steps, rng.normal(7), rng.normal(9, 7, scale=1e-7), double=True)
+
+
+@pytest.mark.weight(2)
+def test_each_step_reads_the_settings_of_its_group(check, rng):
+    """Every group has its own settings, and a change of them counts from the next step on."""
+
+    def steps(optim, first, second, gradients):
+        p, q = parameter(first), parameter(second)
+        own = {"params": [q], "lr": 0.3, "betas": (0.5, 0.6), "eps": 0.2, "weight_decay": 0.7}
+        optimizer = optim.AdamW([{"params": [p]}, own], 0.1, (0.8, 0.9), 0.4, 0.3)
+        before = walk(optimizer, [p, q], [[g[:4], g[4:]] for g in gradients[:2]])
+        optimizer.param_groups[0].update(lr=0.4, weight_decay=0.1)
+        optimizer.param_groups[1].update(lr=0.05, eps=0.6)
+        after = walk(optimizer, [p, q], [[g[:4], g[4:]] for g in gradients[2:]])
+        return {
+            "first group": before[0],
+            "second group": before[1],
+            "first group, changed": after[0],
+            "second group, changed": after[1],
+        }
+
+    check(steps, rng.normal(4), rng.normal(3), rng.normal(4, 7), double=True)
+
+
+@pytest.mark.weight(2)
+def test_a_parameter_without_a_gradient_is_left_out(check, rng):
+    """A parameter whose gradient is None does not move, decay or count the step."""
+
+    def steps(optim, start, gradients):
+        *rows, late = (parameter(row) for row in start)
+        optimizer = optim.AdamW(rows, 0.3, (0.8, 0.9), 0.1, 0.4)
+        first = walk(optimizer, rows, [[None, g[1], g[2], None] for g in gradients[:2]])
+        optimizer.add_param_group({"params": [late]})
+        given = [
+            [g[0], None if i == 0 else g[1], g[2], None, g[3]] for i, g in enumerate(gradients[2:])
+        ]
+        then = walk(optimizer, [*rows, late], given)
+        return {
+            "no gradient in the first two steps": torch.cat((first[0], then[0])),
+            "no gradient in the third step": torch.cat((first[1], then[1])),
+            "always a gradient": torch.cat((first[2], then[2])),
+            "never a gradient": torch.cat((first[3], then[3])),
+            "added after two steps": then[4],
+        }
+
+    check(steps, rng.normal(5, 3), rng.normal(4, 4, 3), double=True)
+
+
+def test_parameters_change_in_place_and_gradients_do_not(check, rng):
+    """A step writes into the parameter's own memory and leaves its gradient as it is."""
+
+    def step(optim, start, gradient):
+        p = torch.nn.Parameter(start.clone().T)
+        shared = p.detach()
+        optimizer = optim.AdamW([p], 0.3, (0.8, 0.9), 0.1, 0.4)
+        held = p.grad = gradient.clone()
+        optimizer.step()
+        optimizer.step()
+        return {
+            "what shares p's memory": shared,
+            "p": p.detach(),
+            "gradient": held,
+            "p's gradient is still there": p.grad is held,
+            "p still requires a gradient": p.requires_grad,
+        }
+
+    check(step, rng.normal(4, 3), rng.normal(3, 4))
+
+
+def test_the_closure_comes_first_and_its_loss_comes_back(check, rng):
+    """step calls the closure once, with gradients on, uses its gradients and returns its loss."""
+
+    def step(optim, start, target):
+        p, calls = parameter(start), []
+        optimizer = optim.AdamW([p], 0.3, (0.8, 0.9), 0.1, 0.4)
+
+        def closure():
+            calls.append(torch.is_grad_enabled())
+            optimizer.zero_grad()
+            loss = (p - target).square().sum()
+            loss.backward()
+            return loss.detach()
+
+        losses = [optimizer.step(closure) for _ in range(2)]
+        return {"first": losses[0], "second": losses[1], "gradients on": calls, "p": p.detach()}
+
+    check(step, rng.normal(5), rng.normal(5))
+
+
+@pytest.mark.weight(2)
+def test_a_loaded_state_dict_goes_on_where_the_other_stopped(check, rng):
+    """An optimizer that loads another's state dict makes the same steps from there."""
+
+    def resumed(optim, start, gradients):
+        def built(rows, lr):
+            groups = [{"params": [rows[0]]}, {"params": [rows[1]], "weight_decay": 0.2}]
+            return optim.AdamW(groups, lr, (0.8, 0.9), 0.1, 0.4)
+
+        def steps(optimizer, rows, which):
+            given = [[gradients[s, 0], gradients[s, 1] if s else None] for s in which]
+            return walk(optimizer, rows, given)
+
+        rows = [parameter(row) for row in start]
+        optimizer = built(rows, 0.3)
+        steps(optimizer, rows, range(3))
+        saved = copy.deepcopy(optimizer.state_dict())
+        copies = [parameter(p.detach()) for p in rows]
+        other = built(copies, 5.0)
+        other.load_state_dict(saved)
+        again, straight = steps(other, copies, (3, 4)), steps(optimizer, rows, (3, 4))
+        return {
+            "first parameter, resumed": again[0],
+            "second parameter, resumed": again[1],
+            "first parameter, straight on": straight[0],
+            "second parameter, straight on": straight[1],
+        }
+
+    check(resumed, rng.normal(2, 4), rng.normal(5, 2, 4), double=True)
+
+
+def test_moments_have_the_dtype_of_their_parameter(check, rng):
+    """m and v are kept in the dtype of their parameter, whichever that is."""
+
+    def dtypes(optim, start, gradient):
+        found = {}
+        for dtype in (torch.bfloat16, torch.float32, torch.float64):
+            p = parameter(start.to(dtype))
+            optimizer = optim.AdamW([p], 0.3, (0.8, 0.9), 0.1, 0.4)
+            p.grad = gradient.to(dtype)
+            optimizer.step()
+            kept = [t for t in tensors_in(dict(optimizer.state[p])) if t.numel() >= p.numel()]
+            found[f"moments of a {dtype} parameter"] = sorted({str(t.dtype) for t in kept})
+            found[f"{dtype} parameter"] = str(p.dtype)
+        return found
+
+    check(dtypes, rng.normal(6), rng.normal(6))
+
+
+def test_parameters_of_two_or_more_dimensions_decay(check):
+    """Matrices, embeddings and larger tensors decay; vectors and scalars do not."""
+
+    def groups(optim):
+        model = modules(
+            {
+                "embed.weight": (7, 4),
+                "proj.weight": (4, 6),
+                "proj.bias": (6,),
+                "norm.weight": (4,),
+                "norm.proj": (4, 3),
+                "attention.bias": (5, 2),
+                "attention.gain": (4,),
+                "attention.temperature": (),
+                "conv.kernel": (3, 2, 5),
+            }
+        )
+        return told(model, optim.decay_groups(model, 0.25), 0.25)
+
+    check(groups)
+
+
+def test_frozen_parameters_are_left_out_and_tied_ones_come_once(check):
+    """What requires no gradient is in neither group; a tied parameter is in its group once."""
+
+    def groups(optim):
+        model = modules({"embed.weight": (7, 4), "norm.weight": (4,), "proj.weight": (4, 4)})
+        model.add_module("frozen", modules({"base.weight": (4, 4), "norm.weight": (4,)}))
+        model.frozen.requires_grad_(False)
+        model.add_module("head", torch.nn.Module())
+        model.head.weight = model.embed.weight
+        model.head.norm = model.norm.weight
+        return told(model, optim.decay_groups(model, 0.5), 0.5)
+
+    check(groups)
+
+
+@pytest.mark.weight(2)
+def test_all_gradients_are_clipped_by_one_global_norm(check, rng):
+    """All gradients are multiplied, in place, by max_norm / norm; the norm of all comes back."""
+    gradients = [rng.normal(3, 5, scale=4.0), rng.normal(7, scale=0.2), rng.normal(2, 2, 3)]
+    check(lambda optim, gradients: clipped(optim, gradients, 1.7), gradients, double=True)
+
+
+def test_small_gradients_are_not_scaled_up(check, rng):
+    """Gradients whose norm is below max_norm stay as they are; so do gradients of 0."""
+
+    def small(optim, gradients):
+        zeros = [torch.zeros_like(gradient) for gradient in gradients]
+        of_zeros = {f"{name} of 0": value for name, value in clipped(optim, zeros, 1.7).items()}
+        return clipped(optim, gradients, 1.7) | of_zeros
+
+    check(small, [rng.normal(3, 5, scale=0.1), rng.normal(7, scale=0.05)], double=True)
+
+
+def test_parameters_may_be_a_generator(check, rng):
+    """A generator will do; parameters without a gradient are passed over; no gradients give 0."""
+
+    def from_generator(optim, gradients):
+        parameters = [parameter(torch.ones_like(gradient)) for gradient in gradients]
+        parameters.insert(1, parameter(torch.ones(3)))
+        for p, gradient in zip(parameters[::2], gradients, strict=True):
+            p.grad = gradient.clone()
+        norm = optim.clip_grad_norm_((p for p in parameters), 1.7)
+        nothing = optim.clip_grad_norm_(iter(parameters[1:2]), 1.7)
+        return {
+            "norm": in_default_dtype(norm),
+            "first gradient": parameters[0].grad,
+            "second gradient": parameters[2].grad,
+            "norm of no gradients": in_default_dtype(nothing),
+        }
+
+    check(from_generator, [rng.normal(3, 5), rng.normal(7)])
+
+
+def test_learning_rate_falls_along_a_cosine_to_a_tenth(check):
+    """get_lr is lr at step 0, falls along half a cosine wave and ends at lr / 10."""
+
+    def schedule(optim):
+        rates = [optim.get_lr(step, 12, 0.4) for step in range(13)]
+        rates += [optim.get_lr(3, 40, 5.0), optim.get_lr(1, 1, 0.2)]
+        return torch.tensor(rates, dtype=torch.float64)
+
+    check(schedule)

@@ -1,0 +1,395 @@
+"""ex17_train_step: facts about one update and an epoch of updates."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+TOKENS = 11
+POISON = 0
+"""The token id that makes a gradient infinite while the loss stays finite."""
+UNCLIPPED = 1e6
+
+
+class Toy(torch.nn.Module):
+    """Predicts labels by a table and a head, and writes down how it was called."""
+
+    def __init__(self, weights, aux=0.0):
+        super().__init__()
+        self.table = torch.nn.Parameter(weights["table"].clone())
+        self.head = torch.nn.Parameter(weights["head"].clone())
+        self.idle = torch.nn.Parameter(torch.ones(3))  # never gets a gradient
+        self.inner = torch.nn.Identity()
+        self.aux = aux
+        self.autocasts = []
+        self.modes = []
+
+    def forward(self, input_ids, attention_mask=None, labels=None):
+        on = torch.is_autocast_enabled("cpu")
+        self.autocasts.append(str(torch.get_autocast_dtype("cpu")) if on else "off")
+        self.modes.append([self.training, self.inner.training])
+        hidden = self.inner(self.table[input_ids])
+        scores = F.linear(hidden, self.head)
+        wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        loss = F.cross_entropy(wide.flatten(0, 1), labels.flatten())
+        if bool((input_ids == POISON).any()):
+            loss = loss + (self.head[0, 0] - self.head[0, 0].detach()).sqrt()
+        return SimpleNamespace(loss=loss, logits=scores, aux_loss=self.aux * hidden.square().mean())
+
+
+class SGD(torch.optim.SGD):
+    """Plain gradient descent, which hides nothing, and a count of its steps."""
+
+    steps = 0
+
+    def step(self, closure=None):
+        self.steps += 1
+        return super().step(closure)
+
+
+def toy_weights(rng, scale=1.0):
+    return {
+        "table": rng.normal(TOKENS, 5, scale=scale),
+        "head": rng.normal(TOKENS, 5, scale=scale),
+    }
+
+
+def micro_batches(rng, *shapes):
+    """Micro-batches of different sizes, in which different numbers of labels count."""
+    made = []
+    for number, shape in enumerate(shapes):
+        labels = rng.integers(0, TOKENS, *shape)
+        labels[0, : 1 + number % 3] = -100
+        made.append((rng.integers(1, TOKENS, *shape), labels))
+    return made
+
+
+def poisoned(batch):
+    """A micro-batch with one token that makes a gradient infinite."""
+    input_ids, labels = batch
+    input_ids = input_ids.clone()
+    input_ids[0, 1] = POISON
+    return input_ids, labels
+
+
+def descent(model, lr):
+    return SGD([{"params": [model.table]}, {"params": [model.head, model.idle]}], lr=lr)
+
+
+def scaler_of_1024(growth_interval=1):
+    """Halves its scale after a withheld step, doubles it after so many others in a row."""
+    return torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=growth_interval)
+
+
+def numbers(result):
+    return {"loss": result.loss, "grad_norm": result.grad_norm, "skipped": result.skipped}
+
+
+def weights_of(model):
+    return {"table": model.table.detach(), "head": model.head.detach()}
+
+
+def left_over(model):
+    """The parameters that still have a gradient."""
+    return [name for name, p in model.named_parameters() if p.grad is not None]
+
+
+def rates_of(optimizer):
+    """The learning rate of every group, float64."""
+    return torch.tensor([group["lr"] for group in optimizer.param_groups], dtype=torch.float64)
+
+
+@pytest.mark.weight(2)
+def test_one_update_follows_the_mean_of_all_micro_batches(check, rng):
+    """Several micro-batches make one update by the plain mean of their losses."""
+
+    def step(training, weights, batches):
+        model = Toy(weights)
+        optimizer = descent(model, 0.5)
+        result = training.train_step(model, batches, optimizer, lr=0.5, grad_clip=UNCLIPPED)
+        return numbers(result) | weights_of(model) | {"optimizer steps": optimizer.steps}
+
+    check(step, toy_weights(rng), micro_batches(rng, (2, 5), (3, 4), (1, 6)))
+
+
+@pytest.mark.weight(2)
+def test_the_aux_loss_is_part_of_the_loss(check, rng):
+    """What is minimised and reported is the mean of loss + aux_loss."""
+
+    def step(training, weights, batches):
+        model = Toy(weights, aux=0.3)
+        optimizer = descent(model, 0.5)
+        result = training.train_step(model, batches, optimizer, lr=0.5, grad_clip=UNCLIPPED)
+        return numbers(result) | weights_of(model)
+
+    check(step, toy_weights(rng), tuple(micro_batches(rng, (2, 4), (3, 5))))
+
+
+@pytest.mark.weight(2)
+def test_gradients_are_clipped_once_by_their_norm(check, rng):
+    """The mean's gradient is clipped, to 1 by default; grad_norm is its norm before that."""
+
+    def step(training, weights, batches):
+        outcome = {}
+        for name, options in {"": {"grad_clip": 0.05}, " by default": {}}.items():
+            model = Toy(weights)
+            optimizer = descent(model, 0.5)
+            result = training.train_step(model, batches, optimizer, lr=0.5, **options)
+            found = numbers(result) | weights_of(model)
+            outcome |= {key + name: value for key, value in found.items()}
+        return outcome
+
+    check(step, toy_weights(rng, scale=4.0), micro_batches(rng, (2, 5), (3, 4), (1, 6)))
+
+
+def test_every_group_gets_the_learning_rate(check, rng):
+    """The learning rate is set on every parameter group, before the optimizer's step."""
+
+    def step(training, weights, batches):
+        model = Toy(weights)
+        optimizer = descent(model, 9.0)
+        optimizer.param_groups[1]["lr"] = 7.0
+        training.train_step(model, batches, optimizer, lr=0.3)
+        return weights_of(model) | {"learning rates": rates_of(optimizer)}
+
+    check(step, toy_weights(rng), micro_batches(rng, (2, 5)))
+
+
+def test_gradients_are_none_after_a_step(check, rng):
+    """Gradients are None after a step, so that none of them gets into the next one."""
+
+    def steps(training, weights, batches):
+        model = Toy(weights)
+        optimizer = descent(model, 0.5)
+        found = {}
+        for which in ("first", "second"):
+            result = training.train_step(model, batches, optimizer, lr=0.5, grad_clip=UNCLIPPED)
+            found[f"grad_norm of the {which} step"] = result.grad_norm
+            found[f"gradients after the {which} step"] = left_over(model)
+        return found | weights_of(model)
+
+    check(steps, toy_weights(rng), micro_batches(rng, (2, 5)))
+
+
+def test_the_training_flag_is_left_alone(check, rng):
+    """A model in training stays in training, one in eval mode stays in eval mode, all through."""
+
+    def step(training, weights, batches):
+        found = {}
+        for name in ("training", "eval", "training but for a frozen part"):
+            model = Toy(weights).train(name != "eval")
+            model.inner.train(name == "training")
+            training.train_step(model, batches, descent(model, 0.5), lr=0.5)
+            flags = [*model.modes, [model.training, model.inner.training]]
+            found[f"a model in {name}"] = flags
+        return found
+
+    check(step, toy_weights(rng), micro_batches(rng, (2, 5), (3, 4)))
+
+
+@pytest.mark.weight(2)
+def test_a_scaler_changes_nothing_but_the_scale(check, rng):
+    """With a scaler gradients are unscaled, then clipped; loss and norm are without the scale."""
+
+    def step(training, weights, batches):
+        outcome = {}
+        for name, clip in {"clipped": 0.05, "not clipped": UNCLIPPED}.items():
+            model, scaler = Toy(weights, aux=0.3), scaler_of_1024()
+            result = training.train_step(
+                model, batches, descent(model, 0.5), lr=0.5, grad_clip=clip, scaler=scaler
+            )
+            found = numbers(result) | weights_of(model) | {"scale": scaler.get_scale()}
+            outcome |= {f"{key}, {name}": value for key, value in found.items()}
+        return outcome
+
+    check(step, toy_weights(rng), micro_batches(rng, (2, 5), (3, 4), (1, 6)))
+
+
+@pytest.mark.weight(2)
+def test_infinite_gradients_are_skipped_with_a_scaler(check, rng):
+    """Where a gradient is not finite the step is skipped and the next one is made as usual."""
+
+    def steps(training, weights, bad, good):
+        model, scaler = Toy(weights), scaler_of_1024(growth_interval=100)
+        optimizer = descent(model, 0.5)
+        found = {}
+        for name, batches in {"bad": bad, "good": good}.items():
+            result = training.train_step(model, batches, optimizer, lr=0.5, scaler=scaler)
+            norm = result.grad_norm
+            found |= {
+                f"loss of the {name} step": result.loss,
+                f"type of the {name} step's grad_norm": type(norm).__name__,
+                f"grad_norm of the {name} step": norm if math.isfinite(norm) else "not finite",
+                f"{name} step skipped": result.skipped,
+                f"optimizer steps after the {name} one": optimizer.steps,
+                f"gradients after the {name} step": left_over(model),
+                f"scale after the {name} step": scaler.get_scale(),
+                f"table after the {name} step": model.table.detach().clone(),
+                f"head after the {name} step": model.head.detach().clone(),
+            }
+        return found
+
+    first, second, third, *good = micro_batches(rng, (2, 5), (3, 4), (1, 6), (2, 3), (3, 2))
+    check(steps, toy_weights(rng), [first, poisoned(second), third], good)
+
+
+def test_nothing_is_skipped_without_a_scaler(check, rng):
+    """Without a scaler, or with a disabled one, skipped is False whatever the gradients are."""
+
+    def step(training, weights, bad, good):
+        found = {}
+        for name, disabled in {"no": False, "a disabled": True}.items():
+            scaler = torch.amp.GradScaler("cpu", enabled=False) if disabled else None
+            model = Toy(weights)
+            result = training.train_step(
+                model, good, descent(model, 0.5), lr=0.5, grad_clip=0.05, scaler=scaler
+            )
+            good_ones = numbers(result) | weights_of(model)
+            result = training.train_step(model, bad, descent(model, 0.5), lr=0.5, scaler=scaler)
+            good_ones["skipped, infinite gradients"] = result.skipped
+            good_ones["gradients"] = left_over(model)
+            found |= {f"{key}, {name} scaler": value for key, value in good_ones.items()}
+        return found
+
+    first, second = micro_batches(rng, (2, 5), (3, 4))
+    check(step, toy_weights(rng), [first, poisoned(second)], [first, second])
+
+
+def test_the_model_runs_under_autocast_if_asked(check, rng):
+    """Autocast to the given dtype is on while the model runs, and only if a dtype is given."""
+
+    def step(training, weights, batches):
+        found = {}
+        for dtype in (None, torch.bfloat16, torch.float16):
+            model = Toy(weights)
+            options = {} if dtype is None else {"autocast_dtype": dtype}
+            result = training.train_step(model, batches, descent(model, 0.5), lr=0.5, **options)
+            found[f"autocast in the model, {dtype} asked"] = model.autocasts
+            found[f"loss is a float, {dtype} asked"] = type(result.loss) is float
+            found[f"weights, {dtype} asked"] = str(model.table.dtype)
+        return found
+
+    check(step, toy_weights(rng), micro_batches(rng, (2, 5), (3, 4)))
+
+
+def results_of(epoch, optimizer):
+    """All results of an epoch, and the learning rates that each update had."""
+    losses, norms, skipped, rates = [], [], [], []
+    for result in epoch:
+        losses.append(result.loss)
+        norms.append(result.grad_norm)
+        skipped.append(result.skipped)
+        rates.append(rates_of(optimizer))
+    return {
+        "results": len(losses),
+        "losses": torch.tensor(losses, dtype=torch.float64),
+        "grad_norms": torch.tensor(norms, dtype=torch.float64),
+        "skipped": skipped,
+        "learning rates": torch.stack(rates) if rates else torch.zeros(0, 2),
+    }
+
+
+@pytest.mark.weight(2)
+def test_an_epoch_updates_once_per_window(check, rng):
+    """Every window of micro-batches is one update; the last, shorter one is not lost."""
+
+    def epoch(training, weights, batches):
+        found = {}
+        for name, count in {"seven": 7, "six": 6, "two": 2, "no": 0}.items():
+            model = Toy(weights, aux=0.3)
+            optimizer = descent(model, 9.0)
+            results = training.train_epoch(
+                model,
+                iter(batches[:count]),
+                optimizer,
+                lr=0.5,
+                total_steps=5,
+                accumulation_steps=3,
+                grad_clip=UNCLIPPED,
+            )
+            outcome = results_of(results, optimizer) | weights_of(model)
+            found |= {f"{key}, {name} micro-batches": value for key, value in outcome.items()}
+        return found
+
+    shapes = (2, 5), (3, 4), (1, 6), (2, 3), (1, 4), (3, 3), (2, 2)
+    check(epoch, toy_weights(rng), micro_batches(rng, *shapes))
+
+
+@pytest.mark.weight(2)
+def test_the_schedule_counts_updates_from_start_step_on(check, rng):
+    """Update i has the learning rate of step start_step + i; no micro-batch is passed over."""
+
+    def epochs(training, weights, batches):
+        found = {}
+        for name, start in {"first": 0, "second": 4}.items():
+            model = Toy(weights)
+            optimizer = descent(model, 9.0)
+            results = training.train_epoch(
+                model,
+                batches,
+                optimizer,
+                lr=0.5,
+                total_steps=8,
+                start_step=start,
+                accumulation_steps=2,
+            )
+            outcome = results_of(results, optimizer) | weights_of(model)
+            outcome["micro-batches used"] = len(model.modes)
+            found |= {f"{key}, {name} epoch": value for key, value in outcome.items()}
+        return found
+
+    shapes = (2, 5), (3, 4), (1, 6), (2, 3), (1, 4), (3, 3), (2, 2), (2, 4)
+    check(epochs, toy_weights(rng), micro_batches(rng, *shapes))
+
+
+def test_every_result_comes_right_after_its_update(check, rng):
+    """A result comes as soon as its update is made, however long the stream of micro-batches."""
+
+    def first_two(training, weights, batches):
+        model, drawn = Toy(weights), []
+        optimizer = descent(model, 9.0)
+
+        def stream():
+            for number in range(60):
+                drawn.append(number)
+                yield batches[number % len(batches)]
+
+        epoch = iter(
+            training.train_epoch(
+                model, stream(), optimizer, lr=0.5, total_steps=30, accumulation_steps=2
+            )
+        )
+        found = {}
+        for which in ("first", "second"):
+            found[f"loss of the {which} result"] = next(epoch).loss
+            found[f"micro-batches used at the {which} result"] = len(model.modes)
+            found[f"updates made at the {which} result"] = optimizer.steps
+            found[f"head at the {which} result"] = model.head.detach().clone()
+        return found | {"the whole stream is read at once": len(drawn) == 60}
+
+    check(first_two, toy_weights(rng), micro_batches(rng, (2, 5), (3, 4), (1, 6)))
+
+
+def test_an_epoch_hands_its_options_on(check, rng):
+    """Clipping, scaler and autocast work in an epoch as in a single step; a window of 1 will do."""
+
+    def epochs(training, weights, batches):
+        model, scaler = Toy(weights), scaler_of_1024()
+        optimizer = descent(model, 9.0)
+        results = training.train_epoch(
+            model, batches, optimizer, lr=0.5, total_steps=4, grad_clip=0.05, scaler=scaler
+        )
+        found = results_of(results, optimizer) | weights_of(model) | {"scale": scaler.get_scale()}
+        plain = Toy(weights)
+        results = training.train_epoch(plain, batches, descent(plain, 9.0), lr=0.5, total_steps=4)
+        found["grad_norms by default"] = torch.tensor([result.grad_norm for result in results])
+        found |= {f"{key} by default": value for key, value in weights_of(plain).items()}
+        low = Toy(weights)
+        options = {"lr": 0.5, "total_steps": 4, "autocast_dtype": torch.bfloat16}
+        for _ in training.train_epoch(low, batches, descent(low, 9.0), **options):
+            pass
+        return found | {"autocast in the model": low.autocasts}
+
+    check(epochs, toy_weights(rng, scale=3.0), micro_batches(rng, (2, 5), (3, 4)))
