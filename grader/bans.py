@@ -180,6 +180,12 @@ class _Bans:
         return next((ban for ban, family in self._families.items() if covers(family)), None)
 
 
+@cache
+def _bans_of(bans: tuple[str, ...]) -> _Bans:
+    """The same for every run of an exercise, with what it has found out by then."""
+    return _Bans(bans)
+
+
 class UnreadableSource(ValueError):
     """The source nests too deeply to be read, so that nothing can be said about it."""
 
@@ -202,6 +208,8 @@ def scan_source(source: str, bans: Sequence[str], *, asked: Collection[str] = ()
         UnreadableSource: the file nests too deeply to be read.
         ValueError: a ban is in no family of spellings.
     """
+    if not bans:
+        return []
     known = _Bans(bans)
     try:
         tree = _parsed(source)
@@ -602,14 +610,21 @@ class _Scan(ast.NodeVisitor):
         return _bounded(found)
 
     def visit_Call(self, node: ast.Call) -> _Values:
-        called = self._values(node.func)
+        # Each part is visited once: twice would double the work with every link of a chain.
+        receiver = _UNKNOWN
+        if isinstance(node.func, ast.Attribute):
+            receiver = self._chain(node.func.value)
+            called = self._member(node.func, receiver, node.func.attr)
+            self._hit_paths(node.func, called)
+        else:
+            called = self._values(node.func)
         name = self._called_name(node.func, called)
         if name in ("isinstance", "issubclass"):
             self._all(node.args[:1])  # asking whether something is a built-in is not using it
             return _UNKNOWN
         given = [self._values(argument) for argument in node.args]
         given += [self._values(keyword.value) for keyword in node.keywords]
-        return self._result(node, name, called, given)
+        return self._result(node, name, called, given, receiver)
 
     def _called_name(self, function: ast.expr, called: _Values) -> str:
         """A built-in function or a function of a module by its name, a method as `.name`."""
@@ -620,13 +635,15 @@ class _Scan(ast.NodeVisitor):
         paths = (value.name for value in called if isinstance(value, _Path))
         return next(paths, "").removeprefix("builtins.")
 
-    def _result(self, node: ast.Call, name: str, called: _Values, given: list[_Values]) -> _Values:
+    def _result(
+        self, node: ast.Call, name: str, called: _Values, given: list[_Values], receiver: _Values
+    ) -> _Values:
         """What a call returns, as far as it gives access to something by its name."""
         match name, given:
             case "getattr", [values, names, *_]:
                 return self._members(node, values, names)
             case ".__getattribute__", [*_, names]:
-                return self._members(node, self._receiver(node), names)
+                return self._members(node, receiver, names)
             case "operator.attrgetter" | "operator.methodcaller", [names, *_]:
                 return self._members(node, _UNKNOWN, names)
             case "vars", [values]:
@@ -634,7 +651,7 @@ class _Scan(ast.NodeVisitor):
             case "globals" | "locals" | "vars", []:
                 return frozenset({_Namespace(None)})
             case ".get" | ".pop" | ".__getitem__", [keys, *_]:
-                return self._item(node, self._receiver(node), keys)
+                return self._item(node, receiver, keys)
             case "importlib.import_module", [names, *_]:
                 return self._modules(node, _texts(names))
             case "__import__", [names]:
@@ -645,9 +662,6 @@ class _Scan(ast.NodeVisitor):
                 self._evaluated(node, texts)
         classes = (value for value in called if isinstance(value, _Own) and not value.is_instance)
         return frozenset(_Own(value.class_name, is_instance=True) for value in classes)
-
-    def _receiver(self, node: ast.Call) -> _Values:
-        return self._chain(node.func.value) if isinstance(node.func, ast.Attribute) else _UNKNOWN
 
     def _members(self, node: ast.Call, values: _Values, names: _Values) -> _Values:
         """The attributes of something whose names, dotted perhaps, are spelled out."""
@@ -684,8 +698,9 @@ class _Scan(ast.NodeVisitor):
         texts = {""}
         for part in node.values:
             value = part.value if isinstance(part, ast.FormattedValue) else part
-            texts = _joined(texts, _texts(self._values(value)))
-        return _bounded(_Text(text) for text in texts)
+            joined = _joined(texts, _texts(self._values(value)))
+            texts = _texts(_bounded(map(_Text, joined)))
+        return frozenset(map(_Text, texts))
 
     def visit_BinOp(self, node: ast.BinOp) -> _Values:
         left, right = self._values(node.left), self._values(node.right)
@@ -759,7 +774,7 @@ class BanWatch:
     def __init__(
         self, bans: Iterable[str], learner_files: Collection[str], *, dispatch: bool = False
     ) -> None:
-        self._bans = _Bans(bans)
+        self._bans = _bans_of(tuple(bans))
         self._learner_files = frozenset(learner_files)
         self._dispatch = dispatch
         self._hits: dict[tuple[str, int, str], BanHit] = {}

@@ -109,7 +109,7 @@ class _Pool:
     root: Path
     curriculum: Curriculum
     zygote: Any
-    expectations: dict[tuple[str, int], dict[Any, Any]]
+    kept: dict[tuple[str, int], dict[Any, Any]]
 
 
 def _warm(root: str) -> None:
@@ -121,7 +121,7 @@ def _warm(root: str) -> None:
     _Pool.root = Path(root)
     _Pool.curriculum = load(_Pool.root)
     _Pool.zygote = start_zygote(_Pool.root)
-    _Pool.expectations = {}
+    _Pool.kept = {}
     if _Pool.zygote:
         atexit.register(_Pool.zygote.close)
 
@@ -165,7 +165,7 @@ def _modes(job: Job, seed: int) -> list[tuple[int, bool]]:
 def _run_once(job: Job, exercise: Exercise, seed: int, threads: int, isolated: bool) -> Fact:
     from grader.pytest_runs import Observer, run_tests
 
-    observer = Observer(threads=threads, zygote=_Pool.zygote, expectations=_kept(exercise, seed))
+    observer = Observer(threads=threads, zygote=_Pool.zygote, kept=_kept(exercise, seed))
     if job.kind == "null":
         observer.module_for = lambda asked: _null_module(job.name, asked)
     outcome = run_tests(
@@ -190,9 +190,9 @@ def _options(job: Job, isolated: bool) -> list[str]:
 
 def _kept(exercise: Exercise, seed: int) -> dict[Any, Any]:
     """What the reference computed for this seed; only a few seeds are kept."""
-    while len(_Pool.expectations) > 8:
-        del _Pool.expectations[next(iter(_Pool.expectations))]
-    return _Pool.expectations.setdefault((exercise.id, seed), {})
+    while len(_Pool.kept) > 8:
+        del _Pool.kept[next(iter(_Pool.kept))]
+    return _Pool.kept.setdefault((exercise.id, seed), {})
 
 
 def _null_module(kind: str, exercise: Exercise) -> Any:
@@ -226,7 +226,7 @@ def _explain_all(job: Job, exercise: Exercise) -> Fact:
     from grader.pytest_runs import Observer, run_tests
     from grader.variants import load_variant
 
-    observer = Observer(expectations=_kept(exercise, 0))
+    observer = Observer(kept=_kept(exercise, 0))
     outcome = run_tests(_Pool.root, [exercise], ["--impl=solutions"], observer)[0]
     solution = solution_of(exercise, _Pool.curriculum, _Pool.root)
     modules = {

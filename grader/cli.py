@@ -101,7 +101,13 @@ def show(exercise: str) -> None:
     """An exercise's lesson: grader show ex02."""
     from grader.report import Report
 
-    lesson = load(ROOT).find(exercise).paths(ROOT).lesson
+    found = load(ROOT).find(exercise)
+    lesson = found.paths(ROOT).lesson
+    if not lesson.exists():
+        _stop(
+            f"{lesson.relative_to(ROOT)} is not there; next: grader hint {found.short}",
+            1,
+        )
     Report().lesson(lesson.read_text(encoding="utf-8"))
 
 

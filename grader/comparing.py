@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grader.bans import BanHit
 from grader.observing import Call, Observation, Opaque, Trouble, describe
 from grader.tolerance import Allowance, Expectation, as_exact
 
@@ -209,6 +210,10 @@ def _gradient(
             "gradient",
             (f"{label}: none arrives: the result is cut off from it (detach, no_grad, .data?)",),
         )
+    if got.shape != wanted.shape:  # torch always gives the input's; a forged one would broadcast
+        line = f"{label}: got shape {list(got.shape)}, want {list(wanted.shape)}"
+        margins.note(label, math.inf)
+        return Finding("gradient", (line,))
     form = want.form.gradients.get(name)
     if form is not None and got.dtype != form.dtype:
         line = f"{label}: got dtype {_dtype(got)}, want {_dtype(form)}"
@@ -330,9 +335,12 @@ def _were(names: Sequence[str]) -> str:
 def _banned(seen: Observation) -> Finding | None:
     if not seen.banned:
         return None
-    hit = seen.banned[0]
-    line = f"{hit.spelling} is called in line {hit.line}: this exercise asks you to write it"
-    return Finding("banned", (line,))
+    return Finding("banned", (banned_call(seen.banned[0]),))
+
+
+def banned_call(hit: BanHit) -> str:
+    """What a banned call was and where, in a sentence."""
+    return f"{hit.spelling} is called in line {hit.line}: this exercise asks you to write it"
 
 
 _COSTS = {

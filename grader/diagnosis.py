@@ -50,8 +50,8 @@ _NUMBER = re.compile(r"\d+")
 class Evidence:
     """One request, what the learner's answer did with it and what was found wrong in that.
 
-    `want` is None where a test looks at the outputs itself; then `allowed` says how exactly a
-    mistake must reproduce them.
+    `want` is None where a test looks at the outputs itself. `key` is the same for the same request
+    in every run of one seed.
     """
 
     test: str
@@ -60,6 +60,7 @@ class Evidence:
     want: Expectation | None
     finding: Finding | None
     half: bool = False
+    key: tuple[Any, ...] = ()
 
     @property
     def relative(self) -> float:
@@ -81,10 +82,17 @@ class _Relation(Enum):
 class Diagnosis:
     """The mistakes that the evidence so far speaks for.
 
-    Nothing is computed before something is wrong, so that a right answer costs nothing.
+    Nothing is computed before something is wrong, so that a right answer costs nothing. `kept`
+    holds what mistakes did, between the runs of one seed.
     """
 
-    def __init__(self, mistakes: Sequence[Variant], load: Callable[[Variant], ModuleType]) -> None:
+    def __init__(
+        self,
+        mistakes: Sequence[Variant],
+        load: Callable[[Variant], ModuleType],
+        kept: dict[Any, Any] | None = None,
+    ) -> None:
+        self._kept = {} if kept is None else kept
         self._mistakes = list(mistakes)
         self._left = list(mistakes)
         self._load = load
@@ -162,11 +170,19 @@ class Diagnosis:
             self._relations[key] = self._related(variant, self._evidence[index])
         return self._relations[key]
 
+    def _run(self, variant: Variant, evidence: Evidence) -> Observation:
+        key = ("mistake", variant.id, evidence.key)
+        if key not in self._kept or not evidence.key:
+            module = self._modules.get(variant.id)
+            if module is None:
+                module = self._modules[variant.id] = self._load(variant)
+            files = frozenset({str(module.__file__)})
+            self._kept[key], _ = observe(module, evidence.request, files)
+        seen: Observation = self._kept[key]
+        return seen
+
     def _related(self, variant: Variant, evidence: Evidence) -> _Relation:
-        module = self._modules.get(variant.id)
-        if module is None:
-            module = self._modules[variant.id] = self._load(variant)
-        seen, _ = observe(module, evidence.request, frozenset({str(module.__file__)}))
+        seen = self._run(variant, evidence)
         if consistent(seen, evidence):
             return _Relation.SAME
         if evidence.finding is not None and _is_right(seen, evidence.want):

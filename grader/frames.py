@@ -18,12 +18,27 @@ from torch import Tensor
 
 from grader.bans import BanHit
 from grader.cost import Cost
-from grader.observing import Call, Frame, Observation, Opaque, Plain, Trouble
+from grader.observing import DEEPEST, Call, Frame, Observation, Opaque, Plain, Trouble
 
 MAX_FRAME = 1 << 26
 _MAX_JSON = 1 << 22
-_MAX_DEPTH = 20
 _LENGTH = struct.Struct("<Q")
+_KINDS = {
+    "not implemented",
+    "missing",
+    "exception",
+    "recursion",
+    "timed out",
+    "exited",
+    "unusable",
+    "cannot load",
+    "syntax",
+    "forbidden import",
+    "out of memory",
+    "forbidden",
+    "not graded",
+}
+"""The troubles that a worker can tell of; the judge finds the others out by itself."""
 
 
 class ProtocolError(Exception):
@@ -169,7 +184,7 @@ def _unpack_value(packed: Any, tensors: Mapping[str, Tensor]) -> Tensor | Plain 
 
 
 def _unpack_plain(packed: Any, depth: int) -> Any:
-    _require(depth <= _MAX_DEPTH, "a value nested too deeply")
+    _require(depth <= DEEPEST, "a value nested too deeply")
     if packed is None or type(packed) in (bool, str):
         return packed
     _require(type(packed) is dict and len(packed) == 1, "a malformed plain value")
@@ -200,6 +215,8 @@ def _trouble(packed: Any) -> Trouble | None:
     _require(isinstance(packed, dict), "a malformed trouble")
     frames = tuple(_record(Frame, frame) for frame in _list(packed["frames"]))
     trouble: Trouble = _record(Trouble, {**packed, "frames": ()}, frames=frames)
+    _require(trouble.kind in _KINDS, "a trouble of an unknown kind")
+    _require(trouble.kind != "not implemented" or bool(frames), "a stub without its place")
     return trouble
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from grader.comparing import Finding
+from grader.comparing import Finding, banned_call
 from grader.curriculum import Curriculum, Exercise
 from grader.harmless import harmless
-from grader.launching import start_zygote
+from grader.launching import Zygote, start_zygote
 from grader.messages import Failure, told
+
+if TYPE_CHECKING:
+    from grader.trial import Run
 
 VERSION = 1
 
@@ -107,12 +111,13 @@ def grade(
     profile: str,
     seed: int | None = None,
     bans_cost_points: bool = True,
+    zygote: Zygote | None = None,
 ) -> Grade:
     """Grade a folder of answers, or one answer's file.
 
     Without a seed one is drawn that nobody could know, and recorded. With `bans_cost_points` a
-    banned call takes all points of its exercise; without, it is only noted. Raises
-    UnknownExercise for a file that is no exercise's.
+    banned call takes all points of its exercise; without, it is only noted. `zygote` forks the
+    workers, where one is running already. Raises UnknownExercise for a file that is no exercise's.
     """
     if seed is None:
         seed = secrets.randbelow(2**62)
@@ -123,43 +128,41 @@ def grade(
     folder = folder.absolute()
     options = ["--isolate", f"--impl={folder}", f"--seed={seed}", f"--sandbox={profile}"]
     with contextlib.ExitStack() as stack:
-        zygote = start_zygote(root)  # before torch is imported here
-        if zygote is not None:
+        if zygote is None and (zygote := start_zygote(root)) is not None:
             stack.callback(zygote.close)
         from grader.pytest_runs import Observer, run_tests
 
         marks = []
         for exercise in exercises:
-            outcome = run_tests(root, [exercise], options, Observer(zygote=zygote))[0]
-            verdicts = tuple(_verdicts(outcome.runs, exercise, folder))
-            marks.append(_mark(exercise, verdicts, bans_cost_points))
+            observer = Observer(zygote=zygote, curriculum=curriculum, note_bans=True)
+            outcome = run_tests(root, [exercise], options, observer)[0]
+            marks.append(_mark(exercise, outcome.runs, folder, bans_cost_points))
     return Grade(harmless(str(submission)), seed, profile, tuple(marks))
 
 
-def _mark(exercise: Exercise, verdicts: Sequence[Verdict], bans_cost_points: bool) -> Mark:
-    flags = tuple(v.message[0].strip() for v in verdicts if v.verdict == "banned call")
+def _mark(exercise: Exercise, runs: Sequence[Run], folder: Path, bans_cost_points: bool) -> Mark:
+    verdicts = tuple(_verdict(run, exercise, folder) for run in runs)
+    flags = tuple(dict.fromkeys(harmless(banned_call(hit)) for run in runs for hit in run.banned))
     total = sum(verdict.weight for verdict in verdicts)
     earned = sum(v.weight for v in verdicts if v.passed or v.verdict == "banned call")
     share = Fraction(earned, total) if total else Fraction(0)
     if flags and bans_cost_points:
         share = Fraction(0)
-    return Mark(exercise.id, exercise.points, exercise.points * share, tuple(verdicts), flags)
+    return Mark(exercise.id, exercise.points, exercise.points * share, verdicts, flags)
 
 
-def _verdicts(runs: Sequence[object], exercise: Exercise, folder: Path) -> Iterator[Verdict]:
-    from grader.trial import Run
-
-    for run in runs:
-        assert isinstance(run, Run)
-        words = "passed" if run.passed else _words(run.finding, exercise)
-        message: tuple[str, ...] = ()
-        if run.finding is not None:
-            seconds = exercise.limits.call_seconds
-            failure = Failure(
-                exercise.id, run.test, run.sentence, run.finding, seconds=seconds, root=folder
-            )
-            message = tuple(harmless(line) for line in told(failure)[1:])
-        yield Verdict(run.test, run.sentence, run.weight, run.passed, words, message)
+def _verdict(run: Run, exercise: Exercise, folder: Path) -> Verdict:
+    words = "passed" if run.passed else _words(run.finding, exercise)
+    message: tuple[str, ...] = ()
+    if run.finding is not None:
+        seconds = exercise.limits.call_seconds
+        failure = Failure(
+            exercise.id, run.test, run.sentence, run.finding, seconds=seconds, root=folder
+        )
+        message = tuple(told(failure)[1:])
+    elif run.passed and run.banned:  # nothing else is wrong with it
+        words, message = "banned call", (harmless(f"  {banned_call(run.banned[0])}"),)
+    return Verdict(run.test, run.sentence, run.weight, words == "passed", words, message)
 
 
 def _words(finding: Finding | None, exercise: Exercise) -> str:
@@ -168,7 +171,7 @@ def _words(finding: Finding | None, exercise: Exercise) -> str:
         return _WORDS["not graded"]
     trouble = finding.trouble
     if trouble is None:
-        return "banned call" if finding.kind == "banned" else "failed"
+        return "failed"
     if trouble.kind in ("timed out", "out of time"):
         return f"timed out after {exercise.limits.seconds:g} s"
     if trouble.kind == "crashed":

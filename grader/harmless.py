@@ -7,16 +7,20 @@ import unicodedata
 
 _DANGEROUS = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 """Control and format characters (colours, cursor, bidi, zero width), surrogates, odd line ends."""
-_COMMAND = re.compile(r"^(\s*)(::|##\[)")
-"""How a line starts that GitHub or Azure would obey."""
+_COMMAND = re.compile(r"^(\s*)(::)")
+"""How a line starts that GitHub would obey."""
+_COMMAND_ANYWHERE = re.compile(r"##(?=\w*\[)")
+"""What GitHub, Azure and TeamCity look for in the middle of a line too."""
+_LONGEST = 500
 
 
 def harmless(line: str) -> str:
-    """One line in which nothing moves the cursor, hides, reorders or commands."""
+    """One line in which nothing moves the cursor, hides, reorders or commands, and not too long."""
     shown = "".join(
-        character if _is_plain(character) else _escaped(character) for character in line
+        character if _is_plain(character) else _escaped(character) for character in line[:_LONGEST]
     )
-    return _COMMAND.sub(r"\1· \2", shown)
+    shown = _COMMAND_ANYWHERE.sub("#·#", _COMMAND.sub(r"\1· \2", shown))
+    return shown if len(line) <= _LONGEST else f"{shown} …"
 
 
 def _is_plain(character: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,7 @@ from grader.loading import REFERENCE_PACKAGE, Answer, Source
 from grader.variants import Variant, read_variants
 
 NAMES = ("exercises", "solutions", "minimind_ref")
-_MAX_BYTES = 1_000_000
+_MAX_BYTES = 200_000
 
 
 class UsageError(ValueError):
@@ -116,15 +116,19 @@ def reference_module(exercise: Exercise) -> ModuleType:
 
 def read_source(path: Path) -> Source:
     """A regular file of a sensible size as text; never follows a link out of its folder."""
-    if not path.is_file() or path.is_symlink():
-        raise NoAnswer(f"there is no file {path}")
-    if os.path.getsize(path) > _MAX_BYTES:
-        raise NoAnswer(f"{path} is larger than {_MAX_BYTES:,} bytes: an answer is one small file")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise NoAnswer(f"{path} is no regular file: an answer is no link, folder or device")
+        if status.st_size > _MAX_BYTES:
+            raise NoAnswer(f"{path} is larger than {_MAX_BYTES:,} bytes: an answer is small")
+        return Source(path.stem, str(path), path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise NoAnswer(f"there is no file {path}") from None
     except UnicodeDecodeError as error:
         raise NoAnswer(f"{path} is not UTF-8 text: {error.reason}") from None
-    return Source(path.stem, str(path), text)
+    except OSError as error:
+        raise NoAnswer(f"{path} cannot be read: {error.strerror}") from None
 
 
 def reference_answer(exercise: Exercise, curriculum: Curriculum, root: Path) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import secrets
 import select
 import signal
 import socket
@@ -23,21 +24,30 @@ from grader.launching import NotGraded, Zygote, clean_environment, command
 from grader.loading import Answer, Source
 from grader.observing import Observation, Request, Trouble
 from grader.sandbox import Sandbox
-from grader.worker import SOFT_DEADLINE, Assignment, Task
+from grader.worker import SOFT_DEADLINE, TOKEN_BYTES, Assignment, Task
 
 _STARTING_SECONDS = 60.0
 """How long a worker may take to import torch on a busy machine before that is our failure."""
 _GRACE_SECONDS = 0.5
 """The judge's deadline lies this much after the worker's own, which can tell the line."""
 
+_UNREAD = 2
+"""Frames that may wait to be read: the reply, and one too many, which gives the answer away."""
+_MOST_RECEIVED = 1 << 28
+"""What one worker may send in all: the judge keeps every reply for the diagnosis."""
+
 _Replies = queue.Queue[bytes | None | Exception]
+_Requests = queue.Queue[bytes | None]
 
 Pending = Callable[[], Observation]
 """A request that has been sent; calling it waits for the reply."""
 
 
 class _Process(Protocol):
-    """A running worker: two streams, and an end that can be waited for and forced."""
+    """A running worker: two streams, and an end that can be waited for and forced.
+
+    The threads that read and write close the streams: whoever else did would wait for them.
+    """
 
     reader: BinaryIO
     writer: BinaryIO
@@ -67,14 +77,16 @@ class _Spawned:
 
     def wait(self, seconds: float) -> int | None:
         try:
-            return self._popen.wait(timeout=seconds)
+            code = self._popen.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             return None
+        _kill_group(self._popen.pid)
+        return code
 
     def kill(self) -> None:
         self._popen.kill()
+        _kill_group(self._popen.pid)
         self._popen.wait()
-        _close(self.reader, self.writer)
 
 
 class _Forked:
@@ -92,20 +104,23 @@ class _Forked:
     def wait(self, seconds: float) -> int | None:
         if not _ended(self._pid, seconds):
             return None
+        _kill_group(self._pid)
         self._free()
         return self._zygote.reap(self._pid)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
+        _kill_group(self._pid)
         self._free()
-        self._zygote.reap(self._pid)
+        with contextlib.suppress(NotGraded):  # without a zygote it is an orphan, and gone
+            self._zygote.reap(self._pid)
 
     def _free(self) -> None:
-        # Shut down first: closing alone would wait for the thread that reads.
+        # Whoever else holds the other end, the threads at this one now come to an end.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        _close(self.writer, self._socket)
+        self._socket.close()
 
 
 class Worker:
@@ -129,6 +144,9 @@ class Worker:
         self._zygote = zygote
         self._process: _Process | None = None
         self._replies: _Replies = queue.Queue()
+        self._requests: _Requests = queue.Queue()
+        self._received = 0
+        self._untouched = True
 
     def start(self) -> None:
         """Start the process if none is running, and wait until it has locked itself in.
@@ -139,10 +157,15 @@ class Worker:
             return
         process = self._launch()
         self._process = process
-        self._replies = queue.Queue()
-        threading.Thread(
-            target=_read_replies, args=(process.reader, self._replies), daemon=True
-        ).start()
+        self._replies = queue.Queue(_UNREAD)
+        self._requests = queue.Queue()
+        self._received = 0
+        self._untouched = True
+        for work, stream, line in (
+            (_read_replies, process.reader, self._replies),
+            (_write_requests, process.writer, self._requests),
+        ):
+            threading.Thread(target=work, args=(stream, line), daemon=True).start()
         try:
             greeting = self._replies.get(timeout=_STARTING_SECONDS)
         except queue.Empty:
@@ -153,7 +176,7 @@ class Worker:
         if refusal:
             self.stop()
             raise NotGraded(f"no worker could be had: {refusal}")
-        self._send(cloudpickle.dumps(self._assignment))
+        self._requests.put(cloudpickle.dumps(self._assignment))
 
     def _launch(self) -> _Process:
         if self._zygote:
@@ -172,11 +195,21 @@ class Worker:
                 return lambda: _protocol("a reply came before its request")
             self._replies.put(early)
             break
-        self._send(cloudpickle.dumps(Task(request, seconds)))
+        token = secrets.token_bytes(TOKEN_BYTES)
+        untouched, self._untouched = self._untouched, False
+        self._requests.put(token + cloudpickle.dumps(Task(request, seconds)))
         deadline = time.monotonic() + seconds + _GRACE_SECONDS * SOFT_DEADLINE
-        return lambda: self._reply(deadline)
 
-    def _reply(self, deadline: float) -> Observation:
+        def pending() -> Observation:
+            seen = self._reply(token, deadline)
+            if untouched or seen.trouble is None or seen.trouble.kind != "not graded":
+                return seen
+            self.stop()  # a worker that has run the answer is not believed that it is our fault
+            return self.ask(request, max(0.1, deadline - time.monotonic()))()
+
+        return pending
+
+    def _reply(self, token: bytes, deadline: float) -> Observation:
         """What the worker saw, or why it could not say: a trouble of a kind of the judge's."""
         try:
             reply = self._replies.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -185,7 +218,7 @@ class Worker:
             return Observation(trouble=Trouble("timed out"))
         if isinstance(reply, bytes):
             try:
-                return frames.unpack_observation(reply)
+                return frames.unpack_observation(self._checked(reply, token))
             except frames.ProtocolError as error:
                 reply = error
         if reply is None:
@@ -193,16 +226,21 @@ class Worker:
         self.stop()
         return _protocol(str(reply))
 
+    def _checked(self, reply: bytes, token: bytes) -> bytes:
+        """The observation in a reply that is for this request and no other."""
+        if not reply.startswith(token):
+            raise frames.ProtocolError("a reply to another request, or to none")
+        self._received += len(reply)
+        if self._received > _MOST_RECEIVED:
+            raise frames.ProtocolError(f"replies of more than {_MOST_RECEIVED} bytes in all")
+        return reply[TOKEN_BYTES:]
+
     def stop(self) -> None:
         """End the process, whatever it is doing."""
         process, self._process = self._process, None
         if process is not None:
+            self._requests.put(None)
             process.kill()
-
-    def _send(self, payload: bytes) -> None:
-        assert self._process is not None
-        with contextlib.suppress(OSError):  # it has died: reading the reply says how
-            frames.write_frame(self._process.writer, payload)
 
     def _how_it_ended(self) -> Trouble:
         assert self._process is not None
@@ -210,6 +248,7 @@ class Worker:
         if code is None:
             self.stop()
             return Trouble("protocol", message="the answer closed the worker's stream")
+        self._requests.put(None)
         self._process = None
         if code < 0:
             return Trouble("crashed", type_name=_signal_name(-code))
@@ -226,12 +265,31 @@ def register_by_value(module: ModuleType) -> None:
 
 
 def _read_replies(stream: BinaryIO, replies: _Replies) -> None:
-    try:
-        while (payload := frames.read_frame(stream)) is not None:
-            replies.put(payload)
-        replies.put(None)
-    except Exception as error:
-        replies.put(error if isinstance(error, frames.ProtocolError) else None)
+    """Read until the end; a worker that sends more than it was asked for is read no further."""
+    last: Exception | None = None
+    with contextlib.suppress(queue.Full, OSError), stream:
+        try:
+            while (payload := frames.read_frame(stream)) is not None:
+                replies.put_nowait(payload)
+        except frames.ProtocolError as error:
+            last = error
+        except (OSError, ValueError):
+            pass  # it was ended by us
+        replies.put_nowait(last)
+
+
+def _write_requests(stream: BinaryIO, requests: _Requests) -> None:
+    """Write in a thread of its own: a worker that does not read must not stop the judge."""
+    with contextlib.suppress(OSError, ValueError), stream:  # its death is told by the reply
+        while (payload := requests.get()) is not None:
+            frames.write_frame(stream, payload)
+
+
+def _kill_group(leader: int) -> None:
+    """End what an answer has started; its group is there while any of it is."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader, signal.SIGKILL)
 
 
 def _ended(pid: int, seconds: float) -> bool:
@@ -243,12 +301,6 @@ def _ended(pid: int, seconds: float) -> bool:
         return bool(poll.poll(seconds * 1000))
     finally:
         os.close(descriptor)
-
-
-def _close(*streams: BinaryIO | socket.socket) -> None:
-    for stream in streams:
-        with contextlib.suppress(OSError):
-            stream.close()
 
 
 def _signal_name(number: int) -> str:

@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,19 +48,18 @@ class Zygote:
     def fork(self, stream: socket.socket, locked: Sandbox, imports: Sequence[str]) -> int:
         """Fork a worker that serves the other end of `stream`; its process id."""
         request = {"fork": dataclasses.asdict(locked), "imports": imports}
-        try:
-            socket.send_fds(self._control, [json.dumps(request).encode()], [stream.fileno()])
-        except OSError as error:
-            raise NotGraded(f"the process that forks workers has ended: {error}") from error
-        return self._answer()
+        return self._asked(request, [stream.fileno()])
 
     def reap(self, pid: int) -> int:
         """How a worker ended, once it has."""
-        self._control.send(json.dumps({"reap": pid}).encode())
-        return self._answer()
+        return self._asked({"reap": pid}, [])
 
-    def _answer(self) -> int:
-        answer = self._control.recv(_LONGEST_ANSWER)
+    def _asked(self, request: Mapping[str, object], descriptors: list[int]) -> int:
+        try:
+            socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
+            answer = self._control.recv(_LONGEST_ANSWER)
+        except OSError as error:
+            raise NotGraded(f"the process that forks workers has ended: {error}") from error
         if not answer:
             raise NotGraded("the process that forks workers has ended; run again")
         return int(answer)

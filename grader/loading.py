@@ -69,8 +69,8 @@ def load_answer(answer: Answer) -> ModuleType:
 
 def forget(package: str) -> None:
     """Remove a package loaded earlier, so that no state of it survives into the next one."""
-    for name in [name for name in sys.modules if name == package or name.startswith(package + ".")]:
-        del sys.modules[name]
+    for name in vars(sys.modules.pop(package, object)).copy():
+        sys.modules.pop(f"{package}.{name}", None)
 
 
 def install_config(config: Source) -> None:
@@ -141,6 +141,7 @@ def _execute(package: str, source: Source) -> ModuleType:
     module.__file__ = source.path
     # In sys.modules before it runs: dataclasses under postponed annotations look themselves up.
     sys.modules[full_name] = module
+    setattr(sys.modules[package], source.name, module)
     linecache.cache[source.path] = (
         len(source.text),
         None,
@@ -148,7 +149,6 @@ def _execute(package: str, source: Source) -> ModuleType:
         source.path,
     )
     exec(_compiled(source.text, source.path), module.__dict__)
-    setattr(sys.modules[package], source.name, module)
     return module
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grader.comparing import Finding
+from grader.harmless import harmless
 from grader.observing import Frame, Trouble
 
 _FRAMES = 2
@@ -42,7 +43,14 @@ def render(failure: Failure) -> list[str]:
 
 
 def told(failure: Failure) -> list[str]:
-    """What is wrong, in a few lines, the first of which says which test and what it is about."""
+    """What is wrong, in a few lines, the first of which says which test and what it is about.
+
+    Much of it is the answer's own text, which must not act where it is shown.
+    """
+    return [harmless(line) for line in _told(failure)]
+
+
+def _told(failure: Failure) -> list[str]:
     trouble = failure.finding.trouble
     if trouble is None:
         return [_title(failure), *_indented(failure.finding.lines)]

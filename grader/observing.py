@@ -26,6 +26,8 @@ from grader.cost import Cost, CostMeter
 from grader.globalstate import GlobalState
 from grader.loading import Answer, forbid_imports, load_answer
 
+DEEPEST = 20
+"""How deep a plain output may nest."""
 SINGLE = "result"
 """The name of the output of a scenario that returns one value and no dict."""
 
@@ -375,13 +377,16 @@ def _is_plain_tensor(value: object) -> bool:
 
 
 def _output(value: Any) -> Tensor | Plain | Opaque:
-    if _is_plain_tensor(value):
-        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
-            return Opaque(describe(value))
-        return _plain(value)
-    if _is_plain_value(value):
-        return value  # type: ignore[no-any-return]
-    return Opaque(describe(value))
+    try:
+        if _is_plain_tensor(value):
+            odd = value.is_quantized or value.is_meta or value.is_nested
+            if value.layout is torch.strided and not odd:
+                return _plain(value)
+        elif _is_plain_value(value):
+            return value  # type: ignore[no-any-return]
+        return Opaque(describe(value))
+    except Exception as error:  # what leaked out of a transformation only looks like a tensor
+        return Opaque(f"a {type(value).__name__} that cannot be read ({type(error).__name__})")
 
 
 def _plain(value: Tensor) -> Tensor:
@@ -389,15 +394,17 @@ def _plain(value: Tensor) -> Tensor:
     return value.detach().to("cpu", copy=True).resolve_conj().resolve_neg().contiguous()
 
 
-def _is_plain_value(value: object) -> bool:
+def _is_plain_value(value: object, deeper: int = DEEPEST) -> bool:
     if type(value) in (list, tuple):
-        return all(_is_plain_value(item) for item in value)  # type: ignore[attr-defined]
+        return deeper > 0 and all(_is_plain_value(item, deeper - 1) for item in value)  # type: ignore[attr-defined]
     if type(value) is dict:
-        return all(type(key) is str and _is_plain_value(item) for key, item in value.items())
+        return deeper > 0 and all(
+            type(key) is str and _is_plain_value(item, deeper - 1) for key, item in value.items()
+        )
     return value is None or type(value) in (bool, int, float, str)
 
 
-def describe(value: object) -> str:
+def describe(value: object, deeper: int = 2) -> str:
     """What a value is, in a learner's words: "None", "a float32 tensor [2, 3]", "a tuple of 2"."""
     if value is None:
         return "None"
@@ -406,12 +413,16 @@ def describe(value: object) -> str:
         layout = "" if value.layout is torch.strided else f"{str(value.layout)[6:]} "
         quantised = "quantised " if value.is_quantized else ""
         where = "meta " if value.is_meta else ""
+        if value.is_nested:
+            return f"a nested {kind}tensor"
         dtype = str(value.dtype).removeprefix("torch.")
         article = "an" if dtype[0] in "iu" and not (kind or layout or quantised or where) else "a"
         shape = ", ".join(str(int(size)) for size in value.shape)
         return f"{article} {where}{layout}{quantised}{kind}{dtype} tensor [{shape}]"
     if type(value) in (tuple, list):
-        items = ", ".join(describe(item) for item in value[:3])  # type: ignore[index]
+        items = "…"
+        if deeper:  # a list may hold itself
+            items = ", ".join(describe(item, deeper - 1) for item in value[:3])  # type: ignore[index]
         more = ", …" if len(value) > 3 else ""  # type: ignore[arg-type]
         return f"a {type(value).__name__} of {len(value)} ({items}{more})"  # type: ignore[arg-type]
     if type(value) in (bool, int, float, str):

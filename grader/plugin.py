@@ -29,10 +29,11 @@ import pytest  # noqa: E402
 from grader import early  # noqa: E402
 from grader.comparing import Finding  # noqa: E402
 from grader.curriculum import ROOT, Curriculum, Exercise, UnknownExercise, load  # noqa: E402
+from grader.harmless import harmless  # noqa: E402
 from grader.implementations import UsageError, choose  # noqa: E402
 from grader.messages import Failure, render  # noqa: E402
 from grader.observing import end_at_learner  # noqa: E402
-from grader.samples import Samples  # noqa: E402
+from grader.samples import Samples, derived  # noqa: E402
 from grader.summary import PRINTED, diagnosed, print_failures  # noqa: E402
 from grader.tolerance import CostLimits  # noqa: E402
 from grader.trial import Run, Trial  # noqa: E402
@@ -93,7 +94,8 @@ class CourseSession:
     def __init__(self, config: pytest.Config) -> None:
         self.root = ROOT
         self.config = config
-        self.curriculum: Curriculum = load(self.root)
+        observer = config.pluginmanager.get_plugin("course-observer")
+        self.curriculum: Curriculum = getattr(observer, "curriculum", None) or load(self.root)
         self.implementation = choose(
             config.getoption("--impl"),
             self.root,
@@ -103,10 +105,10 @@ class CourseSession:
         self.seed = _seed(config.getoption("--seed"))
         self.isolate: bool = config.getoption("--isolate")
         self.device: str = config.getoption("--device")
-        observer = config.pluginmanager.get_plugin("course-observer")
         self.threads: int = getattr(observer, "threads", 1)
-        self._expectations = getattr(observer, "expectations", None)
+        self._kept = getattr(observer, "kept", None)
         self._module_for = getattr(observer, "module_for", lambda exercise: None)
+        self._note_bans: bool = getattr(observer, "note_bans", False)
         self._own_zygote: Any = None
         self._zygote = getattr(observer, "zygote", None)
         if self.isolate and self._zygote is None:
@@ -147,7 +149,8 @@ class CourseSession:
             module=self._module_for(exercise),
             device=self.device,
             timeouts=() if self.isolate else (pytest.fail.Exception,),
-            expectations=self._expectations,
+            kept=self._kept,
+            note_bans=self._note_bans,
         )
 
     def close(self) -> None:
@@ -174,7 +177,8 @@ def course_session(config: pytest.Config) -> CourseSession:
 def pytest_report_header(config: pytest.Config) -> str:
     session = config.stash[_SESSION]
     how = f"in a separate process ({session.profile})" if session.isolate else "in this process"
-    return f"answers: {session.implementation.describe(session.root)}, {how}, seed {session.seed}"
+    whose = harmless(session.implementation.describe(session.root))
+    return f"answers: {whose}, {how}, seed {session.seed}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -272,14 +276,14 @@ def check(request: pytest.FixtureRequest) -> Check:
     session = course_session(request.config)
     run = _run_of(request.node)
     cotangents = Samples(session.seed, _test_id(request.node) + " cotangents")
-    return Check(_trial_of(request), run, cotangents, session.seed)
+    return Check(_trial_of(request), run, cotangents, _worker_seed(request))
 
 
 @pytest.fixture
 def observe(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """The learner's outputs of a scenario, for tests of properties."""
     trial, run = _trial_of(request), _run_of(request.node)
-    seed = course_session(request.config).seed
+    seed = _worker_seed(request)
 
     def observed(scenario: Callable[..., Any], *inputs: Any, draws: bool = False) -> Any:
         __tracebackhide__ = True
@@ -310,6 +314,11 @@ def _trial_of(request: pytest.FixtureRequest) -> Trial:
         if "tests.support" in sys.modules:
             register_by_value(sys.modules["tests.support"])
     return session.trial(exercise)
+
+
+def _worker_seed(request: pytest.FixtureRequest) -> int:
+    """The seed that reaches the answer's process, which must not learn the run's."""
+    return derived(course_session(request.config).seed, f"{_test_id(request.node)} worker")
 
 
 def _run_of(item: pytest.Item) -> Run:
@@ -355,7 +364,8 @@ def pytest_runtest_makereport(
     run.passed = report.passed
     course_session(item.config).trials[exercise.id].runs[run.test] = run
     if run.printed:
-        report.sections.append((PRINTED, run.printed))
+        lines = map(harmless, run.printed.splitlines())
+        report.sections.append((PRINTED, "\n".join(lines)))
     if finding is not None and report.failed:
         _note_failure(item, run, finding, report)
     return report

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from grader.curriculum import Exercise
+from grader.curriculum import Curriculum, Exercise
 from grader.plugin import CourseSession, course_session
 from grader.trial import Run, Trial
 
-_LEFT_OUT = ("warnings", "unraisableexception", "threadexception", "faulthandler")
-"""Plugins that have nothing to say here; two of them collect garbage at the end of every run."""
+_LEFT_OUT = ("warnings", "unraisableexception", "threadexception", "faulthandler", "benchmark")
+"""Plugins that have nothing to say here, collect garbage after every run or start processes."""
 
 
 class TestsFailed(Exception):
@@ -36,13 +36,16 @@ class Observer:
     """The plugin that a run is watched through, and what it overrides.
 
     `threads` is torch's thread count during the run; `module_for` gives a module to test in place
-    of a file; `expectations` keeps what the reference computed between runs of one seed.
+    of a file; `kept` holds what the reference and mistakes said, between runs of one seed.
+    `curriculum` replaces the one on disk, limits and all; `note_bans` is explained at `Trial`.
     """
 
     threads: int = 1
     module_for: Callable[[Exercise], ModuleType | None] = lambda exercise: None
-    expectations: dict[Any, Any] | None = None
+    kept: dict[Any, Any] | None = None
     zygote: Any = None
+    curriculum: Curriculum | None = None
+    note_bans: bool = False
     session: CourseSession | None = None
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:

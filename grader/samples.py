@@ -8,6 +8,12 @@ import torch
 from torch import Tensor
 
 
+def derived(seed: int, purpose: str) -> int:
+    """A seed for one purpose, from which neither the run's seed nor any other can be told."""
+    digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
 class Samples:
     """Random tensors that depend on the seed and the test's id alone, never on order or `-k`.
 
@@ -15,8 +21,7 @@ class Samples:
     """
 
     def __init__(self, seed: int, test_id: str) -> None:
-        digest = hashlib.sha256(f"{seed}:{test_id}".encode()).digest()
-        self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+        self._generator = torch.Generator().manual_seed(derived(seed, test_id))
 
     def normal(self, *shape: int, scale: float = 1.0, offset: float = 0.0) -> Tensor:
         """Normal numbers of a standard deviation and mean."""

@@ -24,11 +24,12 @@ _LINUX = sys.platform == "linux"
 _NOBODY = 65534
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _OPEN_FILES = 64
+_THREADS = 512
 
 # What CPython and torch on the CPU need once everything is imported. What is not here fails with
 # EPERM: files, sockets, processes, signals to others, shared memory, tracing, io_uring, mounts.
 _ALLOWED_CALLS = (
-    *("read", "write", "readv", "writev", "close", "lseek", "fstat", "dup", "fcntl", "poll"),
+    *("read", "write", "readv", "writev", "close", "lseek", "fstat", "dup", "poll"),
     *("ppoll", "select", "pselect6", "sendmsg", "recvmsg", "sendto", "recvfrom", "shutdown"),
     *("mmap", "munmap", "mprotect", "mremap", "madvise", "brk", "mincore", "membarrier"),
     *("futex", "futex_waitv", "set_robust_list", "get_robust_list", "rseq", "set_tid_address"),
@@ -43,6 +44,8 @@ _ALLOWED_CALLS = (
     *("sysinfo", "uname", "getrandom", "getcwd", "exit", "exit_group", "arch_prctl"),
 )
 _CLONE_THREAD = 0x00010000
+# Duplicating and flags. An owner and a signal of a descriptor would be a way to kill the judge.
+_ALLOWED_FCNTL = (0, 1, 2, 3, 4, 1030)
 
 
 class CannotLock(Exception):
@@ -68,10 +71,12 @@ def lock_in(sandbox: Sandbox) -> None:
         raise CannotLock(f"the profile {sandbox.profile} needs Linux, this is {sys.platform}")
     try:
         memory = _virtual_bytes() + sandbox.memory_mb * 2**20
+        threads = _threads_of_all() + _THREADS
+        _be_killed_first()
         if sandbox.profile == "full":
             _empty_root()
         _die_with_parent()
-        _limit(memory)
+        _limit(memory, threads)
         _drop_privileges()
         _restrict_files()
         _filter_calls()
@@ -98,6 +103,9 @@ def separate() -> None:
     The caller forks afterwards: its child is the first process of the new process namespace.
     """
     namespaces = 0x10000000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000 | 0x00020000
+    if os.geteuid() == 0:
+        _become_nobody()  # limits on threads do not hold for root, in whatever namespace
+        _checked(_libc().prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "keeping /proc/self")
     uid, gid = os.getuid(), os.getgid()
     if _libc().unshare(namespaces):
         error = ctypes.get_errno()
@@ -138,11 +146,18 @@ def _die_with_parent() -> None:
     _checked(_libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "tying to the parent")
 
 
-def _limit(memory: int) -> None:
+def _be_killed_first() -> None:
+    """If the machine runs out of memory, the kernel shall end the answer and not the judge."""
+    with contextlib.suppress(OSError):  # not everywhere, and nothing rests on it
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _limit(memory: int, threads: int) -> None:
     import resource
 
     limits = {
         resource.RLIMIT_AS: memory,
+        resource.RLIMIT_NPROC: threads,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: _OPEN_FILES,
         resource.RLIMIT_FSIZE: 0,
@@ -158,12 +173,21 @@ def _virtual_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def _threads_of_all() -> int:
+    """Threads on this machine: the limit counts those of the user, who has at most as many."""
+    return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+
+
+def _become_nobody() -> None:
+    os.setgroups([])
+    os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+    os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+
+
 def _drop_privileges() -> None:
     """A grader run by root must not hand root's rights to an answer."""
     if os.geteuid() == 0 and os.getpid() != 1:
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+        _become_nobody()
         _die_with_parent()  # changing the user forgets it
     _checked(_libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "forbidding to be traced")
 
@@ -197,6 +221,8 @@ def _common_rules() -> Any:
     rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
     for name in _ALLOWED_CALLS:
         _allow(rules, pyseccomp, name)
+    for command in _ALLOWED_FCNTL:
+        _allow(rules, pyseccomp, "fcntl", pyseccomp.Arg(1, pyseccomp.EQ, command))
     thread = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _CLONE_THREAD, _CLONE_THREAD)
     _allow(rules, pyseccomp, "clone", thread)
     # The C library takes this for an old kernel and calls clone, whose flags can be looked at.

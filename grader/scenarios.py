@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from grader.observing import parameter_names
 
-_PLAIN = (bool, int, float, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+_PLAIN = (
+    *(bool, int, float, str, bytes, type(None), types.ModuleType, type),
+    *(torch.dtype, torch.device, torch.Size),
+)
 _CONTAINERS = (tuple, list, set, frozenset)
 
 
@@ -31,27 +35,31 @@ def check_scenario(
     unknown = [name for name in half if name not in names]
     if unknown:
         raise ScenarioError(f"half={tuple(half)}: the scenario has no input {unknown[0]!r}")
-    _check_captures(scenario, set())
+    _check("the scenario", scenario, set())
     return names
 
 
-def _check_captures(function: Any, seen: set[int]) -> None:
+def _check(name: str, value: Any, seen: set[int]) -> None:
     """Refuse captured values other than plain ones and functions.
 
     Inputs are arguments, or the harness could neither clone nor cast them; a captured generator
     would ship the seed to the learner's process.
     """
-    if id(function) in seen or not isinstance(function, types.FunctionType):
+    if id(value) in seen:
         return
-    seen.add(id(function))
-    for name, value in _captured(function):
-        if isinstance(value, types.FunctionType):
-            _check_captures(value, seen)
-        elif not _is_plain(value):
-            raise ScenarioError(
-                f"the scenario captures {name}, a {type(value).__name__}: pass it as an input; "
-                "only plain values and functions may be captured"
-            )
+    seen.add(id(value))
+    if isinstance(value, types.FunctionType):
+        for captured, content in _captured(value):
+            _check(captured, content, seen)
+        return
+    parts = _parts(value)
+    if parts is None:
+        raise ScenarioError(
+            f"the scenario captures {name}, a {type(value).__name__}: pass it as an input; "
+            "only plain values and functions may be captured"
+        )
+    for part in parts:
+        _check(name, part, seen)
 
 
 def _captured(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
@@ -64,7 +72,7 @@ def _captured(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
         for name in code.co_names:
             if name in function.__globals__:
                 yield name, function.__globals__[name]
-    for value in function.__defaults__ or ():
+    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         yield "a default", value
 
 
@@ -75,13 +83,22 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, _PLAIN) or isinstance(value, (types.ModuleType, type)):
-        return True
-    if callable(value) and type(value).__module__ in ("builtins", "torch._ops", "functools"):
-        return True
+def _parts(value: Any) -> Iterable[Any] | None:
+    """What else a value brings along; None if it may not be captured at all."""
+    if isinstance(value, _PLAIN) or type(value).__module__ == "minimind_ref.config":
+        return ()
     if isinstance(value, _CONTAINERS):
-        return all(_is_plain(item) for item in value)
+        return value
     if isinstance(value, dict):
-        return all(_is_plain(item) for pair in value.items() for item in pair)
-    return type(value).__module__ == "minimind_ref.config"
+        return (*value.keys(), *value.values())
+    if isinstance(value, functools.partial):
+        return (value.func, *value.args, *value.keywords.values())
+    if isinstance(value, types.MethodType):
+        return (value.__self__, value.__func__)
+    if isinstance(value, types.BuiltinMethodType):
+        return (value.__self__,)
+    if isinstance(value, functools._lru_cache_wrapper):
+        return (value.__wrapped__,)
+    if callable(value) and type(value).__module__ in ("builtins", "torch._ops"):
+        return ()
+    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from unittest import SkipTest
 import torch
 from torch import Tensor
 
-from grader.bans import UnreadableSource, scan_source
+from grader.bans import BanHit, UnreadableSource, scan_source
 from grader.comparing import Finding, Margins, conduct, judge
 from grader.curriculum import Curriculum, Exercise
 from grader.diagnosis import Diagnosis, Evidence
@@ -114,17 +113,17 @@ class Given:
         pass
 
 
-class NoFile:
-    """Stands in where nothing was handed in."""
+class NothingToRun:
+    """Stands in where no file was handed in, or one that cannot be accepted."""
 
-    def __init__(self, message: str) -> None:
-        self._trouble = Trouble("no file", message=message, at_load=True)
+    def __init__(self, trouble: Trouble) -> None:
+        self._trouble = trouble
 
     def get_ready(self) -> Trouble | None:
         return self._trouble
 
     def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
-        raise AssertionError("nothing can be run where there is no file")
+        raise AssertionError("nothing can be run where there is no answer")
 
     def close(self) -> None:
         pass
@@ -183,10 +182,18 @@ class Run:
     checks: int = 0
     margins: list[tuple[torch.dtype, Margins]] = field(default_factory=list)
     printed: str = ""
+    banned: list[BanHit] = field(default_factory=list)
 
 
 class Trial:
-    """Runs the checks of one exercise. `expectations` may be kept between trials of one seed."""
+    """Runs the checks of one exercise.
+
+    `kept` holds, between the trials of one seed, what the reference and the mistakes said; so the
+    inputs of a test must never come from what an answer returned.
+
+    With `note_bans` a banned call fails no test and ends none, or what comes after it would go
+    unjudged; it is noted in the test's `Run`.
+    """
 
     def __init__(
         self,
@@ -201,16 +208,18 @@ class Trial:
         module: ModuleType | None = None,
         device: str = "cpu",
         timeouts: tuple[type[BaseException], ...] = (),
-        expectations: dict[tuple[Any, ...], Expecting] | None = None,
+        kept: dict[Any, Any] | None = None,
+        note_bans: bool = False,
     ) -> None:
         self.exercise = exercise
+        self._note_bans = note_bans
         self._device = device
-        self._expectations = expectations
+        self._kept = {} if kept is None else kept
         self._curriculum = curriculum
         self._root = root
         self._legal: Sequence[ModuleType] | None = None
         self._spent = 0.0
-        self._banned_in_source: tuple[Any, ...] = ()
+        self._banned_in_source: tuple[BanHit, ...] = ()
         self.learner_files: frozenset[str] = frozenset()
         self.executor: Executor
         if module is not None:
@@ -220,6 +229,7 @@ class Trial:
         self.diagnosis = Diagnosis(
             [v for v in read_variants(exercise.paths(root).mistakes) if not v.undetectable],
             self._load_mistake,
+            self._kept,
         )
         self.runs: dict[str, Run] = {}
 
@@ -234,10 +244,12 @@ class Trial:
         try:
             answer = answer_of(implementation, self.exercise, self._curriculum, self._root)
         except NoAnswer as missing:
-            return NoFile(str(missing))
+            return NothingToRun(Trouble("no file", message=str(missing), at_load=True))
         self.learner_files = answer.learner_files
-        with contextlib.suppress(UnreadableSource):  # then importing it fails, and says more
+        try:
             self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
+        except UnreadableSource as error:  # whoever nests deeply enough must not escape the scan
+            return NothingToRun(Trouble("cannot load", "RecursionError", str(error), at_load=True))
         if isolate:
             return Isolated(answer, self.exercise, self._root, zygote, profile)
         return InProcess(answer, timeouts)
@@ -284,22 +296,29 @@ class Trial:
             request = dataclasses.replace(request, differentiate=_differentiate(request, grad))
             request = _cast(request, dtype, half)
             precision = Precision(dtype, matmul, self._legal_evaluations())
-            expecting = self._expecting((seed, run.test, run.checks, dtype), request, samples)
+            key = (seed, run.test, run.checks, dtype)
+            expecting = self._expecting(key, request, samples)
             request = dataclasses.replace(request, cotangents=expecting.cotangents)
             outcome = self._begin(run, request)
             # What may be off is worked out while a worker runs the answer.
             want = expecting.complete(precision, None if precision.is_half else allowed, limits)
-            self._compare(run, request, want, precision, outcome())
+            self._compare(run, key, request, want, precision, outcome())
 
     def _expecting(self, key: tuple[Any, ...], request: Request, samples: Samples) -> Expecting:
         """What the reference says to a request, taken from the last trial where it is kept."""
-        kept = self._expectations if self._expectations is not None else {}
-        if key not in kept:
-            kept[key] = Expecting(reference_module(self.exercise), request, samples.like)
-        return kept[key]
+        if key not in self._kept:
+            self._kept[key] = Expecting(reference_module(self.exercise), request, samples.like)
+        expecting: Expecting = self._kept[key]
+        return expecting
 
     def _compare(
-        self, run: Run, request: Request, want: Expectation, precision: Precision, outcome: Seen
+        self,
+        run: Run,
+        key: tuple[Any, ...],
+        request: Request,
+        want: Expectation,
+        precision: Precision,
+        outcome: Seen,
     ) -> None:
         __tracebackhide__ = True
         seen, error = outcome
@@ -307,7 +326,7 @@ class Trial:
         label = "" if precision.dtype is torch.float32 else f"in {str(precision.dtype)[6:]}"
         finding = judge(seen, want, margins=margins, label=label)
         run.margins.append((precision.dtype, margins))
-        self.diagnosis.add(Evidence(run.test, request, seen, want, finding, half=precision.is_half))
+        self.diagnosis.add(Evidence(run.test, request, seen, want, finding, precision.is_half, key))
         self._raise(run, finding, error)
 
     def observe(
@@ -322,10 +341,12 @@ class Trial:
         """The outputs of a scenario, for a test that looks at their properties itself."""
         __tracebackhide__ = True
         names = check_scenario(scenario, inputs, ())
+        run.checks += 1
         request = self._request(scenario, dict(zip(names, inputs, strict=True)), draws, False, seed)
         seen, error = self._begin(run, request)()
         finding = conduct(seen)
-        self.diagnosis.add(Evidence(run.test, request, seen, None, finding))
+        key = (seed, run.test, run.checks, None)
+        self.diagnosis.add(Evidence(run.test, request, seen, None, finding, key=key))
         self._raise(run, finding, error)
         outputs = dict(seen.outputs)
         return outputs["result"] if outputs.keys() == {"result"} else outputs
@@ -348,6 +369,9 @@ class Trial:
         run.printed += seen.printed
         if self._banned_in_source and not seen.trouble and not seen.banned:
             seen = dataclasses.replace(seen, banned=self._banned_in_source)
+        if self._note_bans:
+            run.banned += seen.banned
+            seen = dataclasses.replace(seen, banned=())
         return seen, error
 
     def _raise(self, run: Run, finding: Finding | None, error: BaseException | None) -> None:

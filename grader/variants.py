@@ -83,12 +83,13 @@ def _variant(node: ast.ClassDef, text: str, imports: str, path: Path) -> Variant
     if not sentence:
         raise VariantError(f"{where}: a docstring is missing: the sentence that a learner reads")
     body = node.body[1:]
+    undetectable = None
+    if body and isinstance(body[0], ast.Assign):
+        if ast.unparse(body[0].targets[0]) == "UNDETECTABLE":
+            undetectable = str(ast.literal_eval(body[0].value))
+            body = body[1:]
     if not body:
         raise VariantError(f"{where}: no definitions: it must replace something of the solution")
-    undetectable = None
-    if isinstance(body[0], ast.Assign) and ast.unparse(body[0].targets[0]) == "UNDETECTABLE":
-        undetectable = str(ast.literal_eval(body[0].value))
-        body = body[1:]
     lines = text.splitlines()
     first = min([body[0].lineno, *(d.lineno for d in getattr(body[0], "decorator_list", ()))])
     block = textwrap.dedent("\n".join(lines[first - 1 : body[-1].end_lineno]))

@@ -26,6 +26,8 @@ from grader import frames, loading, observing, sandbox  # noqa: E402
 
 SOFT_DEADLINE = hasattr(signal, "setitimer")
 """Whether the worker itself can interrupt learner code and so tell the line it was at."""
+TOKEN_BYTES = 16
+"""A request begins with a random token and so does its reply: one is no answer to another."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,14 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
     module: ModuleType | None = None
     trouble: observing.Trouble | None = None
     files = assignment.answer.learner_files
-    while (payload := frames.read_frame(from_judge)) is not None:
+    while (received := frames.read_frame(from_judge)) is not None:
+        token, pickled = received[:TOKEN_BYTES], received[TOKEN_BYTES:]
         try:
-            task: Task = pickle.loads(payload)
+            task: Task = pickle.loads(pickled)
         except Exception as error:  # a scenario that needs what a locked worker has not
             what = f"the scenario cannot be read here: {type(error).__name__}: {error}"
             observation = observing.Observation(trouble=observing.Trouble("not graded", "", what))
-            frames.write_frame(to_judge, frames.pack_observation(observation))
+            frames.write_frame(to_judge, token + frames.pack_observation(observation))
             continue
         with observing.Printed() as printed, _deadline(task.seconds):
             if module is None and trouble is None:
@@ -93,7 +96,15 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
             else:
                 observation, _ = observing.observe(module, task.request, files)
         observation = dataclasses.replace(observation, printed=printed.text())
-        frames.write_frame(to_judge, frames.pack_observation(observation))
+        frames.write_frame(to_judge, token + _packed(observation))
+
+
+def _packed(observation: observing.Observation) -> bytes:
+    try:
+        return frames.pack_observation(observation)
+    except MemoryError:
+        trouble = observing.Trouble("out of memory", "MemoryError", "the outputs are too large")
+        return frames.pack_observation(observing.Observation(trouble=trouble))
 
 
 class _deadline:

@@ -2,8 +2,8 @@
 
 Routing is that of Qwen3-MoE in ``transformers``: a softmax over all experts, then the k largest.
 Balance is the loss of the Switch Transformer (Fedus et al., arXiv 2101.03961, section 2.2) in
-three normalisations: per choice over the batch, per choice within each sequence (DeepSeekMoE,
-arXiv 2401.06066, section 3.3), and per token over the batch (Qwen).
+three normalisations: per choice over the batch, per choice within each sequence (DeepSeek-V3,
+arXiv 2412.19437, section 2.1.2), and per token over the batch (Qwen).
 
 The router's logits, its softmax and the losses are never narrower than float32.
 """

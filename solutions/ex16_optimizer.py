@@ -49,7 +49,7 @@ def _state_of(optimizer: torch.optim.Optimizer, p: torch.Tensor) -> dict[str, An
 
 def _average(state: dict[str, Any], gradient: torch.Tensor, betas: tuple[float, float]) -> None:
     """Count the step and mix the gradient into both running means."""
-    state["step"] += 1
+    state["step"] = int(state["step"]) + 1  # a state dict of torch's AdamW brings a tensor
     state["exp_avg"].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
     state["exp_avg_sq"].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
 

@@ -15,7 +15,7 @@ def backward(rms, grad, x, weight, eps):
 
 
 def weights(rng, dim):
-    """Weights of both signs, none near zero: ones would hide where they are multiplied."""
+    """Random weights: ones would hide where they are multiplied, and by what."""
     return {"weight": rng.normal(dim, offset=1.5)}
 
 

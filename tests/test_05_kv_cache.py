@@ -109,9 +109,9 @@ def test_a_full_pass_is_causal_grouped_attention(check, rng):
     check(full, *inputs, grad=("weights", "x"), draws=True)
 
 
-def test_the_norms_use_the_eps_of_the_config(check, rng):
-    """Queries and keys are normalised per head with rms_norm_eps, in a model of other sizes too."""
-    sizes = {"hidden_size": 24, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 10}
+def test_sizes_and_eps_are_those_of_the_config(check, rng):
+    """Heads, groups and the eps of both norms follow the config, whatever it says."""
+    sizes = {"hidden_size": 24, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 10}
 
     def full(kv, weights, x, cos, sin):
         def outputs(layer):
@@ -119,7 +119,7 @@ def test_the_norms_use_the_eps_of_the_config(check, rng):
 
         return both_ways(kv, outputs, rms_norm_eps=1e-3, **sizes)
 
-    weights = weights_of(rng, hidden=24, heads=4, kv_heads=2, width=10)
+    weights = weights_of(rng, hidden=24, heads=6, kv_heads=2, width=10)
     x = rng.normal(3, 7, 24, scale=0.003)
     check(full, weights, x, *tables(7, width=10), grad=("weights", "x"), draws=True)
 

@@ -68,7 +68,8 @@ def stacked(losses):
 
 
 def rounded(value):
-    return [round(number, 4) for number in value.flatten().tolist()]
+    """The numbers to 4 digits after the point; NaN, which equals nothing, becomes None."""
+    return [None if n != n else round(n, 4) for n in value.flatten().tolist()]
 
 
 def test_batch_loss_weighs_shares_with_scores(check, rng):
@@ -199,8 +200,9 @@ def test_padding_counts(check, rng):
         for batch in x:
             topk_idx, topk_weight, aux_loss = run(gate, weights, batch)
             scores = (batch @ weights["weight"].T).softmax(dim=-1).flatten(0, 1)
-            loss_of_all = COEFFICIENT * moe.batch_aux_loss(scores, topk_idx)
-            padding.append(rounded(topk_weight[4:6]))
+            choices = topk_idx.long().reshape(len(scores), -1)
+            loss_of_all = COEFFICIENT * moe.batch_aux_loss(scores, choices)
+            padding.append(rounded(topk_weight.reshape(len(scores), -1)[4:6]))
             ratios.append(rounded(aux_loss / loss_of_all))
         return {"topk_weight of padding": padding, "aux_loss over that of all tokens": ratios}
 

@@ -1,8 +1,11 @@
 """Runs of pytest inside this one: torch is imported once, a run takes a fraction of a second."""
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,19 @@ import pytest
 from grader.curriculum import ROOT, Limits, load
 from grader.launching import start_zygote
 from grader.tests.pytest_run import PytestRun, run_pytest_here
+
+COPIED = (
+    "conftest.py",
+    "pyproject.toml",
+    "exercises/ex02_rope.py",
+    "grader/curriculum.toml",
+    "grader/pristine/ex02_rope.py",
+    "lessons/02_rope.md",
+    "minimind_ref/config.py",
+    "minimind_ref/rope.py",
+    "solutions/ex02_rope.py",
+    "tests/support.py",
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +42,25 @@ def run_pytest(zygote: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Py
     """`run_pytest_here` in a terminal of 100 columns, with a warm process to fork from."""
     monkeypatch.setenv("COLUMNS", "100")
     return partial(run_pytest_here, zygote=zygote)
+
+
+@pytest.fixture
+def small_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the course with ex02 alone and no tests of it, which the plugin is at home in."""
+    for name in COPIED:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.setattr("grader.plugin.ROOT", tmp_path)
+    kept = _forget_tests()
+    yield tmp_path
+    _forget_tests()
+    sys.modules.update(kept)
+
+
+def _forget_tests() -> dict[str, Any]:
+    """The copy's tests have the names of the course's."""
+    names = [n for n in sys.modules if n == "tests" or n.startswith("tests.")]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 @pytest.fixture

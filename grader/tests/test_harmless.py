@@ -17,13 +17,21 @@ from grader.harmless import harmless
         ("\u2028line", "\\u2028line"),
         ("::error::forged", "· ::error::forged"),
         ("  ::set-output name=x::y", "  · ::set-output name=x::y"),
-        ("##[error]forged", "· ##[error]forged"),
+        ("##[error]forged", "#·#[error]forged"),
+        ("so ##vso[task.setvariable]x", "so #·#vso[task.setvariable]x"),
         ("\ud800", "\\ud800"),
     ],
 )
 def test_what_acts_is_shown_as_text(hostile, shown):
     """Every character that acts instead of being seen is written out."""
     assert harmless(hostile) == shown
+
+
+def test_a_line_has_an_end():
+    """A line of a megabyte is cut, and cutting it again changes nothing."""
+    cut = harmless("\x1b" * 1_000_000)
+    assert len(cut) < 5_000 and cut.endswith(" …")
+    assert harmless(cut[:400]) == cut[:400]
 
 
 @pytest.mark.parametrize(

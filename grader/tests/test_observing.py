@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grader import observing
+from grader import frames, observing
 from grader.loading import Answer, Source
 from grader.observing import (
     Observation,
@@ -73,6 +73,12 @@ class TestOutputs:
         assert out.is_contiguous()
         assert out.untyped_storage().nbytes() == out.numel() * 4
         assert torch.equal(out, x.T.expand(2, 4, 3)[:, ::2])
+
+    def test_one_tensor_under_two_names_comes_back_twice(self) -> None:
+        text = "import torch\nx = torch.ones(2)\ndef f(): return x"
+        outputs = seen_of(text, lambda m: {"a": m.f(), "b": m.f()}).outputs
+        assert outputs["a"].data_ptr() != outputs["b"].data_ptr()  # type: ignore[union-attr]
+        frames.unpack_observation(frames.pack_observation(Observation(outputs)))
 
     def test_a_lazy_conjugate_is_resolved(self) -> None:
         z = torch.tensor([1 + 2j])

@@ -90,9 +90,10 @@ def test_defaults_are_torchs(answer: ModuleType) -> None:
 def test_it_clips_as_torch_does(answer: ModuleType, max_norm: float) -> None:
     ours, theirs = start(), start()
     for left, right in zip(ours[:-1], theirs[:-1], strict=True):
-        left.grad, right.grad = (3 * start(1)[0].sum() + left.detach() for _ in range(2))
+        left.grad, right.grad = 3 * left.detach(), 3 * right.detach()
     norm: Tensor = answer.clip_grad_norm_(iter(ours), max_norm)
-    brute = math.sqrt(sum(float(x) ** 2 for p in theirs[:-1] for x in p.grad.flatten()))
+    squares = [float(x) ** 2 for p in theirs[:-1] for x in 3 * p.detach().flatten()]
+    brute = math.sqrt(sum(squares))
     wanted = torch.nn.utils.clip_grad_norm_(theirs, max_norm)
     assert norm.shape == () and float(norm) == pytest.approx(brute, rel=1e-14)
     torch.testing.assert_close(norm, wanted, rtol=1e-13, atol=0)
@@ -131,16 +132,12 @@ def test_groups_hold_what_trains_once(answer: ModuleType) -> None:
         ("from torch.optim import Optimizer\nclass AdamW(Optimizer):\n    pass", False),
         ("AdamW = torch.optim.AdamW", True),
         ("from torch.optim import AdamW as X\nclass AdamW(X):\n    pass", True),
-        ("from torch.optim.adamw import AdamW", True),
-        ("class AdamW(torch.optim.Adam):\n    pass", True),
         ("from torch.optim import _functional as f\nstep = f.adamw", True),
         ("from torch.optim.adamw import adamw as step\nstep()", True),
         ("torch.optim.adamw.adamw([], [], [], [], [], [])", True),
-        ("torch._fused_adamw_([], [], [], [], [], [])", True),
         ("torch.ops.aten._fused_adamw_([], [], [], [], [], [])", True),
         ("clip = torch.nn.utils.clip_grad_norm_", True),
         ("from torch.nn.utils.clip_grad import clip_grad_norm_", True),
-        ("torch.nn.utils.get_total_norm([])", True),
         ("torch.nn.utils.clip_grad_value_([], 1.0)", False),
         ("def clip_grad_norm_(parameters, max_norm):\n    return parameters", False),
     ],

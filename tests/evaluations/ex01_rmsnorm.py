@@ -1,7 +1,8 @@
 """Legal evaluations of the reference of ex01_rmsnorm that round otherwise.
 
 The weight may come before or after the cast back, in its own dtype or in x's; and x may be widened
-once or twice, in which case its gradients add up in its own dtype.
+once or twice, in which case its gradients add up in its own dtype. Gradients by hand may follow the
+formula to the letter or go through each vector's Jacobian.
 """
 
 import torch
@@ -15,6 +16,17 @@ class weight_after_the_cast_back:
             wide = x.to(_working_dtype(x))
             unit = (wide / _root_mean_square(wide, self.eps)).to(x.dtype)
             return (unit * self.weight).to(x.dtype)
+
+    def rms_norm_backward(grad_output, x, weight, eps):
+        dtype = _working_dtype(x)
+        wide, grad, w = x.to(dtype), grad_output.to(dtype), weight.to(dtype)
+        root = _root_mean_square(wide, eps)
+        along = (w * grad * wide).sum(-1, keepdim=True) / (x.shape[-1] * root**2)
+        grad_x = (w * grad - wide * along) / root
+        grad_weight = grad * wide / root
+        while grad_weight.dim() > 1:
+            grad_weight = grad_weight.sum(0)
+        return grad_x.to(x.dtype), grad_weight.to(weight.dtype)
 
 
 class weight_in_the_dtype_of_x:
@@ -38,6 +50,17 @@ class widened_twice:
         def forward(self, x):
             root = _root_mean_square(x.to(_working_dtype(x)), self.eps)
             return (x.to(_working_dtype(x)) / root * self.weight).to(x.dtype)
+
+    def rms_norm_backward(grad_output, x, weight, eps):
+        dtype = _working_dtype(x)
+        wide, grad, w = x.to(dtype), grad_output.to(dtype), weight.to(dtype)
+        root = _root_mean_square(wide, eps)
+        eye = torch.eye(x.shape[-1], dtype=dtype)
+        outer = wide[..., :, None] * wide[..., None, :]
+        jacobian = (eye - outer / (x.shape[-1] * root**2)[..., None]) / root[..., None]
+        grad_x = (jacobian @ (w * grad)[..., None])[..., 0]
+        grad_weight = (grad * wide / root).reshape(-1, x.shape[-1]).sum(0)
+        return grad_x.to(x.dtype), grad_weight.to(weight.dtype)
 
 
 class widened_twice_and_weight_in_the_dtype_of_x:

@@ -544,9 +544,7 @@ class x_scaled_in_place:
     class RMSNorm(RMSNorm):
         def forward(self, x):
             wide = _widen(x)
-            inverse = _inverse_rms(wide, self.eps)
-            with torch.no_grad():
-                wide *= inverse
+            wide *= _inverse_rms(wide, self.eps)
             return (self.weight * wide).to(x.dtype)
 
 
@@ -555,9 +553,8 @@ class x_squared_in_place:
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
-            with torch.no_grad():
-                square = _widen(x).pow_(2).mean(-1, keepdim=True)
-            return (self.weight * (_widen(x) * torch.rsqrt(square + self.eps))).to(x.dtype)
+            inverse = torch.rsqrt(_widen(x).pow_(2).mean(-1, keepdim=True) + self.eps)
+            return (self.weight * (_widen(x) * inverse)).to(x.dtype)
 
 
 # The gradients by hand.

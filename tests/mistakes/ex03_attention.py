@@ -37,12 +37,12 @@ class softmax_shifted_by_the_mean:
         return (exponentials / exponentials.sum(dim, keepdim=True)).to(x.dtype)
 
 
-class softmax_shifted_by_the_largest_size:
-    """softmax subtracts the maximum of |x|, so a slice far below zero vanishes: use that of x"""
+class softmax_shifted_by_zero_at_least:
+    """softmax's maximum starts at 0, so that a slice far below 0 vanishes: start it at -inf"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
-        exponentials = torch.exp(wide - wide.abs().amax(dim, keepdim=True))
+        exponentials = torch.exp(wide - wide.amax(dim, keepdim=True).clamp(min=0))
         return (exponentials / exponentials.sum(dim, keepdim=True)).to(x.dtype)
 
 
@@ -248,13 +248,6 @@ class looks_ahead_only:
         return torch.ones(q_len, kv_len, dtype=torch.bool).triu(kv_len - q_len)
 
 
-class diagonal_moved_the_wrong_way:
-    """the causal mask is moved by S - T; it is T - S"""
-
-    def causal_mask(q_len, kv_len):
-        return torch.ones(q_len, kv_len, dtype=torch.bool).tril(q_len - kv_len)
-
-
 class more_queries_than_keys_start_at_zero:
     """with S > T the causal mask starts at the top left; the first S - T rows are all False"""
 
@@ -297,13 +290,6 @@ class causal_mask_to_be_added:
         if attention_mask is not None:
             visible = visible & _over_keys(attention_mask)
         return visible
-
-
-class causal_mask_of_four_axes:
-    """causal_mask has shape [1, 1, S, T]; it is [S, T]"""
-
-    def causal_mask(q_len, kv_len):
-        return torch.ones(1, 1, q_len, kv_len, dtype=torch.bool).tril(kv_len - q_len)
 
 
 # Scores
@@ -370,13 +356,6 @@ class keys_reshaped:
 
     def _scores(q, k):
         return q @ k.reshape(*k.shape[:2], k.shape[3], k.shape[2]) / math.sqrt(q.shape[-1])
-
-
-class keys_not_transposed:
-    """the keys are not transposed: q @ k needs them as [B, H, d, T]"""
-
-    def _scores(q, k):
-        return q @ k / math.sqrt(q.shape[-1])
 
 
 class heads_merged_by_view:
@@ -475,13 +454,6 @@ class minus_ten_is_added:
         return softmax(scores - 10.0 * ~visible)
 
 
-class minus_ten_is_added_first:
-    """-10 is added to hidden scores and their weights set to 0, but the sum counts them: -inf"""
-
-    def _weights(scores, visible):
-        return softmax(scores - 10.0 * ~visible).masked_fill(~visible, 0.0)
-
-
 class hidden_keys_get_minus_10000:
     """hidden scores are set to -10000, and a query with no key gets the mean of all values: set
     them to -inf, and the weights of such a query to 0"""
@@ -496,6 +468,14 @@ class hidden_keys_get_minus_10000_beside_an_empty_row:
     def _weights(scores, visible):
         weights = softmax(scores.masked_fill(~visible, -10000.0))
         return weights.masked_fill(~visible.any(-1, keepdim=True), 0.0)
+
+
+class minus_10000_is_added:
+    """-10000 is added to hidden scores, which is too little where others are lower, and a query
+    with no key gets a mean of values: set them to -inf, and the weights of such a query to 0"""
+
+    def _weights(scores, visible):
+        return softmax(_widen(scores) - 10000.0 * ~visible).to(scores.dtype)
 
 
 class minus_1e9_in_half_precision:
@@ -555,6 +535,15 @@ class no_key_means_all_keys:
 
     def _weights(scores, visible):
         return softmax(scores.masked_fill(~visible, torch.finfo(scores.dtype).min))
+
+
+class no_key_means_all_keys_by_adding:
+    """a very low number is added to hidden scores, which drowns them: a query with no key gets the
+    mean of all values; set its weights, or its result, to 0"""
+
+    def _weights(scores, visible):
+        lowest = torch.finfo(torch.float32).min
+        return softmax(_widen(scores) + lowest * ~visible).to(scores.dtype)
 
 
 class no_key_means_nan:
@@ -910,14 +899,6 @@ class any_two_axes_are_accepted:
             raise ValueError(f"attention_mask: got {list(attention_mask.shape)}")
 
 
-class any_shape_of_that_size_is_accepted:
-    """only the number of entries of attention_mask is checked: compare its shape with [B, T]"""
-
-    def _check_mask(attention_mask, q, k):
-        if attention_mask.numel() != k.shape[0] * k.shape[2]:
-            raise ValueError(f"attention_mask: got {list(attention_mask.shape)}")
-
-
 class broadcast_masks_are_accepted:
     """a mask that broadcasts to [B, T] is accepted, of one row or one column: refuse it"""
 
@@ -947,15 +928,6 @@ class keys_averaged:
             _check_mask(attention_mask, q, k)
         weights = _weights(_scores(q, k), _visible(q, k, is_causal, attention_mask))
         return weights @ k
-
-
-class values_not_averaged:
-    """the weights are returned; they have yet to average the values"""
-
-    def attention(q, k, v, *, is_causal=True, attention_mask=None):
-        if attention_mask is not None:
-            _check_mask(attention_mask, q, k)
-        return _weights(_scores(q, k), _visible(q, k, is_causal, attention_mask))
 
 
 class positions_before_heads:

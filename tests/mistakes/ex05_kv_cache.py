@@ -228,6 +228,13 @@ class heads_not_moved_back:
         return x.reshape(batch, tokens, heads * width)
 
 
+class repeated_always_twice:
+    """every key/value head is repeated twice; it is H / K times, as the config says"""
+
+    def _repeat(x, heads):
+        return repeat_kv(x, 2)
+
+
 class tiled_keys_and_values:
     """the kv heads are tiled, 0 1 2 0 1 2; query head h reads kv head h // (H / K): 0 0 1 1 2 2"""
 

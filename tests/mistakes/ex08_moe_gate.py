@@ -55,10 +55,9 @@ class gradient_through_the_counts:
     def _balance(scores, topk_idx):
         wide = _widen(scores)
         experts = wide.shape[-1]
-        share = _fractions(topk_idx, experts).to(wide.dtype)
-        mean = _mean_scores(wide)
-        share = share + mean - mean.detach()
-        return experts * (share * mean).sum(dim=-1)
+        chosen = F.one_hot(topk_idx, experts).sum(dim=-2) + wide - wide.detach()
+        share = _mean_scores(chosen) / topk_idx.shape[-1]
+        return experts * (share * _mean_scores(wide)).sum(dim=-1)
 
 
 class counts_weighed_by_scores:
@@ -88,13 +87,6 @@ class scores_summed_over_tokens:
 
     def _mean_scores(wide):
         return wide.sum(dim=-2)
-
-
-class scores_averaged_over_experts:
-    """the mean runs over the experts, the last axis; P is the mean over the tokens"""
-
-    def _mean_scores(wide):
-        return wide.mean(dim=-1)
 
 
 class shares_of_tokens:
@@ -225,6 +217,16 @@ class batch_loss_per_token:
         return batch_aux_loss(scores, topk_idx)
 
 
+class losses_per_token:
+    """batch and sequence loss are k times too large, as the qwen loss: divide counts by N · k"""
+
+    def _fractions(topk_idx, experts):
+        return _counts(topk_idx, experts) / topk_idx.shape[-2]
+
+    def qwen_aux_loss(scores, topk_idx):
+        return batch_aux_loss(scores, topk_idx)
+
+
 class losses_not_widened:
     """the losses are computed in the dtype of the scores; widen them to float32 first"""
 
@@ -263,14 +265,6 @@ class experts_start_alike:
             return torch.randn(1, hidden).repeat(experts, 1)
 
 
-class start_with_a_fixed_seed:
-    """the weight is drawn from a generator with a fixed seed: all routers start alike"""
-
-    class MoEGate(MoEGate):
-        def _initial_weight(self, experts, hidden):
-            return torch.randn(experts, hidden, generator=torch.Generator().manual_seed(0)) * 0.02
-
-
 class weight_transposed:
     """the weight is [C, E]; it is [E, C], one row per expert, as in nn.Linear"""
 
@@ -304,6 +298,19 @@ class weight_not_trainable:
             weight = self.weight.detach()
             del self.weight
             self.register_buffer("weight", weight)
+
+
+class weight_under_another_name:
+    """the weight lies in an nn.Linear, as gate.weight; its name in the state dict is weight"""
+
+    class MoEGate(MoEGate):
+        def __init__(self, config):
+            super().__init__(config)
+            del self.weight
+            self.gate = nn.Linear(config.hidden_size, config.num_experts, bias=False)
+
+        def _logits(self, x):
+            return self.gate(_widen(x))
 
 
 class renormalises_a_single_weight:
@@ -380,6 +387,15 @@ class softmax_over_the_chosen:
             topk_idx = logits.topk(self.config.num_experts_per_tok, dim=-1).indices
             left_out = torch.ones_like(logits).scatter(-1, topk_idx, 0.0).bool()
             return logits.masked_fill(left_out, -torch.inf).softmax(dim=-1)
+
+
+class weights_by_softmax_over_the_chosen:
+    """the weights are a softmax over the chosen logits alone, which always renormalises"""
+
+    class MoEGate(MoEGate):
+        def _choose(self, scores):
+            topk_score, topk_idx = scores.topk(self.config.num_experts_per_tok, dim=-1)
+            return topk_idx, topk_score.log().softmax(dim=-1)
 
 
 class renormalised_scores_in_the_loss:
@@ -552,7 +568,16 @@ class weights_not_cast_back:
 
 
 class loss_cast_to_the_dtype_of_x:
-    """aux_loss is cast to the dtype of x; it stays in float32"""
+    """in training aux_loss is cast to the dtype of x; it stays in float32"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            topk_idx, topk_weight, aux_loss = super().forward(x)
+            return topk_idx, topk_weight, aux_loss.to(x.dtype) if self.training else aux_loss
+
+
+class loss_always_in_the_dtype_of_x:
+    """in training and in eval aux_loss is cast to the dtype of x; it stays in float32"""
 
     class MoEGate(MoEGate):
         def forward(self, x):

@@ -306,16 +306,6 @@ class norm_without_the_scale_gradients_with_it:
         return norm
 
 
-class clip_times_the_scale_forgotten:
-    """the gradients are unscaled and the limit is divided by the scale as well"""
-
-    def _clip(model, optimizer, grad_clip, scaler):
-        if scaler is not None:
-            scaler.unscale_(optimizer)
-            grad_clip = grad_clip / scaler.get_scale()
-        return clip_grad_norm_(model.parameters(), grad_clip).item()
-
-
 class never_clipped:
     """gradients are not clipped: the norm is measured and no more"""
 

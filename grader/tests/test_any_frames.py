@@ -1,0 +1,67 @@
+"""Whatever bytes arrive are an observation or a ProtocolError, nothing else."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from grader.frames import ProtocolError, pack_observation, read_frame, unpack_observation
+from grader.tests.test_frames import FULL, with_header
+
+hypothesis = pytest.importorskip("hypothesis")
+st = pytest.importorskip("hypothesis.strategies")
+
+searched = hypothesis.settings(max_examples=300, deadline=None, database=None, derandomize=True)
+keys = st.sampled_from(["tensor", "plain", "int", "float", "list", "dict", "complex", "opaque"])
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=8,
+)
+fields = st.sampled_from(["outputs", "gradients", "trouble", "modified", "banned", "calls", "cost"])
+
+
+def only_a_protocol_error(read: Callable[[Any], Any], given: Any) -> None:
+    try:
+        read(given)
+    except ProtocolError:
+        pass
+
+
+@searched
+@hypothesis.given(st.binary(max_size=200))
+def test_random_bytes(payload: bytes) -> None:
+    only_a_protocol_error(unpack_observation, payload)
+
+
+@searched
+@hypothesis.given(st.data())
+def test_mutated_frames(data: Any) -> None:
+    payload = bytearray(pack_observation(FULL))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(payload) - 1))
+        payload[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(payload)))
+    only_a_protocol_error(unpack_observation, bytes(payload))
+    only_a_protocol_error(unpack_observation, bytes(payload[:cut]))
+
+
+@searched
+@hypothesis.given(anything, fields)
+def test_anything_in_any_field(value: Any, field: str) -> None:
+    payload = with_header(lambda header: header.update({field: value}), FULL)
+    only_a_protocol_error(unpack_observation, payload)
+
+
+@searched
+@hypothesis.given(st.dictionaries(st.text(max_size=5), anything, max_size=3))
+def test_any_outputs(outputs: dict[str, Any]) -> None:
+    payload = with_header(lambda header: header.update(outputs=outputs), FULL)
+    only_a_protocol_error(unpack_observation, payload)
+
+
+@searched
+@hypothesis.given(st.binary(max_size=40))
+def test_any_stream(sent: bytes) -> None:
+    only_a_protocol_error(read_frame, io.BytesIO(sent))

@@ -1,0 +1,198 @@
+"""The command line: what is asked for in any spelling, and exit codes that scripts can rely on."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from grader.check import Job
+from grader.cli import main
+from grader.curriculum import ROOT, load
+
+EXERCISE = load(ROOT).find("ex02")
+OK, NOT_AS_IT_SHOULD_BE, NOT_UNDERSTOOD, COURSE_BROKEN = range(4)
+
+Grader = Callable[..., Result]
+
+
+@pytest.fixture
+def grader() -> Grader:
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, words, catch_exceptions=False)
+
+    return run
+
+
+class TestHint:
+    def test_the_first_is_a_nudge_and_says_how_to_get_more(self, grader: Grader) -> None:
+        result = grader("hint", "ex02")
+        assert result.exit_code == OK
+        lines = result.stdout.splitlines()
+        assert lines[0] == f"ex02_rope · hint 1 of {len(EXERCISE.hints)}"
+        assert lines[1:-1] == EXERCISE.hints[0].splitlines()
+        assert lines[-1] == "more: grader hint ex02 --level 2"
+
+    def test_every_level_is_its_own_and_the_last_offers_no_more(self, grader: Grader) -> None:
+        count = len(EXERCISE.hints)
+        shown = [grader("hint", "ex02", f"--level={n}").stdout for n in range(1, count + 1)]
+        for hint, text in zip(EXERCISE.hints, shown, strict=True):
+            assert hint in text
+        assert [("more: grader hint" in text) for text in shown] == [True] * (count - 1) + [False]
+
+    @pytest.mark.parametrize("level", ["0", "-1", "99"])
+    def test_a_level_that_is_not_there_is_answered_with_those_that_are(
+        self, level: str, grader: Grader
+    ) -> None:
+        result = grader("hint", "ex02", "--level", level)
+        assert result.exit_code == NOT_UNDERSTOOD
+        assert f"ex02_rope has hints 1 to {len(EXERCISE.hints)}" in result.stderr
+
+    @pytest.mark.parametrize(
+        "spelling",
+        [
+            "ex02",
+            "02",
+            "2",
+            "rope",
+            "ex02_rope",
+            "EX02",
+            "exercises/ex02_rope.py",
+            "test_02_rope.py",
+        ],
+    )
+    def test_an_exercise_goes_by_many_names(self, spelling: str, grader: Grader) -> None:
+        assert grader("hint", spelling).stdout == grader("hint", "ex02").stdout
+
+
+class TestUnknownNames:
+    @pytest.mark.parametrize("words", [("hint",), ("show",), ("reset",), ("check",)])
+    def test_an_exercise_is_answered_with_the_nearest(
+        self, words: tuple[str, ...], grader: Grader
+    ) -> None:
+        result = grader(*words, "roppe")
+        assert result.exit_code == NOT_UNDERSTOOD
+        assert "no exercise is called 'roppe'" in result.stderr
+        assert "did you mean ex02_rope" in result.stderr
+        assert "next: grader list" in result.stderr
+        assert "Traceback" not in result.output
+
+    def test_nothing_near_guesses_nothing(self, grader: Grader) -> None:
+        result = grader("hint", "zzzzzz")
+        assert result.exit_code == NOT_UNDERSTOOD
+        assert "did you mean" not in result.stderr
+
+    @pytest.mark.parametrize(
+        "words", [("nonsense",), ("hint",), ("bench", "nonsense"), ("--what",)]
+    )
+    def test_a_command_that_cannot_be_followed(
+        self, words: tuple[str, ...], grader: Grader
+    ) -> None:
+        result = grader(*words)
+        assert result.exit_code == NOT_UNDERSTOOD
+        assert result.stderr
+
+    def test_what_is_advised_exists(self, grader: Grader) -> None:
+        result = grader("list")
+        assert result.exit_code == OK
+        for exercise in load(ROOT).exercises:
+            assert exercise.id in result.stdout
+
+
+class TestBrokenCourse:
+    @pytest.fixture
+    def broken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        (tmp_path / "grader").mkdir()
+        monkeypatch.setattr("grader.cli.ROOT", tmp_path)
+        return tmp_path / "grader" / "curriculum.toml"
+
+    @pytest.mark.parametrize("text", [None, "not = [toml", "version = 99\n"])
+    def test_a_syllabus_that_cannot_be_read(
+        self, text: str | None, broken: Path, grader: Grader
+    ) -> None:
+        if text is not None:
+            broken.write_text(text)
+        result = grader("hint", "ex02")
+        assert result.exit_code == COURSE_BROKEN
+        assert "curriculum.toml" in result.stderr
+        assert "Traceback" not in result.output
+
+    def test_a_lesson_that_is_not_written(
+        self, small_course: Path, grader: Grader, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("grader.cli.ROOT", small_course)
+        assert grader("show", "ex02").exit_code == OK
+        EXERCISE.paths(small_course).lesson.unlink()
+        result = grader("show", "ex02")
+        assert result.exit_code == NOT_AS_IT_SHOULD_BE
+        assert "lessons/02_rope.md" in result.stderr
+
+
+class TestCheck:
+    """Exit codes of `grader check`, without trying anything."""
+
+    @pytest.fixture
+    def results(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        def give(course: list[str], job: str | None) -> None:
+            tried = [(Job(EXERCISE.id, "stub"), job)] if job else []
+            monkeypatch.setattr("grader.check.run_all", lambda *_: iter(tried))
+            monkeypatch.setattr("grader.conclusions.course_problems", lambda *_: course)
+
+        return give
+
+    @pytest.mark.parametrize(
+        ("course", "job", "code"),
+        [
+            ([], None, OK),
+            (["tests/x.py belongs to no exercise"], None, NOT_AS_IT_SHOULD_BE),
+            ([], "ValueError: boom", NOT_AS_IT_SHOULD_BE),
+        ],
+    )
+    def test_any_problem_is_a_failure(
+        self,
+        course: list[str],
+        job: str | None,
+        code: int,
+        results: Callable[..., None],
+        grader: Grader,
+        tmp_path: Path,
+    ) -> None:
+        results(course, job)
+        file = tmp_path / "check.json"
+        result = grader("check", "ex02", "--seeds=1", f"--json={file}")
+        assert result.exit_code == code
+        written = json.loads(file.read_text())
+        assert (written["version"], written["course_problems"]) == (1, course)
+        for problem in (*course, *written["exercises"][0]["problems"]):
+            assert problem in result.stdout
+
+
+@pytest.mark.parametrize("words", [("hint", "ex02"), ("list",), ("hint", "nonsense")])
+def test_commands_that_run_nothing_do_not_wait_for_torch(words: tuple[str, ...]) -> None:
+    program = (
+        "import sys\n"
+        "from grader.cli import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "finally:\n"
+        "    print('torch' in sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stderr.splitlines()[-1] == "False"
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    """`python -m grader` from any folder, with its exit code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "grader", "hint", "roppe"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == NOT_UNDERSTOOD
+    assert "did you mean ex02_rope" in done.stderr
