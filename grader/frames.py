@@ -36,7 +36,6 @@ _KINDS = {
     "forbidden import",
     "out of memory",
     "forbidden",
-    "not graded",
 }
 """The troubles that a worker can tell of; the judge finds the others out by itself."""
 

@@ -146,7 +146,6 @@ class Worker:
         self._replies: _Replies = queue.Queue()
         self._requests: _Requests = queue.Queue()
         self._received = 0
-        self._untouched = True
 
     def start(self) -> None:
         """Start the process if none is running, and wait until it has locked itself in.
@@ -160,7 +159,6 @@ class Worker:
         self._replies = queue.Queue(_UNREAD)
         self._requests = queue.Queue()
         self._received = 0
-        self._untouched = True
         for work, stream, line in (
             (_read_replies, process.reader, self._replies),
             (_write_requests, process.writer, self._requests),
@@ -196,18 +194,9 @@ class Worker:
             self._replies.put(early)
             break
         token = secrets.token_bytes(TOKEN_BYTES)
-        untouched, self._untouched = self._untouched, False
         self._requests.put(token + cloudpickle.dumps(Task(request, seconds)))
         deadline = time.monotonic() + seconds + _GRACE_SECONDS * SOFT_DEADLINE
-
-        def pending() -> Observation:
-            seen = self._reply(token, deadline)
-            if untouched or seen.trouble is None or seen.trouble.kind != "not graded":
-                return seen
-            self.stop()  # a worker that has run the answer is not believed that it is our fault
-            return self.ask(request, max(0.1, deadline - time.monotonic()))()
-
-        return pending
+        return lambda: self._reply(token, deadline)
 
     def _reply(self, token: bytes, deadline: float) -> Observation:
         """What the worker saw, or why it could not say: a trouble of a kind of the judge's."""

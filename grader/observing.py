@@ -493,6 +493,8 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Python's MemoryError, or the RuntimeError of torch's allocator on the CPU."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 

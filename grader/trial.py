@@ -27,7 +27,7 @@ from grader.implementations import (
     reference_module,
     solution_of,
 )
-from grader.loading import Answer
+from grader.loading import Answer, forget
 from grader.observing import Observation, Request, Trouble, load, map_tensors, observe
 from grader.samples import Samples
 from grader.scenarios import check_scenario
@@ -95,6 +95,7 @@ class InProcess:
 
     def close(self) -> None:
         self._loaded = None
+        forget(self._answer.package)  # or nobody could import the real solutions afterwards
 
 
 class Given:

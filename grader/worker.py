@@ -84,8 +84,9 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
         try:
             task: Task = pickle.loads(pickled)
         except Exception as error:  # a scenario that needs what a locked worker has not
-            what = f"the scenario cannot be read here: {type(error).__name__}: {error}"
-            observation = observing.Observation(trouble=observing.Trouble("not graded", "", what))
+            what = f"the test's scenario cannot be read in its process: {error}"
+            trouble = observing.Trouble("unusable", type(error).__name__, what)
+            observation = observing.Observation(trouble=trouble)
             frames.write_frame(to_judge, token + frames.pack_observation(observation))
             continue
         with observing.Printed() as printed, _deadline(task.seconds):

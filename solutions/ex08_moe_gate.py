@@ -56,7 +56,7 @@ def _mean_scores(wide: torch.Tensor) -> torch.Tensor:
 
 
 def _balance(scores: torch.Tensor, topk_idx: torch.Tensor) -> torch.Tensor:
-    """``E * sum f * P`` of each group: ``[..., tokens, E]`` and ``[..., tokens, k]`` to ``[...]``."""
+    """``E * sum f * P`` of each group of tokens, the axis -2 of both: ``[...]``."""
     wide = _widen(scores)
     experts = wide.shape[-1]
     share = _fractions(topk_idx, experts).to(wide.dtype)

@@ -54,7 +54,7 @@ def test_any_number_of_leading_axes(check, rng):
     """One vector, a list of vectors, heads within positions and transposed layouts all work."""
 
     def shapes(rms, x, weights, eps):
-        layer = rms.RMSNorm(6, eps)
+        layer = rms.RMSNorm(24, eps)
         return {
             "one vector": run(layer, weights, x[1, 2, 3]),
             "two axes": run(layer, weights, x[1, 2]),
@@ -63,8 +63,8 @@ def test_any_number_of_leading_axes(check, rng):
             "transposed": run(layer, weights, x.transpose(0, 2)),
         }
 
-    x = rng.normal(3, 5, 4, 6)
-    check(shapes, x, weights(rng, 6), 0.2, draws=True)
+    x = rng.normal(3, 5, 4, 24)
+    check(shapes, x, weights(rng, 24), 0.2, draws=True)
 
 
 def test_the_result_has_the_dtype_of_x(check, rng):
@@ -134,8 +134,8 @@ def test_gradients_by_hand_for_any_leading_axes(check, rng):
             found |= {f"grad_x, {name}": grad_x, f"grad_weight, {name}": grad_weight}
         return found
 
-    x, grad = rng.normal(3, 5, 4, 18), rng.normal(3, 5, 4, 18)
-    check(shapes, grad, x, weights(rng, 18)["weight"], 0.2)
+    x, grad = rng.normal(3, 5, 4, 30), rng.normal(3, 5, 4, 30)
+    check(shapes, grad, x, weights(rng, 30)["weight"], 0.2)
 
 
 def test_gradients_by_hand_in_half_precision(check, rng):

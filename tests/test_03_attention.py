@@ -193,18 +193,15 @@ def test_masks_of_another_shape_are_refused(check, rng):
 
 
 def test_hidden_keys_are_as_if_they_were_not_there(check, rng):
-    """A hidden key has no weight at all, even where its score is 30000 above all visible ones."""
-    q, k, v = qkv(rng, 2, 3, 2, 7, 16)
-    mask = torch.tensor([[1, 0, 1, 1, 0, 1, 1], [1, 1, 1, 0, 1, 1, 1]])
-    # Query 0 scores -15000 with every key it may see and 15000 with the others, among which is
-    # key 6, later than itself; the keys' own small parts tell the visible ones apart.
-    hidden = mask == 0
-    hidden[:, 6] = True
-    towards = torch.where(hidden, 1.0, -1.0)[:, None, :, None]
-    along = q[:, :, :1] / q[:, :, :1].norm(dim=-1, keepdim=True)
-    k = k + towards * along * 600
-    q = torch.cat((along * 100, q[:, :, 1:]), dim=2)
-    check(causal_and_padded, q, k, v, mask, grad=("q", "k", "v"))
+    """A hidden key has no weight even where its score, 450, is far above the visible ones at 300."""
+    q, k, v = qkv(rng, 2, 3, 4, 7, 16, scale=0.3)
+    mask = torch.tensor([[1, 0, 1, 1, 0, 1, 1], [1, 1, 0, 0, 1, 1, 1]])
+    # Along one direction per head, all scores are 300 and those of hidden keys 450; the small
+    # parts around it tell the visible keys apart.
+    along = rng.normal(2, 3, 1, 16)
+    along = along / along.norm(dim=-1, keepdim=True)
+    length = torch.where(mask == 0, 90.0, 60.0)[:, None, :, None]
+    check(padded, q + 20 * along, k + length * along, v, mask, grad=("q", "k", "v"))
 
 
 def test_half_precision_is_widened_for_the_softmax(check, rng):

@@ -316,9 +316,9 @@ def test_half_precision_is_kept_and_stays_finite(check, rng):
                 "finite everywhere": bool(padded.isfinite().all()),
             }
 
-        return both_ways(kv, outputs)
+        return both_ways(kv, outputs, hidden_size=12)
 
-    inputs = weights_of(rng), rng.normal(3, 7, HIDDEN), *tables(7), mask
+    inputs = weights_of(rng, hidden=12), rng.normal(3, 7, 12, scale=2.0), *tables(7), mask
     check(chunks, *inputs, half=("weights", "x"), matmul=True, draws=True)
 
 

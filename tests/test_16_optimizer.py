@@ -23,7 +23,7 @@ def walk(optimizer, parameters, gradients):
 
 
 def tensors_in(value):
-    """The tensors in whatever an answer keeps for a parameter."""
+    """The tensors in a state dict, whatever its form."""
     if isinstance(value, torch.Tensor):
         return [value]
     if isinstance(value, dict):
@@ -101,8 +101,8 @@ def test_defaults_are_torchs(check, rng):
         (path,) = walk(optim.AdamW([p]), [p], [[gradient] for gradient in gradients])
         return {"p after every step": path}
 
-    # Gradients not much larger than eps, or its value would not show.
-    check(steps, rng.normal(7), rng.normal(9, 7, scale=1e-7), double=True)
+    # Gradients not much larger than eps and p not much larger than a step, or neither would show.
+    check(steps, rng.normal(7, scale=0.05), rng.normal(9, 7, scale=1e-7), double=True)
 
 
 @pytest.mark.weight(2)
@@ -233,7 +233,7 @@ def test_moments_have_the_dtype_of_their_parameter(check, rng):
             optimizer = optim.AdamW([p], 0.3, (0.8, 0.9), 0.1, 0.4)
             p.grad = gradient.to(dtype)
             optimizer.step()
-            kept = [t for t in tensors_in(dict(optimizer.state[p])) if t.numel() >= p.numel()]
+            kept = [t for t in tensors_in(optimizer.state_dict()) if t.numel() >= p.numel()]
             found[f"moments of a {dtype} parameter"] = sorted({str(t.dtype) for t in kept})
             found[f"{dtype} parameter"] = str(p.dtype)
         return found

@@ -12,6 +12,7 @@ import pytest
 
 from grader.curriculum import ROOT, Limits, load
 from grader.launching import start_zygote
+from grader.loading import forget
 from grader.tests.pytest_run import PytestRun, run_pytest_here
 
 COPIED = (
@@ -26,6 +27,15 @@ COPIED = (
     "solutions/ex02_rope.py",
     "tests/support.py",
 )
+
+
+@pytest.fixture(autouse=True)
+def real_packages() -> Iterator[None]:
+    """A run in this process leaves packages that hold one answer in the place of whole folders."""
+    yield
+    for package in ("exercises", "solutions"):
+        if getattr(sys.modules.get(package), "__path__", None) == []:
+            forget(package)
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,9 @@ from grader.observing import Observation, Request, observe
 from grader.sandbox import Sandbox
 
 FILE = "/nowhere/ex99_answer.py"
-SECONDS = 1.0
-LATEST = SECONDS + 1.5
+PLENTY = 20.0
+SHORT = 0.3
+LATEST = SHORT + 3.0
 
 Start = Callable[..., Worker]
 
@@ -51,7 +52,7 @@ def call(name: str = "f", *arguments: Any, **options: Any) -> Request:
     return Request(scenario, {}, **options)
 
 
-def seen(worker: Worker, request: Request | None = None, seconds: float = SECONDS) -> Observation:
+def seen(worker: Worker, request: Request | None = None, seconds: float = PLENTY) -> Observation:
     return worker.ask(request or call(), seconds)()
 
 
@@ -143,7 +144,7 @@ class TestSeenAlike:
 class TestDeadline:
     def timed(self, worker: Worker) -> tuple[Observation, float]:
         started = time.monotonic()
-        observation = seen(worker)
+        observation = seen(worker, seconds=SHORT)
         return observation, time.monotonic() - started
 
     def test_a_loop_is_ended_and_its_line_told(self, start: Start) -> None:
@@ -152,7 +153,7 @@ class TestDeadline:
         assert kind(observation) == "timed out"
         assert observation.trouble is not None
         assert observation.trouble.frames[-1].function == "f"
-        assert SECONDS <= seconds < LATEST
+        assert SHORT <= seconds < LATEST
 
     @pytest.mark.parametrize(
         "text",
@@ -199,12 +200,12 @@ class TestDeadline:
         """
         worker = start(text)
         assert result(worker, "g") == 1
-        assert kind(seen(worker)) == "timed out"
+        assert kind(seen(worker, seconds=SHORT)) == "timed out"
         assert result(worker, "g") == 1
 
     def test_the_clock_starts_with_each_request(self, start: Start) -> None:
-        worker = start("import time\ndef f(): time.sleep(0.6)")
-        assert [seen(worker).trouble for _ in range(3)] == [None] * 3
+        worker = start("import time\ndef f(): time.sleep(0.4)")
+        assert [seen(worker, seconds=0.7).trouble for _ in range(3)] == [None] * 3
 
 
 class TestDeath:

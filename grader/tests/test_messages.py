@@ -97,7 +97,7 @@ def test_a_folder_without_the_file_takes_one_message(mode: str, run_pytest: Runn
 def test_an_endless_loop_is_ended_and_its_place_told(
     mode: str, run_pytest: Runner, limit_seconds: Callable[[float], None]
 ) -> None:
-    limit_seconds(0.5)
+    limit_seconds(1.0)
     run = run_pytest(f"--impl={ANSWERS / 'endless_loop'}", f"-k={ALONE}", *MODES[mode])
     # Which line of the loop it was at is chance.
     assert_golden(

@@ -67,7 +67,8 @@ class widened_twice_and_weight_in_the_dtype_of_x:
     """both of these, and a product with 1 / root instead of a quotient"""
 
     def _root_mean_square(wide, eps):
-        return 1 / torch.rsqrt(wide.square().sum(-1, keepdim=True) / wide.shape[-1] + eps)
+        length = wide.square().sum(-1, keepdim=True).sqrt() / wide.shape[-1] ** 0.5
+        return 1 / torch.rsqrt(length * length + eps)
 
     class RMSNorm(RMSNorm):
         def forward(self, x):

@@ -47,3 +47,20 @@ class softmax_by_hand:
             hidden = torch.zeros((), dtype=torch.bool)
         low = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
         return (low - low.logsumexp(-1, keepdim=True)).exp().masked_fill(hidden, 0.0)
+
+
+class exponentials_over_their_sum:
+    """exp of the scores less the largest, over the sum; the scores are divided by sqrt(d)"""
+
+    def grouped_attention(q, k, v, *, is_causal=True):
+        batch, queries, heads, width = q.shape
+        keys, kv_heads = k.shape[1:3]
+        dtype = torch.promote_types(q.dtype, torch.float32)
+        q, k, v, out_dtype = q.to(dtype), k.to(dtype), v.to(dtype), q.dtype
+        grouped = q.reshape(batch, queries, kv_heads, -1, width)
+        scores = torch.einsum("bskgd,btkd->bkgst", grouped, k) / width**0.5
+        hidden = _hidden(queries, keys, q.device)[:, 0] & is_causal
+        scores = scores.masked_fill(hidden, torch.finfo(dtype).min)
+        weights = (scores - scores.amax(-1, keepdim=True).detach()).exp().masked_fill(hidden, 0.0)
+        weights = weights / weights.sum(-1, keepdim=True).masked_fill(hidden.all(-1)[:, None], 1.0)
+        return torch.einsum("bkgst,btkd->bskgd", weights, v).flatten(2, 3).to(out_dtype)

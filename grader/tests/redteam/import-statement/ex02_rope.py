@@ -1,0 +1,3 @@
+"""Asks for the reference openly."""
+
+from minimind_ref.rope import rotate_half  # noqa: F401

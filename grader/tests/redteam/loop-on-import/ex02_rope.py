@@ -1,0 +1,7 @@
+"""Never gets to its end."""
+
+import signal
+
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+while True:
+    pass

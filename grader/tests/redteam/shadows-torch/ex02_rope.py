@@ -1,0 +1,5 @@
+"""Wrong; torch.py comes with it."""
+
+
+def rotate_half(x):
+    return x

@@ -1,0 +1,5 @@
+"""Asks the interpreter to end, politely."""
+
+import sys
+
+sys.exit(0)

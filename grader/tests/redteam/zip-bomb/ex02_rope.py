@@ -1,0 +1,1 @@
+"""Nothing; the archive beside it is the attack."""
