@@ -222,8 +222,14 @@ def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path |
             "course_problems": problems,
             "exercises": [dataclasses.asdict(conclusion) for conclusion in conclusions],
         }
-        json_file.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+        json_file.write_text(_json(content), encoding="utf-8")
     sys.exit(1 if problems or not all(c.ok for c in conclusions) else 0)
+
+
+def _json(content: object) -> str:
+    """JSON as others read it, which has no infinity: what no number measures is null."""
+    text = json.dumps(content, default=str)
+    return json.dumps(json.loads(text, parse_constant=lambda name: None), indent=1) + "\n"
 
 
 def _chosen(curriculum: Curriculum, names: Sequence[str]) -> list[Exercise]:

@@ -159,7 +159,8 @@ def _verdict(run: Run, exercise: Exercise, folder: Path) -> Verdict:
         failure = Failure(
             exercise.id, run.test, run.sentence, run.finding, seconds=seconds, root=folder
         )
-        message = tuple(told(failure)[1:])
+        title, *message_lines = told(failure)
+        message = tuple(message_lines or [title])
     elif run.passed and run.banned:  # nothing else is wrong with it
         words, message = "banned call", (harmless(f"  {banned_call(run.banned[0])}"),)
     return Verdict(run.test, run.sentence, run.weight, words == "passed", words, message)

@@ -17,10 +17,11 @@ _LONGEST = 500
 def harmless(line: str) -> str:
     """One line in which nothing moves the cursor, hides, reorders or commands, and not too long."""
     shown = "".join(
-        character if _is_plain(character) else _escaped(character) for character in line[:_LONGEST]
+        character if _is_plain(character) else _escaped(character)
+        for character in line[: _LONGEST + 1]
     )
     shown = _COMMAND_ANYWHERE.sub("#·#", _COMMAND.sub(r"\1· \2", shown))
-    return shown if len(line) <= _LONGEST else f"{shown} …"
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 2]} …"
 
 
 def _is_plain(character: str) -> bool:

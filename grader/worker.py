@@ -103,8 +103,10 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
 def _packed(observation: observing.Observation) -> bytes:
     try:
         return frames.pack_observation(observation)
-    except MemoryError:
-        trouble = observing.Trouble("out of memory", "MemoryError", "the outputs are too large")
+    except Exception as error:
+        kind = "out of memory" if isinstance(error, MemoryError) else "unusable"
+        what = f"the outputs cannot be sent: {error}"
+        trouble = observing.Trouble(kind, type(error).__name__, what)
         return frames.pack_observation(observing.Observation(trouble=trouble))
 
 

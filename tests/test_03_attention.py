@@ -193,7 +193,7 @@ def test_masks_of_another_shape_are_refused(check, rng):
 
 
 def test_hidden_keys_are_as_if_they_were_not_there(check, rng):
-    """A hidden key has no weight even where its score, 450, is far above the visible ones at 300."""
+    """A hidden key has no weight even where its score, 450, is far above the visible 300."""
     q, k, v = qkv(rng, 2, 3, 4, 7, 16, scale=0.3)
     mask = torch.tensor([[1, 0, 1, 1, 0, 1, 1], [1, 1, 0, 0, 1, 1, 1]])
     # Along one direction per head, all scores are 300 and those of hidden keys 450; the small
@@ -201,7 +201,7 @@ def test_hidden_keys_are_as_if_they_were_not_there(check, rng):
     along = rng.normal(2, 3, 1, 16)
     along = along / along.norm(dim=-1, keepdim=True)
     length = torch.where(mask == 0, 90.0, 60.0)[:, None, :, None]
-    check(padded, q + 20 * along, k + length * along, v, mask, grad=("q", "k", "v"))
+    check(causal_and_padded, q + 20 * along, k + length * along, v, mask, grad=("q", "k", "v"))
 
 
 def test_half_precision_is_widened_for_the_softmax(check, rng):

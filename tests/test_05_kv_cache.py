@@ -380,23 +380,34 @@ def test_a_static_cache_returns_views_of_everything_so_far(check, rng):
     check(appended, rng.normal(2, 7, 3, 4), rng.normal(2, 7, 3, 4))
 
 
+def appended_if_it_fits(cache, k, v):
+    try:
+        return cache.append(k, v)
+    except ValueError:
+        return None
+
+
 def test_a_full_static_cache_refuses_more(check, rng):
     """A cache can be filled to max_len; past that it is a ValueError and nothing is written."""
 
     def filled(kv, k, v):
         cache = static_cache(kv, k, 5)
-        whole = cache.append(k[:, :5], v[:, :5])
-        found = {"a token too many": refusal(lambda: cache.append(k[:, 5:6], v[:, 5:6]))}
-        found |= {"length when full": cache.length, "k when full": whole[0].clone()}
+        first = cache.append(k[:, :4], v[:, :4])
+        found = {
+            "the last place can be filled": bool(appended_if_it_fits(cache, k[:, 4:5], v[:, 4:5])),
+            "a token too many": refusal(lambda: cache.append(k[:, 5:6], v[:, 5:6])),
+            "length when full": cache.length,
+        }
         cache.reset()
-        cache.append(k[:, 5:8], v[:, 5:8])
-        before = [x.clone() for x in whole]
+        found["three fit after reset"] = bool(appended_if_it_fits(cache, k[:, 5:8], v[:, 5:8]))
+        before = [x.clone() for x in first]
         found["three where two fit"] = refusal(lambda: cache.append(k[:, 6:9], v[:, 6:9]))
-        found["k written"] = not torch.equal(before[0], whole[0])
-        found["v written"] = not torch.equal(before[1], whole[1])
+        found["k was written to"] = not torch.equal(before[0], first[0])
+        found["v was written to"] = not torch.equal(before[1], first[1])
         found["length after the refusal"] = cache.length
-        found["k"], found["v"] = cache.append(k[:, 9:], v[:, 9:])
-        return found
+        whole = appended_if_it_fits(cache, k[:, 9:], v[:, 9:])
+        found["two more fit then"] = bool(whole)
+        return found | (dict(zip("kv", whole, strict=True)) if whole else {})
 
     check(filled, rng.normal(2, 11, 3, 4), rng.normal(2, 11, 3, 4))
 
@@ -405,7 +416,7 @@ def test_a_reset_static_cache_uses_its_memory_again(check, rng):
     """reset starts again at no tokens, in the memory that is there."""
 
     def refilled(kv, k, v):
-        cache = static_cache(kv, k, 6)
+        cache = static_cache(kv, k, 8)
         old = cache.append(k[:, :5], v[:, :5])
         cache.reset()
         found = {"length after reset": cache.length}

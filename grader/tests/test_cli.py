@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from grader.check import Job
+from grader.check import Fact, Job, TestFact
 from grader.cli import main
 from grader.curriculum import ROOT, load
 
@@ -136,8 +136,8 @@ class TestCheck:
 
     @pytest.fixture
     def results(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-        def give(course: list[str], job: str | None) -> None:
-            tried = [(Job(EXERCISE.id, "stub"), job)] if job else []
+        def give(course: list[str], job: str | list[Fact] | None) -> None:
+            tried = [(Job(EXERCISE.id, "mistake", "it"), job)] if job else []
             monkeypatch.setattr("grader.check.run_all", lambda *_: iter(tried))
             monkeypatch.setattr("grader.conclusions.course_problems", lambda *_: course)
 
@@ -168,6 +168,22 @@ class TestCheck:
         assert (written["version"], written["course_problems"]) == (1, course)
         for problem in (*course, *written["exercises"][0]["problems"]):
             assert problem in result.stdout
+
+    def test_what_it_writes_is_json_for_everybody(
+        self, results: Callable[..., None], grader: Grader, tmp_path: Path
+    ) -> None:
+        """A mistake that shows in a shape exceeds no number, and JSON has no infinity."""
+        job = Job(EXERCISE.id, "mistake", "it")
+        test = TestFact("t", False, "shape", "", {})
+        results([], [Fact(job, 0, 1, False, 0.0, (test,), named=("it",))])
+        file = tmp_path / "check.json"
+        grader("check", "ex02", f"--json={file}")
+
+        def refused(constant: str) -> None:
+            raise AssertionError(constant)
+
+        (exercise,) = json.loads(file.read_text(), parse_constant=refused)["exercises"]
+        assert exercise["mistake_margins"][0]["used"] is None
 
 
 @pytest.mark.parametrize("words", [("hint", "ex02"), ("list",), ("hint", "nonsense")])

@@ -30,17 +30,27 @@ class weight_after_the_cast_back:
 
 
 class weight_in_the_dtype_of_x:
-    """the same with a rounded weight; the root is made from the Euclidean length"""
+    """the same with a rounded weight; the root is made from the Euclidean length, by powers"""
 
     def _root_mean_square(wide, eps):
         length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-        return torch.sqrt(length * length / wide.shape[-1] + eps)
+        return 1 / (length**2 / wide.shape[-1] + eps) ** -0.5
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
             wide = x.to(_working_dtype(x))
             unit = (wide / _root_mean_square(wide, self.eps)).to(x.dtype)
             return unit * self.weight.to(x.dtype)
+
+    def rms_norm_backward(grad_output, x, weight, eps):
+        dtype, dim = _working_dtype(x), x.shape[-1]
+        rows, grad = x.reshape(-1, dim).to(dtype), grad_output.reshape(-1, dim).to(dtype)
+        inverse = 1 / _root_mean_square(rows, eps)
+        scaled = grad * weight.to(dtype)
+        along = torch.einsum("nd,nd->n", scaled, rows)[:, None] * inverse**3 / dim
+        grad_x = (scaled * inverse - rows * along).reshape(x.shape)
+        grad_weight = torch.einsum("nd,nd,n->d", grad, rows, inverse[:, 0])
+        return grad_x.to(x.dtype), grad_weight.to(weight.dtype)
 
 
 class widened_twice:

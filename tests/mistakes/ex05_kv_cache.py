@@ -277,6 +277,16 @@ class scale_by_hidden_size:
             return q * (self.head_dim / self.q_proj.in_features) ** 0.5, k
 
 
+class scale_by_hidden_size_by_hand:
+    """by hand the scores are divided by sqrt(C), which flash does not do; divide by sqrt(d)"""
+
+    class Attention(Attention):
+        def _attend(self, q, k, v, mask):
+            if not self._may_flash(q.shape[1], k.shape[1], mask):
+                q = q * (self.head_dim / self.o_proj.out_features) ** 0.5
+            return super()._attend(q, k, v, mask)
+
+
 class divided_by_d:
     """the scores made by hand are divided by d; divide by sqrt(d)"""
 
@@ -296,6 +306,13 @@ class softmax_over_queries:
 
     def _weights(scores):
         return scores.softmax(dim=-2)
+
+
+class softmax_over_heads:
+    """the softmax runs over the heads; each query's weights over its keys sum to 1"""
+
+    def _weights(scores):
+        return scores.softmax(dim=1)
 
 
 class softmax_overflows:
@@ -542,6 +559,16 @@ class cached_before_the_norm:
             if past_key_value is not None:
                 k = _append(past_key_value[0], k)
             return out, (k, past[1])
+
+
+class cached_keys_normalised_again:
+    """k_norm is applied to cached keys at every step; they were normalised when they were new"""
+
+    class Attention(Attention):
+        def _join(self, k, v, past):
+            if past is not None:
+                past = self.k_norm(past[0]), past[1]
+            return super()._join(k, v, past)
 
 
 class cached_after_repetition:
@@ -871,7 +898,7 @@ class static_cache_reset_does_nothing:
 
 
 class static_cache_without_check:
-    """nothing says that the cache is full, and torch's own error comes instead: check first"""
+    """nothing checks for room: a token is lost, or torch's own error comes: check first"""
 
     class StaticCache(StaticCache):
         def _check_room(self, new):

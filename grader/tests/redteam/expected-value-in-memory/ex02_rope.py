@@ -1,4 +1,4 @@
-"""Returns what the judge expects, if it lives in this process, for the functions without gradient."""
+"""Returns what the judge expects, if it lives in this process, where there is no gradient."""
 
 import gc
 

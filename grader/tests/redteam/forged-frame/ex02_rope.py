@@ -26,5 +26,5 @@ def _observation(**fields):
 
 
 def rotate_half(x):
-    _send(_observation(outputs={"result": x.detach()}, gradients={"x": x.detach()}))
+    _send(_observation(outputs={"result": x.detach()}, gradients={"x": x.detach().clone()}))
     return x

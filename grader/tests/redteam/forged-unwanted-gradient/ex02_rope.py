@@ -1,4 +1,4 @@
-"""A gradient that nobody asked for comes in a dtype that cannot be compared."""
+"""Right results come with a gradient that nobody asked for, in a dtype that is hard to compare."""
 
 import sys
 
@@ -28,8 +28,17 @@ def _observation(**fields):
 def rotate_half(x):
     import torch
 
+    frame = sys._getframe()
+    while not hasattr(frame.f_locals.get("request"), "cotangents"):
+        frame = frame.f_back
+        _worker()
+    cotangent = frame.f_locals["request"].cotangents["result"]
     first, second = x.detach().chunk(2, dim=-1)
+    left, right = cotangent.chunk(2, dim=-1)
+    gradients = {
+        "x": torch.cat((right, -left), dim=-1),
+        "y": torch.ones(3).to(torch.float8_e5m2),
+    }
     result = torch.cat((-second, first), dim=-1)
-    odd = torch.zeros(3).to(torch.float8_e8m0fnu)
-    _send(_observation(outputs={"result": result}, gradients={"y": odd}))
+    _send(_observation(outputs={"result": result}, gradients=gradients))
     return x

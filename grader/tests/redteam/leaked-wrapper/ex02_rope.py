@@ -2,14 +2,10 @@
 
 import torch
 
-_leaked = []
-
-
-def _keep(x):
-    _leaked.append(x)
-    return x.sum()
-
 
 def rotate_half(x):
-    torch.func.grad(_keep)(x.detach())
-    return _leaked[0]
+    functorch = torch._C._functorch
+    level = functorch._grad_increment_nesting()
+    leaked = functorch._wrap_for_grad(x.detach(), level)
+    functorch._grad_decrement_nesting()
+    return leaked

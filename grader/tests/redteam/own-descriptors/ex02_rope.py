@@ -10,7 +10,6 @@ def rotate_half(x):
             found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
         except OSError:
             pass
-    leads_out = [
-        path for path in found if path.startswith("/") and not path.startswith("/dev/null")
-    ]
-    raise RuntimeError(f"REACHED {leads_out}" if leads_out else "nothing that leads out")
+    found = [path for path in found if path.startswith("/") and path != "/dev/null"]
+    text = f"REACHED {found}" if found else "nothing that leads out"
+    raise RuntimeError(text)

