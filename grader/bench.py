@@ -10,13 +10,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grader.curriculum import Curriculum, Exercise, load
+from grader.doctor import is_offered
 from grader.launching import start_zygote
 from grader.variants import read_variants
+
+if TYPE_CHECKING:
+    from grader.redteam import Result
 
 _ROUNDS = 15
 _BANNED_MODULES = ("transformers", "matplotlib", "sympy", "torch._dynamo", "torch._inductor")
@@ -166,7 +172,44 @@ def _cold_start(root: Path) -> Iterator[Figure]:
     yield Figure("isolation.cold start over in process", statistics.median(ratios), "x", 1.3)
 
 
+def redteam(root: Path) -> Iterator[Figure]:
+    """What all attacks come to in every profile, and whether they still are attacks."""
+    from grader.redteam import NaiveGrader, RedTeam, read_cases
+
+    cases = read_cases(root)
+    yield Figure("redteam.cases", len(cases), "attacks")
+    for profile in ("light", "full", "process"):
+        if is_offered(profile):
+            team = RedTeam(root)
+            results = [team.attack(case, profile) for case in cases if profile in case.profiles]
+            team.close()
+            yield from _attacked(f"redteam.{profile}", results)
+    grader = NaiveGrader(root)
+    attacks = [grader.attack(case) for case in cases if not case.is_too_dangerous]
+    yield Figure("redteam.naive.cases", len(attacks), "attacks")
+    yield Figure("redteam.naive.successful", sum(bool(a.signs) for a in attacks), "attacks")
+    yield Figure("redteam.naive.rotted", sum(a.rotted for a in attacks), "attacks", 0)
+
+
+def _attacked(name: str, results: Sequence[Result]) -> Iterator[Figure]:
+    yield Figure(f"{name}.cases", len(results), "attacks")
+    yield Figure(f"{name}.points won for values", _total(r.undeserved for r in results), "", 0)
+    yield Figure(f"{name}.surviving", _total(len(r.surviving) for r in results), "processes", 0)
+    yield Figure(f"{name}.changed", _total(len(r.changed) for r in results), "files", 0)
+    unrewarded = _total(not r.honest for r in results)
+    yield Figure(f"{name}.honest without full marks", unrewarded, "submissions", 0)
+    yield Figure(f"{name}.longer than limit + 1 s", _total(r.is_late for r in results), "runs", 0)
+    yield Figure(f"{name}.longest", max(r.seconds for r in results), "s")
+    otherwise = _total(bool(r.complaints) for r in results)
+    yield Figure(f"{name}.another verdict or an invalid report", otherwise, "runs", 0)
+
+
+def _total(values: Iterable[float | Fraction]) -> float:
+    return float(sum(values))
+
+
 FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "latency": latency,
     "isolation": isolation,
+    "redteam": redteam,
 }

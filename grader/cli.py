@@ -10,6 +10,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -209,11 +210,12 @@ def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path |
     report = Report()
     problems = course_problems(curriculum, ROOT)
     report.problems(problems)
-    results = list(run_all(chosen, ROOT, seeds))
     conclusions = []
+    # Results come exercise by exercise, and are told as soon as one is complete.
+    by_exercise = groupby(run_all(chosen, ROOT, seeds), key=lambda found: found[0].exercise)
     for exercise in chosen:
-        mine = [(job, found) for job, found in results if job.exercise == exercise.id]
-        conclusions.append(conclude(exercise, ROOT, mine))
+        _, results = next(by_exercise, (exercise.id, iter(())))
+        conclusions.append(conclude(exercise, ROOT, list(results)))
         report.conclusion(conclusions[-1], margins=margins)
     if json_file:
         content = {

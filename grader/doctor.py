@@ -23,9 +23,13 @@ class Mechanism:
 @cache
 def best_profile() -> str:
     """`light` where the machine has all that it rests on, else `process`."""
-    return (
-        "light" if all(m.available for m in mechanisms() if m.needed_for == "light") else "process"
-    )
+    return "light" if is_offered("light") else "process"
+
+
+def is_offered(profile: str) -> bool:
+    """Whether this machine has all that a profile rests on, which is all of those below it too."""
+    needed = {"process": (), "light": ("light",), "full": ("light", "full")}[profile]
+    return all(m.available for m in mechanisms() if m.needed_for in needed)
 
 
 def mechanisms() -> list[Mechanism]:

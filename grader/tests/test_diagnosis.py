@@ -11,6 +11,7 @@ from grader.variants import read_variants
 
 REWRITTEN = {v.id: v for v in read_variants(Path(__file__).with_name("rewritten_mistakes.py"))}
 KNOWN = {v.id for v in read_variants(load(ROOT).find("ex02").paths(ROOT).mistakes)}
+HALF_TURN = "test_rotate_half_is_a_quarter_turn_of_every_pair"
 RIGHT = (ANSWERS / "right" / "ex02_rope.py").read_text(encoding="utf-8")
 
 Tried = Callable[..., PytestRun]
@@ -148,6 +149,34 @@ class TestTwoAtOnce:
     ) -> None:
         run = tried(REWRITTEN["no_minus"].definitions, REWRITTEN[second].definitions)
         assert set().union(*run.named.values()) <= {"no_minus", second}
+
+    def test_one_that_other_results_contradict_is_not_named(self, tried: Tried) -> None:
+        """`no_minus` would show in the turned queries, which are right."""
+        run = tried(
+            REWRITTEN["no_minus"].definitions,
+            """
+def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+    if len(cos) != q.shape[1] or len(sin) != q.shape[1]:
+        raise ValueError("rows")
+    first, second = q.float().chunk(2, dim=-1)
+    turned = q.float() * cos[:, None] + torch.cat((-second, first), dim=-1) * sin[:, None]
+    return turned.to(q.dtype), k
+""",
+        )
+        assert run.named == dict.fromkeys({*self.TURNED, HALF_TURN}, set())
+
+    def test_one_that_explains_only_half_of_what_it_would_do_is_not_named(
+        self, tried: Tried
+    ) -> None:
+        """The exponent is wrong in one table of two, so it is not the mistake that is known."""
+        halved = """
+def precompute_pos_cis(dim, end, theta):
+    speeds = torch.tensor([theta ** -(i / dim) for i in range(dim // 2)])
+    return torch.exp(1j * torch.outer(torch.arange(end), speeds))
+"""
+        run = tried(REWRITTEN["keys_not_turned"].definitions, halved)
+        assert len(run.named) == 5
+        assert not any(run.named.values())
 
     def test_beside_an_unknown_one_nothing_is_certain(self, tried: Tried) -> None:
         run = tried(REWRITTEN["keys_not_turned"].definitions, UNKNOWN["columns reversed"])

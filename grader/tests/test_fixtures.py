@@ -134,6 +134,38 @@ class TestObserve:
         assert lines_of(run, "test_it")[1] == "  rotate_half returned None (is a `return` missing?)"
 
 
+class TestTheSameWrongUse:
+    """A scenario breaks in the same words on three values and on four: they are not the same."""
+
+    TEST = """
+def test_two(check, rng):
+    '''There are two.'''
+    def two(rope, x):
+        first, second = rope.rotate_half(x)
+        return first
+    check(two, rng.normal(2, 8))
+"""
+    MISTAKE = """
+class three:
+    '''there are three'''
+
+    def rotate_half(x):
+        return x, x, x
+"""
+
+    @pytest.mark.parametrize(
+        ("body", "named"), [("return [x] * 4", False), ("return x, x, x", True)]
+    )
+    def test_is_told_apart_by_what_was_returned(
+        self, body: str, named: bool, course: Path, run_pytest: Runner
+    ) -> None:
+        paths = EXERCISE.paths(course)
+        paths.test_file.write_text(self.TEST)
+        paths.mistakes.write_text(self.MISTAKE)
+        told = lines_of(run_pytest(answer(course, body), root=course), "test_two")
+        assert ("  this is exactly what comes out when there are three" in told) == named
+
+
 class TestPoints:
     def test_weights_count_and_benchmarks_do_not(self, course: Path) -> None:
         options = ["--impl=solutions", "--variant=no_minus"]

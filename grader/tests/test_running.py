@@ -1,5 +1,6 @@
 """Running pytest on an exercise: whose answer it is, where a debugger opens, what tools read."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -66,6 +67,12 @@ class TestWhoseAnswers:
     )
     def test_the_header_says_it(self, options: list[str], header: str, run_pytest: Runner) -> None:
         assert header in run_pytest("--collect-only", *options).printed.splitlines()
+
+    def test_what_was_tested_is_not_taken_for_the_package_afterwards(
+        self, run_pytest: Runner
+    ) -> None:
+        run_pytest("--impl=solutions", "-k=rotate_half_is")
+        assert importlib.import_module("solutions.ex02_rope").__spec__ is not None
 
     def test_the_header_says_that_the_answer_runs_apart(self, run_pytest: Runner) -> None:
         printed = run_pytest("--collect-only", "--isolate", "--impl=solutions").printed
