@@ -197,9 +197,9 @@ class RedTeam:
             self._own_zygote.close()
 
     def attack(self, case: Case, profile: str) -> Result:
-        """Grade an attack; once more where only haste or somebody else's edit was in its way."""
+        """Grade an attack; once more where it was the machine's doing: an attack does it again."""
         result = self._attack(case, profile)
-        if result.is_late or result.changed:
+        if result.is_late or result.changed or result.surviving:
             result = self._attack(case, profile)
         return result
 
