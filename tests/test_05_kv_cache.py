@@ -94,21 +94,6 @@ def test_the_layer_has_the_weights_of_minimind(check):
 
 
 @pytest.mark.weight(2)
-def test_a_full_pass_is_causal_grouped_attention(check, rng):
-    """A pass over all tokens at once gives causal attention of grouped heads, and no cache."""
-    tokens_first = rng.normal(5, 2, HIDDEN)
-
-    def full(kv, weights, x, cos, sin):
-        def outputs(layer):
-            out, past = run(layer, weights, x.transpose(0, 1), (cos, sin))
-            return {"out": out, "past": past}
-
-        return both_ways(kv, outputs)
-
-    inputs = weights_of(rng), tokens_first, *tables(5)
-    check(full, *inputs, grad=("weights", "x"), draws=True)
-
-
 def test_sizes_and_eps_are_those_of_the_config(check, rng):
     """Heads, groups and the eps of both norms follow the config, whatever it says."""
     sizes = {"hidden_size": 24, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 10}
@@ -258,8 +243,19 @@ def test_one_past_can_be_continued_twice(check, rng):
     check(twice, weights_of(rng), *texts, *tables(9), draws=True)
 
 
-def test_a_second_prompt_starts_afresh(check, rng):
-    """The layer keeps nothing from one prompt to the next."""
+def test_full_passes_attend_causally_and_keep_nothing(check, rng):
+    """A full pass is causal grouped attention, and a second prompt finds nothing of the first."""
+    tokens_first = rng.normal(5, 2, HIDDEN)
+
+    def full(kv, weights, x, cos, sin):
+        def outputs(layer):
+            out, past = run(layer, weights, x.transpose(0, 1), (cos, sin))
+            return {"out": out, "past": past}
+
+        return both_ways(kv, outputs)
+
+    whole = weights_of(rng), tokens_first, *tables(5)
+    check(full, *whole, grad=("weights", "x"), draws=True)
 
     def prompts(kv, weights, x, other, cos, sin):
         def outputs(layer):
