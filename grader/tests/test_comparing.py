@@ -285,6 +285,13 @@ class TestMargins:
         assert told(seen, want, margins=margins)[1].startswith("a[0]")
         assert margins.by_name == pytest.approx({"a": 10.0, "b": 50.0})
 
+    def test_gradients_are_measured_though_the_values_are_wrong(self) -> None:
+        margins = Margins()
+        want = wanted({"a": torch.zeros(1)}, {"x": torch.zeros(1)}, allowed=0.1)
+        seen = Observation({"a": torch.tensor([1.0])}, {"x": torch.tensor([2.0])})
+        assert told(seen, want, margins=margins)[0] == "value"
+        assert margins.by_name == pytest.approx({"a": 10.0, "gradient of x": 20.0})
+
     def test_errors_and_their_excess(self) -> None:
         error = errors(torch.tensor([1.0, INF, NAN, 0.0]), torch.tensor([1.5, INF, NAN, 0.0]))
         assert error.tolist() == [0.5, 0.0, 0.0, 0.0]
