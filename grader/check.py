@@ -23,7 +23,7 @@ NULL_SHARE = 0.1
 SPARE_SHARE = 0.2
 FEWEST_ALTERNATIVES = 3
 _SEEDS_PER_JOB = 5
-_SEEDS_OF_VARIANTS = 3
+_SEEDS_PER_VARIANT_SEED = 10
 _SEEDS_IN_ALL_MODES = 20
 
 
@@ -73,13 +73,13 @@ class Fact:
 
 
 def jobs_of(exercise: Exercise, root: Path, seeds: int) -> Iterator[Job]:
-    """Everything to try for one exercise; right answers with every seed, variants with a few."""
+    """Everything to try for one exercise; right answers with every seed, wrong ones with a few."""
     yield Job(exercise.id, "naming")
     yield Job(exercise.id, "stub")
     for first in range(0, seeds, _SEEDS_PER_JOB):
         chunk = tuple(range(first, min(first + _SEEDS_PER_JOB, seeds)))
         yield Job(exercise.id, "all right", seeds=chunk)
-    few = tuple(range(min(seeds, _SEEDS_OF_VARIANTS)))
+    few = tuple(range(max(1, seeds // _SEEDS_PER_VARIANT_SEED)))
     for variant in countable(exercise, root):
         yield Job(exercise.id, "mistake", variant.id, few)
     for null in NULLS:
@@ -96,6 +96,8 @@ def run_all(
 ) -> Iterator[tuple[Job, list[Fact] | str]]:
     """Try everything in parallel; yields each job with its facts, or with what broke it."""
     jobs = [job for exercise in exercises for job in jobs_of(exercise, root, seeds)]
+    # More threads than cores, each waiting busily for the others, take ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         processes or os.cpu_count() or 1, context, initializer=_warm, initargs=(str(root),)
@@ -115,9 +117,11 @@ class _Pool:
 def _warm(root: str) -> None:
     """Import torch, once per process; everything later takes milliseconds."""
     import atexit
+    import gc
 
     from grader.launching import start_zygote
 
+    gc.set_threshold(100_000)  # what piles up here is kept on purpose
     _Pool.root = Path(root)
     _Pool.curriculum = load(_Pool.root)
     _Pool.zygote = start_zygote(_Pool.root)

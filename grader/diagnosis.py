@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from grader.comparing import (
     judge,
     overspent,
 )
+from grader.frames import pack_observation
 from grader.observing import Observation, Request, Trouble, observe
 from grader.tolerance import Allowance, Expectation, as_exact
 from grader.variants import Variant
@@ -99,7 +101,7 @@ class Diagnosis:
         self._modules: dict[str, ModuleType] = {}
         self._evidence: list[Evidence] = []
         self._unclear: set[str] = set()
-        self._relations: dict[tuple[str, int], _Relation] = {}
+        self._relations: dict[tuple[bytes, int], _Relation] = {}
 
     def add(self, evidence: Evidence) -> None:
         """Note a run, right or wrong."""
@@ -165,29 +167,40 @@ class Diagnosis:
         return self._relation(variant, index) is _Relation.SAME
 
     def _relation(self, variant: Variant, index: int) -> _Relation:
-        key = variant.id, index
+        evidence = self._evidence[index]
+        seen, digest = self._run(variant, evidence)
+        key = digest, index
         if key not in self._relations:
-            self._relations[key] = self._related(variant, self._evidence[index])
+            self._relations[key] = _related(seen, evidence)
         return self._relations[key]
 
-    def _run(self, variant: Variant, evidence: Evidence) -> Observation:
+    def _run(self, variant: Variant, evidence: Evidence) -> tuple[Observation, bytes]:
+        """What a mistake does with a request, and that in bytes."""
         key = ("mistake", variant.id, evidence.key)
         if key not in self._kept or not evidence.key:
             module = self._modules.get(variant.id)
             if module is None:
                 module = self._modules[variant.id] = self._load(variant)
             files = frozenset({str(module.__file__)})
-            self._kept[key], _ = observe(module, evidence.request, files)
-        seen: Observation = self._kept[key]
-        return seen
+            seen, _ = observe(module, evidence.request, files)
+            self._kept[key] = seen, _digest(seen)
+        known: tuple[Observation, bytes] = self._kept[key]
+        return known
 
-    def _related(self, variant: Variant, evidence: Evidence) -> _Relation:
-        seen = self._run(variant, evidence)
-        if consistent(seen, evidence):
-            return _Relation.SAME
-        if evidence.finding is not None and _is_right(seen, evidence.want):
-            return _Relation.APART
-        return _Relation.OTHER
+
+def _digest(seen: Observation) -> bytes:
+    """What a run showed, in bytes; most mistakes do most things as a right answer does."""
+    if seen.trouble is not None:
+        seen = dataclasses.replace(seen, trouble=dataclasses.replace(seen.trouble, frames=()))
+    return hashlib.sha256(pack_observation(seen)).digest()
+
+
+def _related(seen: Observation, evidence: Evidence) -> _Relation:
+    if consistent(seen, evidence):
+        return _Relation.SAME
+    if evidence.finding is not None and _is_right(seen, evidence.want):
+        return _Relation.APART
+    return _Relation.OTHER
 
 
 def _is_right(seen: Observation, want: Expectation | None) -> bool:
@@ -285,15 +298,21 @@ def explanations(
             name: observe(module, item.request, frozenset({str(module.__file__)}))[0]
             for name, module in modules.items()
         }
+        groups: dict[bytes, list[str]] = {}
         for name, observation in seen.items():
-            if (name, item.test) in stopped:
-                continue  # a test ends at its first failure, so a learner sees no further
+            groups.setdefault(_digest(observation), []).append(name)
+        for names in groups.values():
+            observation = seen[names[0]]
             finding = judge(observation, item.want) if item.want else None
             mine = dataclasses.replace(item, seen=observation, finding=finding)
-            alike = {other for other in modules if consistent(seen[other], mine)}
-            told[name][item.test] = told[name].get(item.test, set(modules)) & alike
-            if finding:
-                stopped.add((name, item.test))
+            same = (others for others in groups.values() if consistent(seen[others[0]], mine))
+            alike = {other for others in same for other in others}
+            for name in names:
+                if (name, item.test) in stopped:
+                    continue  # a test ends at its first failure, so a learner sees no further
+                told[name][item.test] = told[name].get(item.test, set(modules)) & alike
+                if finding:
+                    stopped.add((name, item.test))
     return {
         name: {test: tuple(sorted(alike)) for test, alike in tests.items()}
         for name, tests in told.items()

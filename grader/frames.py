@@ -46,7 +46,8 @@ class ProtocolError(Exception):
 
 def write_frame(stream: BinaryIO, payload: bytes) -> None:
     """Send one frame."""
-    stream.write(_LENGTH.pack(len(payload)) + payload)
+    stream.write(_LENGTH.pack(len(payload)))
+    stream.write(payload)
     stream.flush()
 
 
@@ -95,7 +96,10 @@ def unpack_greeting(payload: bytes) -> str:
 
 
 def pack_observation(observation: Observation) -> bytes:
-    """An observation as the payload of a frame."""
+    """An observation as the payload of a frame.
+
+    Raises ValueError for one with larger tensors than a frame may have, before it copies them.
+    """
     tensors: dict[str, Tensor] = {}
     header = {
         "outputs": {n: _pack_value(v, tensors) for n, v in observation.outputs.items()},
@@ -109,6 +113,10 @@ def pack_observation(observation: Observation) -> bytes:
         "printed": observation.printed,
     }
     text = json.dumps(header).encode()
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if size > MAX_FRAME - _MAX_JSON:
+        most = (MAX_FRAME - _MAX_JSON) >> 20
+        raise ValueError(f"{size >> 20} MiB, where at most {most} MiB are taken: check the shapes")
     return _LENGTH.pack(len(text)) + text + safetensors.torch.save(tensors)
 
 

@@ -24,7 +24,7 @@ from grader.launching import NotGraded, Zygote, clean_environment, command
 from grader.loading import Answer, Source
 from grader.observing import Observation, Request, Trouble
 from grader.sandbox import Sandbox
-from grader.worker import SOFT_DEADLINE, TOKEN_BYTES, Assignment, Task
+from grader.worker import NO_MEMORY, SOFT_DEADLINE, TOKEN_BYTES, Assignment, Task
 
 _STARTING_SECONDS = 60.0
 """How long a worker may take to import torch on a busy machine before that is our failure."""
@@ -35,6 +35,10 @@ _UNREAD = 2
 """Frames that may wait to be read: the reply, and one too many, which gives the answer away."""
 _MOST_RECEIVED = 1 << 28
 """What one worker may send in all: the judge keeps every reply for the diagnosis."""
+
+# cloudpickle searches all modules for what a function may mean by `package.module`: a millisecond
+# for each function. A worker has imported the whole of torch, so nothing needs to be found.
+cloudpickle.cloudpickle._find_imported_submodules = lambda code, dependencies: []
 
 _Replies = queue.Queue[bytes | None | Exception]
 _Requests = queue.Queue[bytes | None]
@@ -95,26 +99,28 @@ class _Forked:
     def __init__(self, zygote: Zygote, locked: Sandbox, imports: Sequence[str]) -> None:
         self._zygote = zygote
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._pid = zygote.fork(theirs, locked, imports)
+        self._forked = zygote.fork(theirs, locked, imports)
         theirs.close()
         self.reader: BinaryIO = ours.makefile("rb")
         self.writer: BinaryIO = ours.makefile("wb")
         self._socket = ours
 
     def wait(self, seconds: float) -> int | None:
-        if not _ended(self._pid, seconds):
+        pid = self._forked()
+        if not _ended(pid, seconds):
             return None
-        _kill_group(self._pid)
+        _kill_group(pid)
         self._free()
-        return self._zygote.reap(self._pid)
+        return self._zygote.reap(pid)()
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        _kill_group(self._pid)
-        self._free()
         with contextlib.suppress(NotGraded):  # without a zygote it is an orphan, and gone
-            self._zygote.reap(self._pid)
+            pid = self._forked()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            _kill_group(pid)
+            self._zygote.reap(pid)  # it is as good as dead: nobody waits for that
+        self._free()
 
     def _free(self) -> None:
         # Whoever else holds the other end, the threads at this one now come to an end.
@@ -143,19 +149,21 @@ class Worker:
         self._imports = imports
         self._zygote = zygote
         self._process: _Process | None = None
+        self._greeted = False
         self._replies: _Replies = queue.Queue()
         self._requests: _Requests = queue.Queue()
         self._received = 0
 
-    def start(self) -> None:
-        """Start the process if none is running, and wait until it has locked itself in.
+    def launch(self) -> None:
+        """Begin to start the process, if none is running: it gets ready while the judge works.
 
         Raises NotGraded where it cannot.
         """
         if self._process is not None:
             return
-        process = self._launch()
+        process = self._launched()
         self._process = process
+        self._greeted = False
         self._replies = queue.Queue(_UNREAD)
         self._requests = queue.Queue()
         self._received = 0
@@ -164,6 +172,15 @@ class Worker:
             (_write_requests, process.writer, self._requests),
         ):
             threading.Thread(target=work, args=(stream, line), daemon=True).start()
+
+    def start(self) -> None:
+        """Launch the process if none is running, and wait until it has locked itself in.
+
+        Raises NotGraded where it cannot.
+        """
+        self.launch()
+        if self._greeted:
+            return
         try:
             greeting = self._replies.get(timeout=_STARTING_SECONDS)
         except queue.Empty:
@@ -174,9 +191,10 @@ class Worker:
         if refusal:
             self.stop()
             raise NotGraded(f"no worker could be had: {refusal}")
+        self._greeted = True
         self._requests.put(cloudpickle.dumps(self._assignment))
 
-    def _launch(self) -> _Process:
+    def _launched(self) -> _Process:
         if self._zygote:
             return _Forked(self._zygote, self._locked, self._imports)
         if self._locked.profile != "process":
@@ -241,6 +259,8 @@ class Worker:
         self._process = None
         if code < 0:
             return Trouble("crashed", type_name=_signal_name(-code))
+        if code == NO_MEMORY:
+            return Trouble("out of memory")
         return Trouble("exited", message=str(code))
 
 

@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,17 @@ class NotGraded(Exception):
     """The worker could not be had: our failure, or this machine's, never the answer's."""
 
 
+Answer = Callable[[], int]
+"""What the zygote was asked for: calling it waits until it is there, or raises NotGraded."""
+
+
 class Zygote:
     """The process that forks workers; one serves a whole run."""
 
     def __init__(self, root: Path) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._sent = self._received = 0
+        self._answers: dict[int, int] = {}
         self._popen = subprocess.Popen(
             command("zygote", "main(sys.argv[1], int(sys.argv[2]))", root, theirs.fileno()),
             stdin=subprocess.DEVNULL,
@@ -45,24 +51,36 @@ class Zygote:
         )
         theirs.close()
 
-    def fork(self, stream: socket.socket, locked: Sandbox, imports: Sequence[str]) -> int:
+    def fork(self, stream: socket.socket, locked: Sandbox, imports: Sequence[str]) -> Answer:
         """Fork a worker that serves the other end of `stream`; its process id."""
         request = {"fork": dataclasses.asdict(locked), "imports": imports}
         return self._asked(request, [stream.fileno()])
 
-    def reap(self, pid: int) -> int:
+    def reap(self, pid: int) -> Answer:
         """How a worker ended, once it has."""
         return self._asked({"reap": pid}, [])
 
-    def _asked(self, request: Mapping[str, object], descriptors: list[int]) -> int:
+    def _asked(self, request: Mapping[str, object], descriptors: list[int]) -> Answer:
         try:
             socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
-            answer = self._control.recv(_LONGEST_ANSWER)
         except OSError as error:
             raise NotGraded(f"the process that forks workers has ended: {error}") from error
-        if not answer:
-            raise NotGraded("the process that forks workers has ended; run again")
-        return int(answer)
+        self._sent += 1
+        number = self._sent
+        return lambda: self._answer(number)
+
+    def _answer(self, number: int) -> int:
+        """The answer to a request; those to earlier ones come first and are kept."""
+        while number not in self._answers:
+            try:
+                answer = self._control.recv(_LONGEST_ANSWER)
+            except OSError as error:
+                raise NotGraded(f"the process that forks workers has ended: {error}") from error
+            if not answer:
+                raise NotGraded("the process that forks workers has ended; run again")
+            self._received += 1
+            self._answers[self._received] = int(answer)
+        return self._answers[number]
 
     def close(self) -> None:
         """End the process and all that it holds."""
@@ -89,4 +107,5 @@ def clean_environment() -> dict[str, str]:
     """What torch needs to start and nothing else: secrets live in environments."""
     kept = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
-    return environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return environment | one_thread | {"OMP_WAIT_POLICY": "PASSIVE"}

@@ -1,8 +1,8 @@
 """What a right answer gives, and how far a right answer may be from it.
 
 The expected value is the reference in float64. The allowed error is a multiple of the noise: the
-largest error of a declared set of legal evaluations of the reference in the dtype under test, and
-of what half an ulp of the inputs changes. It is one number per output tensor, for correct code
+largest error of a declared set of legal evaluations of the reference in the dtype under test, plus
+what half an ulp of the inputs changes. It is one number per output tensor, for correct code
 exceeds an element's own error many times.
 """
 
@@ -127,19 +127,26 @@ class Expecting:
         double = _in_double(self._request)
         exact = self._exact if self.cotangents is None else _run(self._reference, double)
         evaluations = list(_legal_evaluations(self._reference, self._request, precision))
-        seen = [*evaluations, *_perturbed(self._reference, double, precision)]
+        moved = list(_perturbed(self._reference, double, precision))
+
+        def output(name: str, value: Tensor | float) -> Allowance:
+            legal, shifted = ([run.outputs.get(name) for run in r] for r in (evaluations, moved))
+            return _allowance(value, legal, shifted, precision)
+
+        def gradient(name: str, value: Tensor) -> Allowance:
+            legal, shifted = ([run.gradients.get(name) for run in r] for r in (evaluations, moved))
+            return _allowance(value, legal, shifted, precision)
+
         return Expectation(
             exact=exact,
             form=evaluations[0],
             outputs={
-                name: _given(given[name])
-                if name in given
-                else _allowance(value, [run.outputs.get(name) for run in seen], precision)
+                name: _given(given[name]) if name in given else output(name, value)
                 for name, value in exact.outputs.items()
                 if isinstance(value, (Tensor, float))
             },
             gradients={
-                name: _allowance(value, [run.gradients.get(name) for run in seen], precision)
+                name: gradient(name, value)
                 for name, value in exact.gradients.items()
                 if value is not None
             },
@@ -221,22 +228,30 @@ def _is_floating(value: Any) -> bool:
     return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
 
 
-def _allowance(want: Tensor | float, seen: Sequence[Any], precision: Precision) -> Allowance:
+def _allowance(
+    want: Tensor | float, legal: Sequence[Any], moved: Sequence[Any], precision: Precision
+) -> Allowance:
+    """What `want` may be off by, from what it is in legal evaluations and for moved inputs."""
     if isinstance(want, Tensor) and not _is_floating(want):
         return Allowance(0.0)  # a token or a mask is right or wrong
     exact = as_exact(want)
-    differences = [_difference(as_exact(value), exact) for value in seen if value is not None]
+    evaluated = [_difference(as_exact(value), exact) for value in legal if value is not None]
+    shifted = [_difference(as_exact(value), exact) for value in moved if value is not None]
     finite = exact[torch.isfinite(exact)].abs()
     largest = float(finite.max()) if finite.numel() else 0.0
     half_ulp = torch.finfo(precision.dtype).eps / 2
     factor = FACTOR[precision.dtype]
-    noise = max([half_ulp * largest, *(float(d.abs().max()) for d in differences if d.numel())])
+    noise = max(half_ulp * largest, _largest(evaluated)) + _largest(shifted)
     mean = None
     if precision.is_half and finite.numel() >= _BIAS_FROM:
         # Independent roundings of half an ulp leave a mean of about this, three deviations wide.
         spread = half_ulp * float(finite.square().mean().sqrt()) * 3 / finite.numel() ** 0.5
-        mean = factor * max([spread, *(abs(float(d.mean())) for d in differences)])
+        mean = factor * max([spread, *(abs(float(d.mean())) for d in (*evaluated, *shifted))])
     return Allowance(factor * noise, mean)
+
+
+def _largest(differences: Sequence[Tensor]) -> float:
+    return max((float(d.abs().max()) for d in differences if d.numel()), default=0.0)
 
 
 def _difference(seen: Tensor, want: Tensor) -> Tensor:

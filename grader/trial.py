@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -142,6 +143,7 @@ class Isolated:
         profile: str,
     ) -> None:
         from grader.isolation import Worker
+        from grader.launching import NotGraded
         from grader.sandbox import Sandbox
 
         self._worker = Worker(
@@ -153,6 +155,8 @@ class Isolated:
             imports=exercise.imports,
             zygote=zygote,
         )
+        with contextlib.suppress(NotGraded):  # it is told where the worker is needed
+            self._worker.launch()
 
     def get_ready(self) -> Trouble | None:
         from grader.launching import NotGraded

@@ -26,6 +26,8 @@ from grader import frames, loading, observing, sandbox  # noqa: E402
 
 SOFT_DEADLINE = hasattr(signal, "setitimer")
 """Whether the worker itself can interrupt learner code and so tell the line it was at."""
+NO_MEMORY = 117
+"""How a worker exits that has not even enough memory to say so."""
 TOKEN_BYTES = 16
 """A request begins with a random token and so does its reply: one is no answer to another."""
 
@@ -85,8 +87,8 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
             task: Task = pickle.loads(pickled)
         except Exception as error:  # a scenario that needs what a locked worker has not
             what = f"the test's scenario cannot be read in its process: {error}"
-            trouble = observing.Trouble("unusable", type(error).__name__, what)
-            observation = observing.Observation(trouble=trouble)
+            unread = observing.Trouble("unusable", type(error).__name__, what)
+            observation = observing.Observation(trouble=unread)
             frames.write_frame(to_judge, token + frames.pack_observation(observation))
             continue
         with observing.Printed() as printed, _deadline(task.seconds):

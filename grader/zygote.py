@@ -8,6 +8,7 @@ the descriptor of a socket, forks a worker that serves that socket and returns i
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -75,6 +76,8 @@ def _fork(descriptor: int, control: socket.socket, locked: sandbox.Sandbox) -> i
             _enter_namespaces(to_judge)
         worker.serve(stream.makefile("rb"), to_judge, locked)
         code = 0
+    except MemoryError:
+        code = worker.NO_MEMORY
     finally:
         os._exit(code)
 
@@ -125,6 +128,8 @@ def _warm() -> None:
     with observing.Printed():
         seen, _ = observing.observe(ModuleType("warm"), request, frozenset())
     frames.unpack_observation(frames.pack_observation(seen))
+    gc.collect()
+    gc.freeze()  # a collection in a worker would copy every page that it shares with this process
 
 
 if __name__ == "__main__":
