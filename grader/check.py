@@ -23,7 +23,7 @@ NULL_SHARE = 0.1
 SPARE_SHARE = 0.2
 FEWEST_ALTERNATIVES = 3
 _SEEDS_PER_JOB = 5
-_SEEDS_PER_VARIANT_SEED = 10
+_SEEDS_PER_WRONG_SEED = 10
 _SEEDS_IN_ALL_MODES = 20
 
 
@@ -31,8 +31,8 @@ _SEEDS_IN_ALL_MODES = 20
 class Job:
     """One thing to try: `kind` is stub, right, alternative, mistake, null or naming.
 
-    A job of kind "all right" stands for every right answer there is, seed by seed, so that what
-    the reference says to a seed is worked out once.
+    A job of kind "all right" or "all wrong" stands for every right or every wrong answer there is,
+    seed by seed: what the reference and the mistakes say to a seed is worked out once.
     """
 
     exercise: str
@@ -72,18 +72,14 @@ class Fact:
         return tuple(test for test in self.tests if not test.passed)
 
 
-def jobs_of(exercise: Exercise, root: Path, seeds: int) -> Iterator[Job]:
+def jobs_of(exercise: Exercise, seeds: int) -> Iterator[Job]:
     """Everything to try for one exercise; right answers with every seed, wrong ones with a few."""
-    yield Job(exercise.id, "naming")
+    for seed in range(max(1, seeds // _SEEDS_PER_WRONG_SEED)):
+        yield Job(exercise.id, "all wrong", seeds=(seed,))
     yield Job(exercise.id, "stub")
     for first in range(0, seeds, _SEEDS_PER_JOB):
         chunk = tuple(range(first, min(first + _SEEDS_PER_JOB, seeds)))
         yield Job(exercise.id, "all right", seeds=chunk)
-    few = tuple(range(max(1, seeds // _SEEDS_PER_VARIANT_SEED)))
-    for variant in countable(exercise, root):
-        yield Job(exercise.id, "mistake", variant.id, few)
-    for null in NULLS:
-        yield Job(exercise.id, "null", null, few)
 
 
 def countable(exercise: Exercise, root: Path) -> list[Variant]:
@@ -95,7 +91,7 @@ def run_all(
     exercises: Sequence[Exercise], root: Path, seeds: int, processes: int | None = None
 ) -> Iterator[tuple[Job, list[Fact] | str]]:
     """Try everything in parallel; yields each job with its facts, or with what broke it."""
-    jobs = [job for exercise in exercises for job in jobs_of(exercise, root, seeds)]
+    jobs = [job for exercise in exercises for job in jobs_of(exercise, seeds)]
     # More threads than cores, each waiting busily for the others, take ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = multiprocessing.get_context("spawn")
@@ -103,6 +99,10 @@ def run_all(
         processes or os.cpu_count() or 1, context, initializer=_warm, initargs=(str(root),)
     ) as pool:
         yield from zip(jobs, pool.map(_run_safely, jobs), strict=True)
+
+
+class JobFailed(Exception):
+    """A run broke, which is nobody's answer's fault; the message says which."""
 
 
 class _Pool:
@@ -140,13 +140,21 @@ def _run_safely(job: Job) -> list[Fact] | str:
 def run_job(job: Job) -> Iterator[Fact]:
     """Run the tests for one job, once per seed and, for right answers, per mode and threads."""
     exercise = _Pool.curriculum.find(job.exercise)
+    several = {"all right": _all_right, "all wrong": _all_wrong}.get(job.kind)
+    for seed in job.seeds:
+        for one in several(exercise, seed) if several else [job]:
+            try:
+                yield from _run_one(one, exercise, seed)
+            except Exception as error:
+                raise JobFailed(f"{one.kind} {one.name}, seed {seed}: {error}") from error
+
+
+def _run_one(job: Job, exercise: Exercise, seed: int) -> Iterator[Fact]:
     if job.kind == "naming":
         yield _explain_all(job, exercise)
         return
-    for seed in job.seeds:
-        for one in _all_right(exercise, seed) if job.kind == "all right" else [job]:
-            for threads, isolated in _modes(one, seed):
-                yield _run_once(one, exercise, seed, threads, isolated)
+    for threads, isolated in _modes(job, seed):
+        yield _run_once(job, exercise, seed, threads, isolated)
 
 
 def _all_right(exercise: Exercise, seed: int) -> Iterator[Job]:
@@ -155,6 +163,16 @@ def _all_right(exercise: Exercise, seed: int) -> Iterator[Job]:
         yield Job(exercise.id, "right", name, (seed,))
     for variant in read_variants(exercise.paths(_Pool.root).alternatives):
         yield Job(exercise.id, "alternative", variant.id, (seed,))
+
+
+def _all_wrong(exercise: Exercise, seed: int) -> Iterator[Job]:
+    """Every mistake and every null answer; first of all, once, what naming rests on."""
+    if seed == 0:
+        yield Job(exercise.id, "naming")
+    for variant in countable(exercise, _Pool.root):
+        yield Job(exercise.id, "mistake", variant.id, (seed,))
+    for null in NULLS:
+        yield Job(exercise.id, "null", null, (seed,))
 
 
 def _modes(job: Job, seed: int) -> list[tuple[int, bool]]:
@@ -225,16 +243,9 @@ def _facts(runs: Iterable[Any]) -> tuple[TestFact, ...]:
 
 def _explain_all(job: Job, exercise: Exercise) -> Fact:
     """For every mistake and test, which mistakes do the same there: what naming rests on."""
-    from grader.diagnosis import explanations
-    from grader.implementations import solution_of
     from grader.pytest_runs import Observer, run_tests
-    from grader.variants import load_variant
 
     observer = Observer(kept=_kept(exercise, 0))
     outcome = run_tests(_Pool.root, [exercise], ["--impl=solutions"], observer)[0]
-    solution = solution_of(exercise, _Pool.curriculum, _Pool.root)
-    modules = {
-        variant.id: load_variant(variant, solution) for variant in countable(exercise, _Pool.root)
-    }
-    explained = explanations(modules, outcome.trial.diagnosis.evidence)
+    explained = outcome.trial.diagnosis.explanations()
     return Fact(job, 0, 1, False, float(outcome.share), (), explained=explained)

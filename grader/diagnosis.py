@@ -111,11 +111,6 @@ class Diagnosis:
         else:
             self._evidence.append(evidence)
 
-    @property
-    def evidence(self) -> Sequence[Evidence]:
-        """Everything noted so far."""
-        return self._evidence
-
     def candidates(self) -> list[Variant]:
         """The mistakes that explain every observation; all of them before anything failed."""
         # What failed tells more than what passed: weigh it first.
@@ -138,6 +133,37 @@ class Diagnosis:
             for variant in self.candidates() or self._together()
             if all(self._is_same(variant, index) for index in mine)
         ]
+
+    def explanations(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """For each mistake and test, the mistakes that nothing in the test tells from it.
+
+        Every test must have been gone through to its end.
+        """
+        names = [variant.id for variant in self._mistakes]
+        told: dict[str, dict[str, set[str]]] = {name: {} for name in names}
+        stopped: set[tuple[str, str]] = set()
+        for item in self._evidence:
+            groups: dict[bytes, list[str]] = {}
+            seen: dict[bytes, Observation] = {}
+            for variant in self._mistakes:
+                observation, digest = self._run(variant, item)
+                groups.setdefault(digest, []).append(variant.id)
+                seen[digest] = observation
+            for digest, members in groups.items():
+                finding = judge(seen[digest], item.want) if item.want else None
+                mine = dataclasses.replace(item, seen=seen[digest], finding=finding)
+                same = (others for d, others in groups.items() if consistent(seen[d], mine))
+                alike = {other for others in same for other in others}
+                for name in members:
+                    if (name, item.test) in stopped:
+                        continue  # a test ends at its first failure: a learner sees no further
+                    told[name][item.test] = told[name].get(item.test, set(names)) & alike
+                    if finding:
+                        stopped.add((name, item.test))
+        return {
+            name: {test: tuple(sorted(alike)) for test, alike in tests.items()}
+            for name, tests in told.items()
+        }
 
     def _together(self) -> list[Variant]:
         """Mistakes which explain, between them, all that failed; none if anything is left over."""
@@ -282,38 +308,3 @@ def _same(left: Any, right: Any, allowance: Allowance | None, relative: float) -
         allowed = torch.clamp(_SLACK * element, min=allowed)
     used = excess(errors(other, exact), allowed)
     return math.isfinite(used) and used <= 1.0
-
-
-def explanations(
-    modules: Mapping[str, ModuleType], evidence: Sequence[Evidence]
-) -> dict[str, dict[str, tuple[str, ...]]]:
-    """For each mistake and test, the mistakes that nothing in the test tells from it.
-
-    `evidence` comes from a run in which every test was gone through to its end.
-    """
-    told: dict[str, dict[str, set[str]]] = {name: {} for name in modules}
-    stopped: set[tuple[str, str]] = set()
-    for item in evidence:
-        seen = {
-            name: observe(module, item.request, frozenset({str(module.__file__)}))[0]
-            for name, module in modules.items()
-        }
-        groups: dict[bytes, list[str]] = {}
-        for name, observation in seen.items():
-            groups.setdefault(_digest(observation), []).append(name)
-        for names in groups.values():
-            observation = seen[names[0]]
-            finding = judge(observation, item.want) if item.want else None
-            mine = dataclasses.replace(item, seen=observation, finding=finding)
-            same = (others for others in groups.values() if consistent(seen[others[0]], mine))
-            alike = {other for others in same for other in others}
-            for name in names:
-                if (name, item.test) in stopped:
-                    continue  # a test ends at its first failure, so a learner sees no further
-                told[name][item.test] = told[name].get(item.test, set(modules)) & alike
-                if finding:
-                    stopped.add((name, item.test))
-    return {
-        name: {test: tuple(sorted(alike)) for test, alike in tests.items()}
-        for name, tests in told.items()
-    }

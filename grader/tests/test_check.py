@@ -79,7 +79,7 @@ def tried(course: Path, zygote: Any, monkeypatch: pytest.MonkeyPatch) -> Tried:
         monkeypatch.setattr(check._Pool, name, value, raising=False)
 
     def conclusion(*kinds: str) -> Conclusion:
-        jobs = [job for job in jobs_of(EXERCISE, course, seeds=1) if job.kind in kinds]
+        jobs = [job for job in jobs_of(EXERCISE, seeds=1) if job.kind in kinds]
         assert {job.kind for job in jobs} == set(kinds)
         return conclude(EXERCISE, course, [(job, list(run_job(job))) for job in jobs])
 
@@ -104,7 +104,7 @@ NOT_ABOUT_RUNS = ("are wanted", "has no docstring", "is missing")
 
 class TestWhatIsTried:
     def test_a_whole_course_has_nothing_to_complain_of(self, tried: Tried) -> None:
-        conclusion = tried("naming", "stub", "all right", "mistake", "null")
+        conclusion = tried("stub", "all right", "all wrong")
         runs = [p for p in conclusion.problems if not any(word in p for word in NOT_ABOUT_RUNS)]
         assert runs == []
         assert (conclusion.tests, conclusion.mistakes, conclusion.named) == (2, 2, 2)
@@ -117,7 +117,7 @@ class TestWhatIsTried:
             EXERCISE.paths(course).mistakes,
             '\n\nclass harmless:\n    """it is right"""\n\n    def spare(): pass\n',
         )
-        conclusion = tried("mistake")
+        conclusion = tried("all wrong")
         assert about(conclusion, "mistake harmless") == [
             "ex02_rope mistake harmless (seed 0, 1 threads, in process) passes every test",
             "ex02_rope mistake harmless (seed 0, 1 threads, isolated) passes every test",
@@ -131,7 +131,7 @@ class TestWhatIsTried:
             "        first, second = x.chunk(2, -1)\n"
             "        return torch.cat((second, first), -1)\n",
         )
-        conclusion = tried("mistake")
+        conclusion = tried("all wrong")
         for name in ("no_minus", "same_again"):
             (problem, _) = about(conclusion, f"mistake {name}")
             assert problem.endswith("is diagnosed as no_minus, same_again")
@@ -180,7 +180,7 @@ class TestWhatIsTried:
             .partition("def test_weights")[0]
             .replace("test_half_turn", "test_half_turn_again"),
         )
-        conclusion = tried("naming", "all right", "mistake", "null")
+        conclusion = tried("all right", "all wrong")
         assert len(conclusion.spare) == 1
         (problem,) = about(conclusion, "needed by no mistake")
         assert problem.startswith("1 of 3 tests are needed by no mistake and no null answer")
@@ -192,7 +192,7 @@ class TestWhatIsTried:
             '\n\ndef test_shape(check, rng):\n    """The shape stays."""\n'
             "    check(lambda rope, x: list(rope.rotate_half(x).shape), rng.normal(3, 8))\n",
         )
-        conclusion = tried("null")
+        conclusion = tried("all wrong")
         (problem,) = about(conclusion, "the null answer 'zeros'")
         assert problem.endswith("wins 33% of the points: test_02_rope.py::test_shape")
 
@@ -213,7 +213,7 @@ class TestWhatIsTried:
     @pytest.mark.parametrize(
         ("relative", "kind", "words"),
         [
-            (3e-6, "mistake", "too close to right"),
+            (3e-6, "all wrong", "too close to right"),
             (3e-7, "all right", "of the allowed error of test_02_rope.py::test_half_turn"),
         ],
     )
@@ -222,7 +222,7 @@ class TestWhatIsTried:
     ) -> None:
         paths = EXERCISE.paths(course)
         append(
-            paths.mistakes if kind == "mistake" else paths.alternatives,
+            paths.mistakes if kind == "all wrong" else paths.alternatives,
             f'\n\nclass nearly:\n    """nearly"""\n\n    def rotate_half(x):\n'
             f"        first, second = x.chunk(2, -1)\n"
             f"        return torch.cat((-second, first), -1) * (1 + {relative})\n",

@@ -31,3 +31,20 @@ class as_the_formula_is_written:
             mean, square = state["m"] / _share(beta1, step), state["v"] / _share(beta2, step)
             direction = mean / (square.sqrt() + group["eps"])
             parameter -= group["lr"] * (direction + group["weight_decay"] * parameter)
+
+
+class corrected_by_roots:
+    """means move by differences, the root of v is divided by the root of its correction"""
+
+    class AdamW(AdamW):
+        def _move(self, parameter, gradient, group):
+            beta1, beta2 = group["betas"]
+            state = self.state[parameter]
+            zero = torch.zeros_like(parameter)
+            state["step"] = step = state.get("step", torch.tensor(0.0)) + 1
+            mean, square = state.get("m", zero), state.get("v", zero)
+            state["m"] = mean + (gradient - mean) * (1 - beta1)
+            state["v"] = square + (gradient * gradient - square) * (1 - beta2)
+            root = state["v"].sqrt() / (1 - beta2**step).sqrt() + group["eps"]
+            decayed = parameter - parameter * (group["lr"] * group["weight_decay"])
+            parameter.copy_(decayed - state["m"] / root * (group["lr"] / (1 - beta1**step)))
