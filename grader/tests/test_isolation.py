@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from grader.curriculum import ROOT
+from grader.curriculum import ROOT, load
 from grader.implementations import config_source
 from grader.isolation import Worker
 from grader.launching import FORKS, NotGraded, Zygote
 from grader.loading import Answer, Source, load_answer
 from grader.observing import Observation, Request, observe
+from grader.pytest_runs import Observer, run_tests
 from grader.sandbox import Sandbox
 
 FILE = "/nowhere/ex99_answer.py"
@@ -352,3 +353,14 @@ class TestNothingToSteal:
             "import os\ndef f(): return [os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)]"
         )
         assert result(worker) == ["/dev/null"] * 3
+
+
+def test_a_run_that_is_given_a_zygote_starts_no_other(
+    zygote: Zygote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Path] = []
+    monkeypatch.setattr("grader.launching.start_zygote", started.append)
+    exercise = load(ROOT).find("ex02")
+    options = ["--impl=solutions", "--isolate", "--sandbox=process"]
+    (outcome,) = run_tests(ROOT, [exercise], options, Observer(zygote=zygote))
+    assert outcome.passed and started == []
