@@ -197,8 +197,22 @@ class Diagnosis:
         seen, digest = self._run(variant, evidence)
         key = digest, index
         if key not in self._relations:
-            self._relations[key] = _related(seen, evidence)
+            self._relations[key] = self._related(seen, digest, evidence)
         return self._relations[key]
+
+    def _related(self, seen: Observation, digest: bytes, evidence: Evidence) -> _Relation:
+        if consistent(seen, evidence):
+            return _Relation.SAME
+        if evidence.finding is not None and self._is_right(seen, digest, evidence):
+            return _Relation.APART
+        return _Relation.OTHER
+
+    def _is_right(self, seen: Observation, digest: bytes, evidence: Evidence) -> bool:
+        key = ("right", digest, evidence.key)
+        if key not in self._kept or not evidence.key:
+            want = evidence.want
+            self._kept[key] = (conduct(seen) if want is None else judge(seen, want)) is None
+        return bool(self._kept[key])
 
     def _run(self, variant: Variant, evidence: Evidence) -> tuple[Observation, bytes]:
         """What a mistake does with a request, and that in bytes."""
@@ -219,18 +233,6 @@ def _digest(seen: Observation) -> bytes:
     if seen.trouble is not None:
         seen = dataclasses.replace(seen, trouble=dataclasses.replace(seen.trouble, frames=()))
     return hashlib.sha256(pack_observation(seen)).digest()
-
-
-def _related(seen: Observation, evidence: Evidence) -> _Relation:
-    if consistent(seen, evidence):
-        return _Relation.SAME
-    if evidence.finding is not None and _is_right(seen, evidence.want):
-        return _Relation.APART
-    return _Relation.OTHER
-
-
-def _is_right(seen: Observation, want: Expectation | None) -> bool:
-    return (conduct(seen) if want is None else judge(seen, want)) is None
 
 
 def consistent(mistake: Observation, evidence: Evidence) -> bool:
