@@ -45,6 +45,7 @@ _UNINFORMATIVE = {
     "exited",
     "protocol",
 }
+_NAMED_TOGETHER = 2
 _NUMBER = re.compile(r"\d+")
 
 
@@ -133,6 +134,11 @@ class Diagnosis:
             for variant in self.candidates() or self._together()
             if all(self._is_same(variant, index) for index in mine)
         ]
+
+    def named(self, test: str) -> list[Variant]:
+        """The mistakes to name for a failed test; none where too little was seen to tell one."""
+        mistakes = self.explaining(test)
+        return mistakes if len(mistakes) <= _NAMED_TOGETHER else []
 
     def explanations(self) -> dict[str, dict[str, tuple[str, ...]]]:
         """For each mistake and test, the mistakes that nothing in the test tells from it.

@@ -22,18 +22,12 @@ from grader.trial import Trial
 PRINTED = "printed by the answer"
 """The section of a report that holds what the answer printed in a process of its own."""
 
-_NAMED_TOGETHER = 2
 _PRINTED = (PRINTED, "Captured stdout call", "Captured stderr call")
 
 
 def diagnosed(failure: Failure, trial: Trial) -> Failure:
-    """The failure with the sentences of the mistakes that explain it.
-
-    Nothing is said where more than two mistakes would do: then too little was seen to name one.
-    """
-    mistakes = trial.diagnosis.explaining(failure.test)
-    if len(mistakes) > _NAMED_TOGETHER:
-        return failure
+    """The failure with the sentences of the mistakes that explain it."""
+    mistakes = trial.diagnosis.named(failure.test)
     return dataclasses.replace(failure, mistakes=tuple(m.sentence for m in mistakes))
 
 
