@@ -1,6 +1,10 @@
-"""Whatever bytes arrive are an observation or a ProtocolError, nothing else."""
+"""Whatever bytes arrive are an observation or a ProtocolError, nothing else.
+
+`EXAMPLES=30000` searches far longer than a run of the tests can: 60,000 mutated frames and more.
+"""
 
 import io
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +16,11 @@ from grader.tests.test_frames import FULL, with_header
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
 
-searched = hypothesis.settings(max_examples=300, deadline=None, database=None, derandomize=True)
+EXAMPLES = int(os.environ.get("EXAMPLES", "300"))
+
+searched = hypothesis.settings(
+    max_examples=EXAMPLES, deadline=None, database=None, derandomize=EXAMPLES == 300
+)
 keys = st.sampled_from(["tensor", "plain", "int", "float", "list", "dict", "complex", "opaque"])
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
