@@ -59,6 +59,22 @@ class base_always_1e4:
         return 1.0 / 1e4 ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
 
 
+class tables_base_always_1e6:
+    """the base of cos and sin is always 1e6: use the argument rope_base"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
+        angles = _for_both_halves(_angles(dim, end, 1e6))
+        return angles.cos(), angles.sin()
+
+
+class tables_base_always_1e4:
+    """the base of cos and sin is always 10000, as in the paper: use the argument rope_base"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
+        angles = _for_both_halves(_angles(dim, end, 1e4))
+        return angles.cos(), angles.sin()
+
+
 class frequencies_not_inverted:
     """the frequencies grow, base^(2i/d); they shrink, base^(-2i/d)"""
 
@@ -332,6 +348,14 @@ class complex_base_always_1e4:
         return torch.polar(torch.ones_like(angles), angles)
 
 
+class complex_base_always_1e6:
+    """the complex table's base is always 1e6: use the argument theta"""
+
+    def precompute_pos_cis(dim, end, theta):
+        angles = _angles(dim, end, 1e6)
+        return torch.polar(torch.ones_like(angles), angles)
+
+
 class complex_sin_first:
     """the complex table is sin t + j·cos t; it is cos t + j·sin t"""
 
@@ -345,6 +369,13 @@ class across_heads:
 
     def interleaved_to_half(weight, n_heads):
         return torch.cat((weight[0::2], weight[1::2]))
+
+
+class rows_left_in_place:
+    """the rows stay where they are; within each head the even ones come first, then the odd ones"""
+
+    def interleaved_to_half(weight, n_heads):
+        return weight.clone()
 
 
 class the_way_back:

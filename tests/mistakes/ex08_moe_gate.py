@@ -18,6 +18,19 @@ class loss_without_experts:
         return (share * _mean_scores(wide)).sum(dim=-1)
 
 
+class loss_without_experts_but_for_qwen:
+    """batch and sequence loss lack the factor E, so that balanced is 1/E: multiply by the number of
+    experts, as the qwen loss does"""
+
+    def _balance(scores, topk_idx):
+        wide = _widen(scores)
+        share = _fractions(topk_idx, wide.shape[-1]).to(wide.dtype)
+        return (share * _mean_scores(wide)).sum(dim=-1)
+
+    def qwen_aux_loss(scores, topk_idx):
+        return topk_idx.shape[-1] * scores.shape[-1] * batch_aux_loss(scores, topk_idx)
+
+
 class loss_times_k_in_place_of_experts:
     """f · P is multiplied by k, the experts per token; the factor is E, all experts"""
 
