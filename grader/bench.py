@@ -11,13 +11,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grader.curriculum import Curriculum, Exercise, load
 from grader.doctor import is_offered
+from grader.figures import Figure
 from grader.launching import start_zygote
 from grader.variants import read_variants
 
@@ -26,20 +26,6 @@ if TYPE_CHECKING:
 
 _ROUNDS = 15
 _BANNED_MODULES = ("transformers", "matplotlib", "sympy", "torch._dynamo", "torch._inductor")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number: `limit` is what it may be at most, None where it is for information."""
-
-    name: str
-    value: float
-    unit: str
-    limit: float | None = None
-
-    @property
-    def ok(self) -> bool | None:
-        return None if self.limit is None else self.value <= self.limit
 
 
 def latency(root: Path) -> Iterator[Figure]:
@@ -104,7 +90,7 @@ _MODES: dict[str, list[str]] = {
     "full": ["--isolate", "--sandbox=full"],
 }
 _FLAKE_RUNS = 1000
-_COST_ROUNDS = 40
+_COST_ROUNDS = 12
 
 
 def isolation(root: Path) -> Iterator[Figure]:
@@ -208,8 +194,32 @@ def _total(values: Iterable[float | Fraction]) -> float:
     return float(sum(values))
 
 
+def history(root: Path) -> Iterator[Figure]:
+    """What kills cost the history, and what `grader` costs where nothing has changed."""
+    from grader.bench_history import figures
+
+    yield from figures(root)
+
+
+def report(root: Path) -> Iterator[Figure]:
+    """How large a learner's report is."""
+    from grader.bench_report import figures
+
+    yield from figures(root)
+
+
+def watch(root: Path) -> Iterator[Figure]:
+    """How soon after a save its verdict is on the screen, and what idling costs."""
+    from grader.bench_watch import figures
+
+    yield from figures(root)
+
+
 FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "latency": latency,
     "isolation": isolation,
     "redteam": redteam,
+    "history": history,
+    "report": report,
+    "watch": watch,
 }

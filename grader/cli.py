@@ -7,20 +7,53 @@ figure missed its limit), 2 the command was not understood, 3 the course itself 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from grader.curriculum import ROOT, Curriculum, Exercise, SyllabusError, UnknownExercise, load
+from grader.catalogue import LANGUAGES, misnamed_language, say, translated
+from grader.curriculum import (
+    ROOT,
+    Curriculum,
+    Exercise,
+    LearningPath,
+    SyllabusError,
+    UnknownExercise,
+    load,
+)
+from grader.settings import SETTINGS, choose_path, chosen_path
+
+_ENGLISH: dict[str, str] = {}
+"""Each help text as the program has it, before it is said in another language."""
 
 
 class _Course(click.Group):
-    """Turns what the course's modules raise into one clear line and an exit code."""
+    """Turns what the course's modules raise into one clear line and an exit code.
+
+    Its help, and that of its commands, is in the learner's language.
+    """
+
+    def make_context(
+        self, info_name: str | None, args: list[str], *rest: Any, **options: Any
+    ) -> click.Context:
+        _print_what_can_be_printed()
+        for name, command in {"grader": self, **self.commands}.items():
+            english = _ENGLISH.setdefault(name, command.help or "")
+            command.help = translated(f"help.{name}", english)
+            for option in command.params:
+                if isinstance(option, click.Option) and option.help:
+                    name_of_it = f"{name}.{option.name}"
+                    english = _ENGLISH.setdefault(name_of_it, option.help)
+                    option.help = translated(f"help.{name_of_it}", english)
+        return super().make_context(info_name, args, *rest, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         from grader.stubs import MarkerError, MissingFile
@@ -35,6 +68,13 @@ class _Course(click.Group):
             _stop(str(error), 1)
 
 
+def _print_what_can_be_printed() -> None:
+    """A file or an old terminal may lack a character; that must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _stop(message: str, code: int) -> None:
     from grader.report import Report
 
@@ -42,14 +82,64 @@ def _stop(message: str, code: int) -> None:
     sys.exit(code)
 
 
+class _ExerciseName(click.ParamType):  # type: ignore[type-arg]  # older clicks take none
+    """An exercise in any spelling; a shell completes its id."""
+
+    name = "exercise"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        exercises = load(ROOT).exercises
+        return [
+            CompletionItem(exercise.id, help=exercise.title)
+            for exercise in exercises
+            if exercise.id.startswith(incomplete.lower())
+        ]
+
+
+class _PathName(click.ParamType):  # type: ignore[type-arg]
+    """A learning path, by its id."""
+
+    name = "path"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> LearningPath:
+        known = {path.id: path for path in load(ROOT).paths}
+        if value not in known:
+            said = say("cli.no_path", asked=value, known=", ".join(known))
+            self.fail(said, param, ctx)
+        return known[str(value)]
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        paths = load(ROOT).paths
+        return [CompletionItem(p.id, help=p.title) for p in paths if p.id.startswith(incomplete)]
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
 @click.group(cls=_Course, invoke_without_command=True)
+@click.option("-q", "--quiet", is_flag=True, help="Only the result: no tables, no advice.")
+@click.option("-v", "--verbose", is_flag=True, help="Also what is usually left out.")
 @click.pass_context
-def main(ctx: click.Context) -> None:
+def main(ctx: click.Context, quiet: bool, verbose: bool) -> None:
     """Your progress through the course; see the commands below for more.
 
     Without a command: runs every exercise you have started, in a process of its own, and shows
     what is done, what is next and what it is worth.
     """
+    from grader.report import Wordiness
+
+    if asked := misnamed_language():
+        raise click.UsageError(say("cli.language", asked=asked, known=", ".join(LANGUAGES)))
+    if quiet and verbose:
+        raise click.UsageError(say("cli.quiet_and_verbose"))
+    if quiet or verbose:
+        ctx.obj = Wordiness.QUIET if quiet else Wordiness.VERBOSE
     if ctx.invoked_subcommand is None:
         _show_progress()
 
@@ -59,20 +149,50 @@ def _show_progress() -> None:
     from grader.report import Report
 
     curriculum = load(ROOT)
-    Report().progress(measure(curriculum, ROOT, curriculum.exercises), curriculum)
+    path = chosen_path(curriculum, ROOT)
+    progress = measure(curriculum, ROOT, curriculum.on(path))
+    Report().progress(progress, curriculum, path)
+    Report().warning(progress.problem)
 
 
 @main.command()
-@click.argument("exercise")
+@click.argument("exercise", type=_ExerciseName())
 @click.option("--level", type=int, default=1, help="1 is a nudge, the last nearly the answer.")
 def hint(exercise: str, level: int) -> None:
     """A hint for an exercise: grader hint ex02."""
+    from grader.history import History
     from grader.report import Report
 
     found = load(ROOT).find(exercise)
     if not 1 <= level <= len(found.hints):
-        raise click.UsageError(f"--level {level}: {found.id} has hints 1 to {len(found.hints)}")
+        count = len(found.hints)
+        raise click.UsageError(say("cli.no_level", level=level, exercise=found.id, count=count))
     Report().hint(found, level)
+    with closing(History.open(ROOT)) as history:
+        history.record_hint(found.id, level)
+        Report().warning(history.problem)
+
+
+@main.command()
+@click.argument("exercise", type=_ExerciseName())
+@click.option("--give-up", is_flag=True, help="Before a pass, too; your history remembers it.")
+def solution(exercise: str, give_up: bool) -> None:
+    """The worked answer, once yours has passed: grader solution ex02."""
+    from grader.history import History
+    from grader.report import Report
+
+    found = load(ROOT).find(exercise)
+    file = found.paths(ROOT).solution
+    if not file.exists():
+        _stop(say("cli.no_solution", short=found.short), 1)
+    with closing(History.open(ROOT)) as history:
+        passed = any(run.done for run in history.runs(found.id))
+        if not (passed or give_up or history.solutions().get(found.id)):
+            Report().solution_refused(found, history.problem)
+            sys.exit(1)
+        Report().solution(file.read_text(encoding="utf-8"))
+        history.record_solution(found.id, gave_up=not passed)
+        Report().warning(history.problem)
 
 
 @main.command("list")
@@ -93,11 +213,54 @@ def next_exercise() -> None:
     from grader.report import Report
 
     curriculum = load(ROOT)
-    Report().next(measure(curriculum, ROOT, curriculum.exercises).next)
+    path = chosen_path(curriculum, ROOT)
+    progress = measure(curriculum, ROOT, curriculum.on(path))
+    Report().next(progress.next, curriculum.longer_than(path))
+    Report().warning(progress.problem)
+
+
+@main.command("path")
+@click.argument("path", type=_PathName(), required=False)
+def choose_learning_path(path: LearningPath | None) -> None:
+    """The learning paths, and which one you are on: grader path core takes another."""
+    from grader.report import Report
+
+    if path is None:
+        curriculum = load(ROOT)
+        Report().paths(curriculum, chosen_path(curriculum, ROOT))
+        return
+    try:
+        choose_path(path, ROOT)
+    except OSError as error:
+        _stop(say("cli.path_not_kept", file=SETTINGS.as_posix(), why=error.strerror), 1)
+    Report().path_chosen(path)
 
 
 @main.command()
-@click.argument("exercise")
+@click.argument("exercise", type=_ExerciseName(), required=False)
+def watch(exercise: str | None) -> None:
+    """Stay open and check every save at once: grader watch, or grader watch ex02.
+
+    Begins where you stopped, or at the first exercise that is not done.
+    """
+    from grader.report import Report
+    from grader.watching.watch import NoTerminal
+    from grader.watching.watch import watch as watch_until_quit
+
+    curriculum = load(ROOT)
+    first = curriculum.find(exercise) if exercise else None
+    try:
+        session = watch_until_quit(curriculum, ROOT, first)
+    except NoTerminal:
+        raise click.UsageError(
+            "grader watch needs a terminal and its keyboard; without one: grader, or pytest "
+            "tests/test_02_rope.py"
+        ) from None
+    Report().watched(session)
+
+
+@main.command()
+@click.argument("exercise", type=_ExerciseName())
 def show(exercise: str) -> None:
     """An exercise's lesson: grader show ex02."""
     from grader.report import Report
@@ -105,15 +268,12 @@ def show(exercise: str) -> None:
     found = load(ROOT).find(exercise)
     lesson = found.paths(ROOT).lesson
     if not lesson.exists():
-        _stop(
-            f"{lesson.relative_to(ROOT)} is not there; next: grader hint {found.short}",
-            1,
-        )
+        _stop(say("cli.no_lesson", lesson=lesson.relative_to(ROOT), short=found.short), 1)
     Report().lesson(lesson.read_text(encoding="utf-8"))
 
 
 @main.command()
-@click.argument("exercise")
+@click.argument("exercise", type=_ExerciseName())
 @click.option("--undo", is_flag=True, help="Bring back what the last reset put away.")
 def reset(exercise: str, undo: bool) -> None:
     """Start an exercise again; your edits are kept and --undo brings them back."""
@@ -125,6 +285,29 @@ def reset(exercise: str, undo: bool) -> None:
         Report().restored(found, stub_files.undo_reset(found, ROOT))
     else:
         Report().reset(found, stub_files.reset(found, ROOT))
+
+
+@main.command("update")
+@click.argument("source", required=False)
+@click.option("--branch", help="The branch to take; the one that is followed, otherwise.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done.")
+def update_course(source: str | None, branch: str | None, dry_run: bool) -> None:
+    """Bring in a newer course; your edits are kept, and merged where the stub has changed.
+
+    SOURCE is a git remote or address, a folder or an archive; without it, what the clone follows.
+    """
+    from grader.obtaining import UpdateError
+    from grader.report import Report
+    from grader.update import update
+
+    # Everything that is needed to tell it is loaded first: an update replaces these files too.
+    report = Report()
+    report.update_begins(source)
+    try:
+        done = update(ROOT, source, branch=branch, dry_run=dry_run)
+    except UpdateError as error:
+        _stop(str(error), 1)
+    report.update(done, ROOT, dry_run=dry_run)
 
 
 @main.command("grade")
@@ -149,10 +332,7 @@ def grade_submission(
 
     profile = best_profile() if sandbox == "auto" else sandbox
     if profile == "process" and not accept_unsandboxed:
-        raise click.UsageError(
-            "this machine cannot lock a submission in, so grading could harm it; see what is "
-            "missing with grader doctor, or add --accept-unsandboxed for answers that you trust"
-        )
+        raise click.UsageError(say("cli.cannot_lock"))
     result = grade(
         submission, load(ROOT), ROOT, profile=profile, seed=seed, bans_cost_points=bans == "zero"
     )
@@ -160,6 +340,30 @@ def grade_submission(
     if json_file:
         text = json.dumps(result.as_json(), indent=1, ensure_ascii=False)
         json_file.write_text(text + "\n", encoding="utf-8")
+
+
+@main.command("report")
+@click.option("--html", type=_FILE, help="One page that needs nothing else.")
+@click.option("--json", type=_FILE, help="Version 1 of grader/schemas/report.schema.json.")
+@click.option("--junit", type=_FILE, help="For build servers.")
+@click.option("--badge", type=_FILE, help="For shields.io.")
+@click.option("--name", default="", help="What the page calls you.")
+def write_progress_report(name: str, **files: Path | None) -> None:
+    """Your way through the course as files: points, time, mistakes, your own code at work."""
+    from grader.report import Report
+    from grader.reporting import CannotReport, Wanted, write_report
+
+    if not any(files.values()):
+        raise click.UsageError(say("cli.nothing_to_write"))
+    curriculum = load(ROOT)
+    try:
+        written = write_report(
+            Wanted(**files), curriculum, chosen_path(curriculum, ROOT), ROOT, name
+        )
+    except CannotReport as error:
+        _stop(str(error), 1)
+    else:
+        Report().written(written)
 
 
 @main.command()
@@ -195,7 +399,7 @@ def stubs(only_check: bool, force: bool) -> None:
 
 
 @main.command()
-@click.argument("exercises", nargs=-1)
+@click.argument("exercises", nargs=-1, type=_ExerciseName())
 @click.option("--seeds", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--margins", is_flag=True, help="Print the margins of every check and mistake.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))

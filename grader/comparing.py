@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from grader.bans import BanHit
+from grader.catalogue import reworded, say
 from grader.observing import Call, Observation, Opaque, Trouble, describe
 from grader.tolerance import Allowance, Expectation, as_exact
 
 _DIGITS = (3, 4, 6, 9, 12)
-_NO_RETURN = " (is a `return` missing?)"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def judge(
             if finding.kind not in ("value", "gradient"):
                 break  # what follows would compare unlike things; numbers are measured to the end
     if first and label:
-        first = Finding(first.kind, (f"{first.lines[0]}   ({label})", *first.lines[1:]))
+        line = say("comparing.labelled", line=first.lines[0], label=label)
+        first = Finding(first.kind, (line, *first.lines[1:]))
     return first
 
 
@@ -97,20 +98,23 @@ def _unusable(seen: Observation, wanted: Sequence[Call] = ()) -> Iterator[str]:
         return
     last = len(seen.calls) - 1
     call = seen.calls[last]
-    line = f"{call.name} returned {call.returned}"
+    got = reworded(call.returned)
+    line = say("comparing.returned", name=call.name, got=got)
     if last < len(wanted) and wanted[last].name == call.name:
-        line += f", want {wanted[last].returned}"
-    yield line + (_NO_RETURN if call.returned == "None" else "")
+        want = reworded(wanted[last].returned)
+        line = say("comparing.returned_wanted", name=call.name, got=got, want=want)
+    yield line + (say("comparing.no_return") if call.returned == "None" else "")
 
 
 def _structure(seen: Observation, want: Expectation) -> Finding | None:
     for name, wanted in want.form.outputs.items():
         got = seen.outputs.get(name)
         if _kind(got) != _kind(wanted):
-            line = f"{name}: got {_described(got)}, want {describe(wanted)}"
-            return Finding("type", (line + (_NO_RETURN if got is None else ""),))
+            line = say("comparing.value", name=name, got=_described(got), want=_described(wanted))
+            return Finding("type", (line + (say("comparing.no_return") if got is None else ""),))
         if not isinstance(wanted, (Tensor, float)) and got != wanted:
-            return Finding("plain value", (f"{name}: got {got!r}, want {wanted!r}",))
+            line = say("comparing.value", name=name, got=repr(got), want=repr(wanted))
+            return Finding("plain value", (line,))
     return None
 
 
@@ -119,7 +123,7 @@ def _kind(value: Any) -> type:
 
 
 def _described(value: Any) -> str:
-    return value.description if isinstance(value, Opaque) else describe(value)
+    return reworded(value.description if isinstance(value, Opaque) else describe(value))
 
 
 def _tensors(seen: Observation, want: Expectation) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -132,17 +136,23 @@ def _tensors(seen: Observation, want: Expectation) -> Iterator[tuple[str, Tensor
 def _shapes(seen: Observation, want: Expectation) -> Finding | None:
     for name, got, wanted in _tensors(seen, want):
         if got.shape != wanted.shape:
-            line = f"{name}: got shape {list(got.shape)}, want {list(wanted.shape)}"
-            return Finding("shape", (line,))
+            return Finding("shape", (_other_shape(name, got, wanted),))
     return None
+
+
+def _other_shape(label: str, got: Tensor, wanted: Tensor) -> str:
+    return say("comparing.shape", name=label, got=list(got.shape), want=list(wanted.shape))
 
 
 def _dtypes(seen: Observation, want: Expectation) -> Finding | None:
     for name, got, wanted in _tensors(seen, want):
         if got.dtype != wanted.dtype:
-            line = f"{name}: got dtype {_dtype(got)}, want {_dtype(wanted)}"
-            return Finding("dtype", (line,))
+            return Finding("dtype", (_other_dtype(name, got, wanted),))
     return None
+
+
+def _other_dtype(label: str, got: Tensor, wanted: Tensor) -> str:
+    return say("comparing.dtype", name=label, got=_dtype(got), want=_dtype(wanted))
 
 
 def _dtype(value: Tensor) -> str:
@@ -163,9 +173,13 @@ def _not_finite(label: str, got: Any, wanted: Any) -> Finding | None:
     if not bad.any():
         return None
     first = _first(bad)
-    line = (
-        f"{label}{_place(first)}: got {_number(got[first], 3)}, want {_number(wanted[first], 3)}"
-        f"   ({int(bad.sum())} of {got.numel()} elements are not finite)"
+    line = say(
+        "comparing.not_finite",
+        place=f"{label}{_place(first)}",
+        got=_number(got[first], 3),
+        want=_number(wanted[first], 3),
+        count=int(bad.sum()),
+        total=got.numel(),
     )
     return Finding("not finite", (line,))
 
@@ -188,7 +202,7 @@ def _gradients(seen: Observation, want: Expectation, margins: Margins) -> Findin
         first = first or finding
     for name, got in seen.gradients.items():
         if name not in want.gradients and got is not None and bool((got != 0).any()):
-            line = f"gradient of {name}: got one, want none: the result must not depend on it"
+            line = say("comparing.gradient_unwanted", name=_told("gradient", name))
             first = first or Finding("gradient", (line,))
     return first
 
@@ -201,40 +215,42 @@ def _gradient(
     allowance: Allowance,
     margins: Margins,
 ) -> Finding | None:
-    label = f"gradient of {name}"
+    label, told = f"gradient of {name}", _told("gradient", name)
     if got is None:
         if not bool((wanted != 0).any()):
             return None  # no gradient and a zero gradient say the same
         margins.note(label, math.inf)
-        return Finding(
-            "gradient",
-            (f"{label}: none arrives: the result is cut off from it (detach, no_grad, .data?)",),
-        )
+        return Finding("gradient", (say("comparing.gradient_cut_off", name=told),))
     if got.shape != wanted.shape:  # torch always gives the input's; a forged one would broadcast
-        line = f"{label}: got shape {list(got.shape)}, want {list(wanted.shape)}"
         margins.note(label, math.inf)
-        return Finding("gradient", (line,))
+        return Finding("gradient", (_other_shape(told, got, wanted),))
     form = want.form.gradients.get(name)
     if form is not None and got.dtype != form.dtype:
-        line = f"{label}: got dtype {_dtype(got)}, want {_dtype(form)}"
-        return Finding("gradient", (line,))
-    bad = _not_finite(label, got, wanted)
+        return Finding("gradient", (_other_dtype(told, got, form),))
+    bad = _not_finite(told, got, wanted)
     if bad:
         margins.note(label, math.inf)
         return bad
-    return _numbers(label, got, wanted, allowance, margins, "gradient")
+    return _numbers(name, got, wanted, allowance, margins, "gradient")
+
+
+def _told(kind: str, name: str) -> str:
+    """What a learner reads for an output, or for an input's gradient."""
+    return say("comparing.gradient_of", name=name) if kind == "gradient" else name
 
 
 def _numbers(
-    label: str, got: Any, wanted: Any, allowance: Allowance, margins: Margins, kind: str
+    name: str, got: Any, wanted: Any, allowance: Allowance, margins: Margins, kind: str
 ) -> Finding | None:
+    label = f"gradient of {name}" if kind == "gradient" else name  # in every language, for authors
     got, wanted = as_exact(got), as_exact(wanted)
     error = errors(got, wanted)
     over = error > allowance.element
     margins.note(label, excess(error, allowance.element))
     if over.any():
         first = _first(over)
-        return Finding(kind, (_difference(label, got, wanted, first, error, over, allowance),))
+        told = _told(kind, name)
+        return Finding(kind, (_difference(told, got, wanted, first, error, over, allowance),))
     if allowance.mean is None:
         return None
     finite = torch.isfinite(wanted) & torch.isfinite(got)
@@ -242,10 +258,8 @@ def _numbers(
     margins.note(f"mean of {label}", abs(bias) / allowance.mean)
     if abs(bias) <= allowance.mean:
         return None
-    line = (
-        f"{label}: off by {_number(bias, 3)} on average, allowed {allowance.mean:.0e}:"
-        " small roundings that all point one way"
-    )
+    told, off = _told(kind, name), _number(bias, 3)
+    line = say("comparing.biased", name=told, got=off, allowed=allowance.mean)
     return Finding(kind, (line,))
 
 
@@ -277,13 +291,26 @@ def _difference(
     allowed = allowance.element
     if isinstance(allowed, Tensor):
         allowed = float(allowed.expand_as(error)[first])
+    place, largest = f"{label}{_place(first)}", float(error.max())
     got_text, want_text = _apart(got[first], wanted[first])
-    count = ""
-    if got.numel() > 1:
-        count = f"{int(over.sum())} of {got.numel()} elements differ; "
-    return (
-        f"{label}{_place(first)}: got {got_text}, want {want_text}"
-        f"   ({count}largest error {float(error.max()):.2g}, allowed {allowed:.0e})"
+    if got.numel() == 1:
+        return say(
+            "comparing.number",
+            place=place,
+            got=got_text,
+            want=want_text,
+            largest=largest,
+            allowed=allowed,
+        )
+    return say(
+        "comparing.numbers",
+        place=place,
+        got=got_text,
+        want=want_text,
+        count=int(over.sum()),
+        total=got.numel(),
+        largest=largest,
+        allowed=allowed,
     )
 
 
@@ -311,25 +338,47 @@ def _place(index: tuple[int, ...]) -> str:
 def _modified(seen: Observation) -> Finding | None:
     if not seen.modified:
         return None
-    what = "the argument" if len(seen.modified) == 1 else "the arguments"
-    line = f"{what} {_were(seen.modified)} modified: leave the caller's tensors as they are"
-    return Finding("modified", (line + " (x = x + 1, not x += 1)",))
+    names = _listed(seen.modified)
+    if len(seen.modified) == 1:
+        return Finding("modified", (say("comparing.modified_one", names=names),))
+    return Finding("modified", (say("comparing.modified_many", names=names),))
 
 
 def _disturbed(seen: Observation) -> Finding | None:
     if not seen.disturbed:
         return None
-    it = "it" if len(seen.disturbed) == 1 else "them"
-    line = f"{_were(seen.disturbed)} changed: leave {it} alone, or put {it} back"
-    return Finding("disturbed", (line,))
+    names = _listed([_state(name) for name in seen.disturbed])
+    if len(seen.disturbed) == 1:
+        return Finding("disturbed", (say("comparing.disturbed_one", names=names),))
+    return Finding("disturbed", (say("comparing.disturbed_many", names=names),))
 
 
-def _were(names: Sequence[str]) -> str:
-    """Names as the start of a passive sentence: "x was", "q and k were"."""
+_STATES: dict[str, Callable[[], str]] = {
+    "the default dtype": lambda: say("comparing.default_dtype"),
+    "the default device": lambda: say("comparing.default_device"),
+    "the grad mode": lambda: say("comparing.grad_mode"),
+    "the number of threads": lambda: say("comparing.threads"),
+    "autocast": lambda: say("comparing.autocast"),
+    "the float32 matmul precision": lambda: say("comparing.matmul_precision"),
+    "deterministic algorithms": lambda: say("comparing.deterministic"),
+    "torch's random generator": lambda: say("comparing.torch_generator"),
+    "Python's random generator": lambda: say("comparing.python_generator"),
+    "NumPy's random generator": lambda: say("comparing.numpy_generator"),
+}
+
+
+def _state(name: str) -> str:
+    """A piece of global state as a learner reads it; its name comes from the answer's process."""
+    told = _STATES.get(name)
+    return told() if told else name
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: "x", "q and k", "q, k and v"."""
     *others, last = names
     if not others:
-        return f"{last} was"
-    return f"{', '.join(others)} and {last} were"
+        return last
+    return say("comparing.and", first=say("comparing.comma").join(others), last=last)
 
 
 def _banned(seen: Observation) -> Finding | None:
@@ -340,23 +389,25 @@ def _banned(seen: Observation) -> Finding | None:
 
 def banned_call(hit: BanHit) -> str:
     """What a banned call was and where, in a sentence."""
-    return f"{hit.spelling} is called in line {hit.line}: this exercise asks you to write it"
+    return say("comparing.banned", call=hit.spelling, line=hit.line)
 
 
-_COSTS = {
-    "peak_elements": "elements alive at once",
-    "largest_elements": "elements in one tensor",
-    "flops": "floating-point operations",
+_COSTS: dict[str, Callable[[int, int], str]] = {
+    "peak_elements": lambda spent, limit: say("comparing.peak_elements", spent=spent, limit=limit),
+    "largest_elements": lambda spent, limit: say(
+        "comparing.largest_elements", spent=spent, limit=limit
+    ),
+    "flops": lambda spent, limit: say("comparing.flops", spent=spent, limit=limit),
 }
 
 
 def overspent(seen: Observation, want: Expectation) -> Finding | None:
     """What a run cost beyond its limits."""
-    for name, words in _COSTS.items():
+    for name, told in _COSTS.items():
         limit = getattr(want.limits, name)
         spent = getattr(seen.cost, name, None)
         if limit is not None and spent is not None and spent > limit:
-            return Finding("cost", (f"this makes {spent:,} {words}, allowed {limit:,}",))
+            return Finding("cost", (told(spent, limit),))
     return None
 
 

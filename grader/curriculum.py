@@ -150,6 +150,15 @@ class Curriculum:
             raise UnknownExercise(_unknown(text, aliases, self.exercises))
         return found
 
+    def on(self, path: LearningPath) -> tuple[Exercise, ...]:
+        """The exercises of a learning path, in the order of the course."""
+        return tuple(e for e in self.exercises if e.id in path.exercises)
+
+    def longer_than(self, path: LearningPath) -> LearningPath | None:
+        """The path to go on with at the end of this one; None at the end of the longest."""
+        longer = [other for other in self.paths if other.minutes > path.minutes]
+        return min(longer, key=lambda other: other.minutes, default=None)
+
     def closure(self, exercise: Exercise) -> tuple[Exercise, ...]:
         """Everything `exercise` builds on, directly or not, in the order of the course."""
         needed = set(exercise.prerequisites)
@@ -448,11 +457,15 @@ def _plain(text: str) -> str:
 def _unknown(text: str, aliases: dict[str, Exercise], exercises: tuple[Exercise, ...]) -> str:
     import difflib  # only a wrong name pays for it
 
+    from grader.catalogue import say
+
     near = difflib.get_close_matches(_plain(text), aliases, n=5)
     ids = list(dict.fromkeys(aliases[alias].id for alias in near))
-    sentences = [f"no exercise is called {text!r}"]
+    sentences = [say("curriculum.no_exercise", asked=text)]
     if ids:
-        sentences.append(f"did you mean {' or '.join(ids[:3])}?")
+        names = say("curriculum.or").join(ids[:3])
+        sentences.append(say("curriculum.did_you_mean", names=names))
     if len(exercises) <= _SHORT_LIST:
-        sentences.append(f"known: {', '.join(exercise.id for exercise in exercises)}")
-    return "\n  ".join([*sentences, "next: grader list"])
+        known = ", ".join(exercise.id for exercise in exercises)
+        sentences.append(say("curriculum.known", names=known))
+    return "\n  ".join([*sentences, say("curriculum.next")])

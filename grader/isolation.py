@@ -20,7 +20,7 @@ from typing import BinaryIO, Protocol, cast
 import cloudpickle
 
 from grader import frames
-from grader.launching import NotGraded, Zygote, clean_environment, command
+from grader.launching import Branch, NotGraded, clean_environment, command
 from grader.loading import Answer, Source
 from grader.observing import Observation, Request, Trouble
 from grader.sandbox import Sandbox
@@ -96,7 +96,7 @@ class _Spawned:
 class _Forked:
     """A worker forked from the zygote; its pid stays taken until the zygote reaps it."""
 
-    def __init__(self, zygote: Zygote, locked: Sandbox, imports: Sequence[str]) -> None:
+    def __init__(self, zygote: Branch, locked: Sandbox, imports: Sequence[str]) -> None:
         self._zygote = zygote
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._forked = zygote.fork(theirs, locked, imports)
@@ -141,7 +141,7 @@ class Worker:
         threads: int = 1,
         locked: Sandbox | None = None,
         imports: Sequence[str] = (),
-        zygote: Zygote | None = None,
+        zygote: Branch | None = None,
     ) -> None:
         self._assignment = Assignment(answer, config, threads)
         self._root = root

@@ -32,24 +32,14 @@ Answer = Callable[[], int]
 """What the zygote was asked for: calling it waits until it is there, or raises NotGraded."""
 
 
-class Zygote:
-    """The process that forks workers; one serves a whole run."""
+class Branch:
+    """A conversation with a process that forks workers: it ends when the process that holds it
+    does, however that may end, and the workers with it."""
 
-    def __init__(self, root: Path) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
         self._sent = self._received = 0
         self._answers: dict[int, int] = {}
-        self._popen = subprocess.Popen(
-            command("zygote", "main(sys.argv[1], int(sys.argv[2]))", root, theirs.fileno()),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=clean_environment(),
-            cwd=os.path.abspath(os.sep),
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-        )
-        theirs.close()
 
     def fork(self, stream: socket.socket, locked: Sandbox, imports: Sequence[str]) -> Answer:
         """Fork a worker that serves the other end of `stream`; its process id."""
@@ -83,8 +73,38 @@ class Zygote:
         return self._answers[number]
 
     def close(self) -> None:
-        """End the process and all that it holds."""
+        """End the conversation, the workers and the process that was forked for it."""
         self._control.close()
+
+
+class Zygote(Branch):
+    """The process that forks workers; one serves a whole run."""
+
+    def __init__(self, root: Path) -> None:
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__(control)
+        self._popen = subprocess.Popen(
+            command("zygote", "main(sys.argv[1], int(sys.argv[2]))", root, theirs.fileno()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=clean_environment(),
+            cwd=os.path.abspath(os.sep),
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+        theirs.close()
+
+    def branch(self) -> Branch:
+        """A process forked from this one to fork workers, for one run that may be cut off."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._asked({"branch": True}, [theirs.fileno()])()
+        theirs.close()
+        return Branch(ours)
+
+    def close(self) -> None:
+        """End the process and all that it holds."""
+        super().close()
         self._popen.kill()
         self._popen.wait()
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from grader.catalogue import say
 from grader.comparing import Finding
 from grader.harmless import harmless
 from grader.observing import Frame, Trouble
@@ -57,7 +58,8 @@ def _told(failure: Failure) -> list[str]:
     if waiting := waits_for(failure):
         return [_title(failure), f"  {waiting}"]
     if trouble.kind == "no file":
-        return [f"{failure.exercise} · nothing to test: {_shortened(trouble.message, failure)}"]
+        why = _shortened(trouble.message, failure)
+        return [say("messages.nothing_to_test", exercise=failure.exercise, why=why)]
     if trouble.at_load:
         return [f"{failure.exercise} · {_loading(trouble, failure)}", *_trouble(trouble, failure)]
     return [_title(failure), *_trouble(trouble, failure)]
@@ -67,17 +69,19 @@ def explained(mistakes: Sequence[str], failures: int = 1) -> list[str]:
     """The sentence that names the mistakes, for one failure or for several at once."""
     if not mistakes:
         return []
-    these = "this is" if failures == 1 else f"these {failures} are"
-    return [f"  {these} exactly what comes out when {' — or when '.join(mistakes)}"]
+    together = say("messages.or_when").join(mistakes)
+    if failures == 1:
+        return [say("messages.explained_one", mistakes=together)]
+    return [say("messages.explained_many", count=failures, mistakes=together)]
 
 
 def next_step(failure: Failure) -> str:
     """What to do about it."""
     if failure.finding.kind == "no file":
-        return "  next: every test waits for this file"
+        return say("messages.next_no_file")
     if is_about_the_file(failure.finding):
-        return "  next: mend this first; every test waits for it"
-    return f"  next: grader hint {failure.short}"
+        return say("messages.next_mend_first")
+    return say("messages.next_hint", short=failure.short)
 
 
 def waits_for(failure: Failure) -> str | None:
@@ -86,13 +90,13 @@ def waits_for(failure: Failure) -> str | None:
     if trouble is None:
         return None
     if trouble.kind == "not implemented":
-        return f"{stub(failure)} is not implemented yet"
+        return say("messages.not_implemented", stub=stub(failure))
     if trouble.kind == "missing":
-        return f"{trouble.message} is missing: define it in {failure.exercise}.py, as the stub does"
+        return say("messages.missing", name=trouble.message, exercise=failure.exercise)
     if trouble.kind == "not graded":
-        return f"not graded, and not the answer's fault: {trouble.message}"
+        return say("messages.not_graded", why=trouble.message)
     if trouble.kind == "out of time":
-        return "the time for this exercise is used up"
+        return say("messages.out_of_time")
     return None
 
 
@@ -103,7 +107,7 @@ def stub(failure: Failure) -> str:
     frame = trouble.frames[-1]
     what = f"{frame.function} ({_where(frame, failure)})"
     if Path(frame.path).stem not in (failure.exercise, failure.exercise.partition("_")[2]):
-        what = f"the prerequisite {what}"
+        what = say("messages.prerequisite", what=what)
     return what
 
 
@@ -121,37 +125,35 @@ def _title(failure: Failure) -> str:
 def _loading(trouble: Trouble, failure: Failure) -> str:
     name = f"{failure.exercise}.py"
     if trouble.kind == "syntax":
-        return f"{name} is not valid Python"
+        return say("messages.not_python", name=name)
     if trouble.kind == "forbidden import":
-        return f"{name} imports what it may not"
+        return say("messages.forbidden_import", name=name)
     if trouble.kind == "timed out":
-        return f"{name} was still being imported after {failure.seconds:g} s"
-    return f"{name} cannot be imported"
+        return say("messages.import_timed_out", name=name, seconds=failure.seconds)
+    return say("messages.cannot_import", name=name)
 
 
 def _trouble(trouble: Trouble, failure: Failure) -> list[str]:
     """What went wrong, then the learner's own frames and nothing of ours."""
     last = trouble.frames[-1] if trouble.frames else None
     if trouble.kind == "timed out":
-        line = f"  still running after {failure.seconds:g} s: is there a loop that never ends?"
+        line = say("messages.timed_out", seconds=failure.seconds)
         return [line, *_frame(last, failure)]
     if trouble.kind == "out of memory":
-        return ["  the answer used more memory than it may", *_frame(last, failure)]
+        return [say("messages.out_of_memory"), *_frame(last, failure)]
     if trouble.kind == "forbidden":
-        what = f"  the answer tried something forbidden: {trouble.type_name}: {trouble.message}"
+        what = say("messages.forbidden", error=trouble.type_name, message=trouble.message)
         return [what, *_frame(last, failure)]
     if trouble.kind == "recursion":
-        name = last.function if last else "a function"
-        return [f"  {name} calls itself without end: what stops it?", *_frame(last, failure)]
+        name = last.function if last else say("messages.a_function")
+        return [say("messages.recursion", name=name), *_frame(last, failure)]
     if trouble.kind == "exited":
-        how = trouble.type_name or f"exit code {trouble.message}"
-        what = f"  the answer ended the program ({how}): let it return or raise an error instead"
-        return [what, *_frame(last, failure)]
+        how = trouble.type_name or say("messages.exit_code", code=trouble.message)
+        return [say("messages.exited", how=how), *_frame(last, failure)]
     if trouble.kind == "crashed":
-        what = f"  the answer crashed its process ({trouble.type_name})"
-        return [f"{what}: pytest without --isolate shows the line"]
+        return [say("messages.crashed", how=trouble.type_name)]
     if trouble.kind == "protocol":
-        return [f"  the answer disturbed the worker's stream: {trouble.message}"]
+        return [say("messages.protocol", why=trouble.message)]
     if trouble.kind == "unusable" and failure.finding.lines:
         return _indented(failure.finding.lines)
     if trouble.kind == "forbidden import":
@@ -159,7 +161,7 @@ def _trouble(trouble: Trouble, failure: Failure) -> list[str]:
     if trouble.kind == "syntax":
         return [f"  {trouble.type_name}: {trouble.message}", *_marked(last, failure)]
     lines = trouble.message.splitlines()[:_MESSAGE_LINES] or [""]
-    when = " (in the backward pass)" if trouble.in_backward else ""
+    when = say("messages.in_backward") if trouble.in_backward else ""
     what = f"  {trouble.type_name}: {lines[0]}".rstrip(": ") + when
     frames = [line for frame in trouble.frames[-_FRAMES:] for line in _frame(frame, failure)]
     return [what, *_indented(lines[1:], 4), *frames]

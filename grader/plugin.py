@@ -85,7 +85,19 @@ def pytest_configure(config: pytest.Config) -> None:
     except (UsageError, ValueError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_SESSION] = session
+    config.args[:] = [_tests_of(argument, session) for argument in config.args]
     torch.set_num_threads(session.threads)
+
+
+def _tests_of(argument: str, session: CourseSession) -> str:
+    """An argument of pytest; a stub's stands for its tests, so that an editor can name its file."""
+    path = (session.config.invocation_params.dir / argument).resolve()
+    if path.parent != session.root / "exercises" or not path.is_file():
+        return argument
+    try:
+        return str(session.curriculum.find(path.name).paths(session.root).test_file)
+    except UnknownExercise:
+        return argument
 
 
 class CourseSession:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +39,7 @@ class Observer:
     `threads` is torch's thread count during the run; `module_for` gives a module to test in place
     of a file; `kept` holds what the reference and mistakes said, between runs of one seed.
     `curriculum` replaces the one on disk, limits and all; `note_bans` is explained at `Trial`.
+    `seconds` are what the tests of each file took.
     """
 
     threads: int = 1
@@ -47,9 +49,13 @@ class Observer:
     curriculum: Curriculum | None = None
     note_bans: bool = False
     session: CourseSession | None = None
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self.session = course_session(session.config)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[Path(report.location[0]).name] += report.duration
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Outcome:
     exercise: Exercise
     trial: Trial
     runs: tuple[Run, ...]
+    seconds: float
 
     @property
     def passed(self) -> bool:
@@ -84,6 +91,7 @@ def run_tests(
     arguments += ["-q", "--tb=no", *(f"-pno:{plugin}" for plugin in _LEFT_OUT), *options]
     said = io.StringIO()
     observer.session = None
+    observer.seconds.clear()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         code = pytest.main([*arguments, *files], plugins=[_Registration(observer)])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or observer.session is None:
@@ -94,7 +102,8 @@ def run_tests(
         if exercise.id not in trials:
             raise TestsFailed(f"no test of {exercise.id} ran:\n{said.getvalue()}")
         trial = trials[exercise.id]
-        outcomes.append(Outcome(exercise, trial, tuple(trial.runs.values())))
+        seconds = observer.seconds[exercise.paths(root).test_file.name]
+        outcomes.append(Outcome(exercise, trial, tuple(trial.runs.values()), seconds))
     return outcomes
 
 

@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
+from datetime import datetime
+from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
+from grader.catalogue import say, translated
+
 if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for torch
-    from grader.bench import Figure
     from grader.conclusions import Conclusion, Margin
-    from grader.curriculum import Curriculum, Exercise
+    from grader.curriculum import Curriculum, Exercise, LearningPath, Part
     from grader.doctor import Mechanism
+    from grader.figures import Figure
     from grader.grading import Grade, Verdict
     from grader.progress import Progress, Standing
     from grader.stubs import StubResult, Undone
+    from grader.update import Change, Update
+    from grader.watching.session import Session
 
 
 _BAR = 24
 
 
+class Wordiness(Enum):
+    """How much is said: `quiet` leaves out tables and advice, `verbose` leaves out nothing."""
+
+    QUIET = "quiet"
+    USUAL = "usual"
+    VERBOSE = "verbose"
+
+
 class Report:
-    """Prints to one console; plain where the output is no terminal or NO_COLOR is set."""
+    """Prints to one console; plain where the output is no terminal or NO_COLOR is set.
+
+    It says as much as the command line's --quiet or --verbose asked for.
+    """
 
     def __init__(self) -> None:
+        context = click.get_current_context(silent=True)
+        wordiness = context.find_object(Wordiness) if context else None
+        self._quiet = wordiness is Wordiness.QUIET
+        self._verbose = wordiness is Wordiness.VERBOSE
         self._console = Console(highlight=False, soft_wrap=True)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -35,24 +58,40 @@ class Report:
         """A command could not do what was asked."""
         self._errors.print(message, style="red", markup=False)
 
+    def warning(self, message: str) -> None:
+        """Something is not as it should be and the command did what was asked; nothing if empty."""
+        if message:
+            self._errors.print(message, style="yellow", markup=False)
+
     def lines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self._console.print(line, markup=False)
 
-    def progress(self, progress: Progress, curriculum: Curriculum) -> None:
+    def advice(self, lines: Iterable[str]) -> None:
+        """What to do next, which --quiet leaves out."""
+        if not self._quiet:
+            self.lines(lines)
+
+    def progress(self, progress: Progress, curriculum: Curriculum, path: LearningPath) -> None:
         """One screen: what is done, what is next, what it is worth."""
         share = progress.points / progress.possible if progress.possible else Fraction(0)
         filled = int(share * _BAR)
-        self._console.print(
-            f"MiniMind  {'█' * filled}{'░' * (_BAR - filled)}  "
-            f"{_points(progress.points)} of {progress.possible} points",
-            markup=False,
-        )
+        points = say("report.points", points=_points(progress.points), possible=progress.possible)
+        self.lines([f"MiniMind  {'█' * filled}{'░' * (_BAR - filled)}  {points}"])
+        if self._quiet:
+            return
+        if progress.next:
+            left = _duration(progress.minutes_left)
+            self.lines([say("report.path_left", id=path.id, title=_path(path), time=left)])
+        else:
+            self.lines([say("report.path", id=path.id, title=_path(path))])
         for part in curriculum.parts:
             mine = [s for s in progress.standings if s.exercise.part == part.id]
             if mine:
-                self._part(part.title, mine)
-        self.next(progress.next)
+                self._part(_part(part), mine)
+                if self._verbose:
+                    self._failing(mine)
+        self.next(progress.next, curriculum.longer_than(path))
 
     def _part(self, title: str, standings: Sequence[Standing]) -> None:
         table = _plain_table(title, 5)
@@ -61,91 +100,197 @@ class Report:
             table.add_row(
                 "✓" if standing.done else "·",
                 exercise.id,
-                exercise.title,
+                _title(exercise),
                 _state(standing),
                 f"{_points(standing.points)}/{exercise.points}",
             )
         self._console.print(table)
 
-    def next(self, standing: Standing | None) -> None:
-        """Where to go on: the lesson to read, the file to edit, the tests to run."""
+    def _failing(self, standings: Iterable[Standing]) -> None:
+        """The tests that do not pass yet, and what repeats the run."""
+        for standing in standings:
+            id, result = standing.exercise.id, standing.result
+            if result is not None:
+                when = datetime.fromtimestamp(result.when).strftime("%Y-%m-%d %H:%M")
+                self.lines([say("report.seed", exercise=id, when=when, seed=result.seed)])
+                failing = (test.sentence for test in result.tests if not test.passed)
+                self.lines(say("report.test_fails", exercise=id, sentence=s) for s in failing)
+
+    def next(self, standing: Standing | None, longer: LearningPath | None) -> None:
+        """Where to go on: the lesson to read, the file to edit, the tests to run.
+
+        At the end of a learning path that is the `longer` one, if there is one.
+        """
         if standing is None:
-            self.lines(["all done: every point is yours"])
+            self.lines([say("report.all_done")])
+            if longer:
+                self.advice([say("report.next_path", id=longer.id, title=_path(longer))])
             return
         exercise = standing.exercise
+        if self._quiet:
+            self.lines([exercise.id])
+            return
         paths = exercise.paths(Path())
         self.lines(
             [
-                f"next: {exercise.title} (about {exercise.minutes} min)",
-                f"  read {paths.lesson.as_posix()}",
-                f"  edit {paths.stub.as_posix()}",
-                f"  run  pytest {paths.test_file.as_posix()}",
+                say("report.next", title=_title(exercise), minutes=exercise.minutes),
+                say("report.read", file=paths.lesson.as_posix()),
+                say("report.edit", file=paths.stub.as_posix()),
+                say("report.run", file=paths.test_file.as_posix()),
             ]
         )
 
+    def paths(self, curriculum: Curriculum, chosen: LearningPath) -> None:
+        """The learning paths, the chosen one marked."""
+        if self._quiet:
+            self.lines([chosen.id])
+            return
+        table = _plain_table("", 5)
+        for path in curriculum.paths:
+            count = len(path.exercises)
+            table.add_row(
+                "→" if path == chosen else "",
+                path.id,
+                _path(path),
+                say("report.exercise") if count == 1 else say("report.exercises", count=count),
+                say("report.up_to", time=_duration(path.minutes)),
+            )
+        self._console.print(table)
+        ids = "|".join(path.id for path in curriculum.paths)
+        self.advice([say("report.choose_path", ids=ids)])
+
+    def path_chosen(self, path: LearningPath) -> None:
+        said = say("report.path", id=path.id, title=_path(path))
+        self.advice([said, say("report.path_chosen")])
+
     def syllabus(self, curriculum: Curriculum, untouched: Container[str]) -> None:
         """Every exercise under its part, and what is planned."""
+        if self._quiet:
+            self.lines(exercise.id for exercise in curriculum.exercises)
+            return
         for part in curriculum.parts:
             mine = [e for e in curriculum.exercises if e.part == part.id]
             if part.planned:
-                self.lines([f"{part.title}: planned. {part.planned}"])
+                what = translated(f"titles.planned_{part.id}", part.planned)
+                self.lines([say("report.planned", title=_part(part), what=what)])
             elif mine:
-                table = _plain_table(part.title, 5)
+                table = _plain_table(_part(part), 5)
                 for exercise in mine:
-                    state = "not started" if exercise.id in untouched else "started"
-                    points, minutes = f"{exercise.points} points", f"{exercise.minutes} min"
-                    table.add_row(exercise.id, exercise.title, points, minutes, state)
+                    started = exercise.id not in untouched
+                    table.add_row(
+                        exercise.id,
+                        _title(exercise),
+                        say("report.exercise_points", points=exercise.points),
+                        say("report.minutes", count=exercise.minutes),
+                        say("report.started") if started else say("report.not_started"),
+                    )
                 self._console.print(table)
+                if self._verbose:
+                    self._prerequisites(mine)
+
+    def _prerequisites(self, exercises: Iterable[Exercise]) -> None:
+        for exercise in exercises:
+            if exercise.prerequisites:
+                others = ", ".join(exercise.prerequisites)
+                self.lines([say("report.builds_on", exercise=exercise.id, others=others)])
 
     def lesson(self, text: str) -> None:
         """A lesson, set for the terminal."""
         console = Console()  # unlike messages, a lesson is set to the width of the terminal
         console.print(Markdown(text), width=min(console.width, 100))
 
+    def solution(self, text: str) -> None:
+        """A worked answer, coloured on a terminal, and to the letter where it goes to a file."""
+        from rich.syntax import Syntax
+
+        self._console.print(Syntax("", "python", theme="ansi_dark").highlight(text), end="")
+
+    def solution_refused(self, exercise: Exercise, problem: str) -> None:
+        """Why a worked answer is not shown yet, and the two ways to it."""
+        self.error(say("report.solution_refused", exercise=exercise.id))
+        self.warning(problem)
+        self._errors.print(say("report.solution_next", short=exercise.short), markup=False)
+
+    def watched(self, session: Session) -> None:
+        """What is left on the terminal after `grader watch`: where the learner has stopped."""
+        exercise = session.exercise
+        self.lines([f"{exercise.id}: {session.standings.state(exercise)}"])
+        self.warning(session.history.problem)
+        if session.standings.after() is not None:
+            self.lines(["next: grader watch goes on from here"])
+
     def reset(self, exercise: Exercise, backup: Path | None) -> None:
         if backup is None:
-            self.lines([f"{exercise.id} is the stub again; there were no edits to keep"])
+            self.lines([say("report.reset_without_edits", exercise=exercise.id)])
             return
-        self.lines(
-            [
-                f"{exercise.id} is the stub again; your edits are in {backup}",
-                f"  back: grader reset {exercise.short} --undo",
-            ]
-        )
+        self.lines([say("report.reset", exercise=exercise.id, backup=backup)])
+        self.advice([say("report.reset_back", short=exercise.short)])
 
     def restored(self, exercise: Exercise, undone: Undone) -> None:
-        self.lines([f"{exercise.id} is again what it was: {undone.restored}"])
+        self.lines([say("report.restored", exercise=exercise.id, backup=undone.restored)])
         if undone.backup:
-            self.lines([f"  what stood there meanwhile is in {undone.backup}"])
+            self.lines([say("report.restored_meanwhile", backup=undone.backup)])
+
+    def update_begins(self, source: str | None) -> None:
+        self.advice([say("report.update_begins", source=source or say("report.the_remote"))])
+
+    def update(self, update: Update, root: Path, *, dry_run: bool) -> None:
+        """What an update did to each exercise, to the rest in numbers, and where backups are."""
+        if all(change.kind in ("kept", "left") for change in update.changes):
+            self.lines([say("report.update_nothing", course=update.course.name)])
+        for change in update.changes:
+            if change.exercise:
+                self.lines([f"  {change.exercise:16} {_happened(change)}"])
+        rest = Counter(change.kind for change in update.changes if not change.exercise)
+        changed = rest.total() - rest["left"]
+        if changed:
+            new, gone = rest["new"], rest["removed"]
+            self.lines([say("report.update_others", count=changed, new=new, gone=gone)])
+        for name, backup in update.backups.items():
+            place = backup.relative_to(root).as_posix()
+            self.lines([say("report.update_backup", file=name, backup=place)])
+        if update.dependencies_changed:
+            self.advice([say("report.update_install")])
+        if update.branch_moved is False:
+            self.advice([say("report.update_branch")])
+        if dry_run:
+            self.lines([say("report.update_dry_run")])
 
     def grade(self, grade: Grade) -> None:
         """A submission's points, and the verdict of each test that did not pass."""
-        self.lines(
-            [
-                f"{grade.submission}: {_points(grade.points)} of {grade.possible} points"
-                f"   (profile {grade.profile}, seed {grade.seed})"
-            ]
+        said = say(
+            "report.grade",
+            submission=grade.submission,
+            points=_points(grade.points),
+            possible=grade.possible,
+            profile=grade.profile,
+            seed=grade.seed,
         )
+        self.lines([said])
         for mark in grade.marks:
-            self.lines([f"{mark.exercise}: {_points(mark.points)} of {mark.possible}"])
-            self.lines(f"  flag: {flag}" for flag in mark.flags)
+            points = _points(mark.points)
+            said = say("report.mark", exercise=mark.exercise, points=points, possible=mark.possible)
+            self.lines([said])
+            self.lines(say("report.flag", flag=flag) for flag in mark.flags)
             self.lines(_verdict_lines(mark.verdicts))
 
     def doctor(self, profile: str, mechanisms: Iterable[Mechanism]) -> None:
         """What isolation rests on here."""
         table = Table(box=None, pad_edge=False)
-        for name in ("mechanism", "here", "for", "detail"):
-            table.add_column(name)
+        table.add_column(say("report.mechanism"))
+        table.add_column(say("report.here"))
+        table.add_column(say("report.needed_for"))
+        table.add_column(say("report.detail"))
         for mechanism in mechanisms:
-            here = "yes" if mechanism.available else "NO"
+            here = say("report.available") if mechanism.available else say("report.unavailable")
             table.add_row(mechanism.name, here, mechanism.needed_for, mechanism.detail)
         self._console.print(table)
-        self.lines([f"chosen: {profile}"])
+        self.lines([say("report.profile", profile=profile)])
         if profile == "process":
-            self.lines(
-                ["a separate process protects the grade, not this machine: grading the work of"]
-                + ["others needs --accept-unsandboxed here"]
-            )
+            self.lines([say("report.only_a_process"), say("report.only_a_process_next")])
+
+    def written(self, files: Iterable[Path]) -> None:
+        self.lines(say("report.wrote", file=file) for file in files)
 
     def stubs(self, results: Iterable[StubResult]) -> None:
         for result in results:
@@ -156,9 +301,10 @@ class Report:
 
     def hint(self, exercise: Exercise, level: int) -> None:
         count = len(exercise.hints)
-        self.lines([f"{exercise.id} · hint {level} of {count}", exercise.hints[level - 1].strip()])
+        self.advice([say("report.hint", exercise=exercise.id, level=level, count=count)])
+        self.lines([exercise.hints[level - 1].strip()])
         if level < count:
-            self.lines([f"more: grader hint {exercise.short} --level {level + 1}"])
+            self.advice([say("report.more_hints", short=exercise.short, level=level + 1)])
 
     def conclusion(self, conclusion: Conclusion, *, margins: bool) -> None:
         """What the course check proved of one exercise."""
@@ -231,6 +377,51 @@ def _plain_table(title: str, columns: int) -> Table:
     return table
 
 
+def _title(exercise: Exercise) -> str:
+    return translated(f"titles.{exercise.id}", exercise.title)
+
+
+def _part(part: Part) -> str:
+    return translated(f"titles.part_{part.id}", part.title)
+
+
+def _path(path: LearningPath) -> str:
+    return translated(f"titles.path_{path.id}", path.title)
+
+
+def _happened(change: Change) -> str:
+    """What an update did to an exercise."""
+    match change.kind:
+        case "new":
+            return say("report.update_new")
+        case "updated":
+            return say("report.update_updated")
+        case "merged":
+            return say("report.update_merged")
+        case "kept" if change.other:
+            return say("report.update_still_beside", file=change.other)
+        case "kept":
+            return say("report.update_kept")
+        case "beside":
+            return say("report.update_beside", file=change.other)
+        case "renamed":
+            return say("report.update_renamed", file=change.other)
+        case "split":
+            return say("report.update_split", file=change.other)
+        case "removed":
+            return say("report.update_removed")
+        case _:
+            return say("report.update_left")
+
+
+def _duration(minutes: int) -> str:
+    hours, rest = divmod(minutes, 60)
+    told = [say("report.hours", count=hours)] if hours else []
+    if rest or not hours:
+        told.append(say("report.minutes", count=rest))
+    return " ".join(told)
+
+
 def _points(points: Fraction) -> str:
     """Points with at most one decimal, rounded down: 99.97 is not 100."""
     tenths = int(points * 10)
@@ -239,7 +430,7 @@ def _points(points: Fraction) -> str:
 
 def _state(standing: Standing) -> str:
     if standing.done:
-        return "done"
+        return say("report.done")
     if not standing.started:
-        return "not started"
-    return f"{standing.passed} of {standing.tests} tests pass"
+        return say("report.not_started")
+    return say("report.tests_pass", passed=standing.passed, tests=standing.tests)

@@ -11,7 +11,6 @@ import copy
 import difflib
 import io
 import itertools
-import os
 import re
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from grader.catalogue import say
 from grader.curriculum import Curriculum, Exercise
+from grader.writing import replace_file
 
 BEGIN = "# BEGIN SOLUTION"
 END = "# END SOLUTION"
@@ -402,11 +403,12 @@ def reset(exercise: Exercise, root: Path, *, now: Clock | None = None) -> Path |
     pristine = _read(paths.pristine)
     if pristine is None:
         raise MissingFile(
-            f"{exercise.id}: got no {paths.pristine}, want the stub as it was handed out\n"
-            "  next: grader stubs, where the solutions are, or git checkout"
+            say("stubs.no_pristine", exercise=exercise.id, file=paths.pristine)
+            + "\n"
+            + say("stubs.no_pristine_next")
         )
     backup = _keep_edits(exercise, root, now)
-    _replace(paths.stub, _plain(pristine))
+    replace_file(paths.stub, plain(pristine))
     return backup
 
 
@@ -415,11 +417,12 @@ def undo_reset(exercise: Exercise, root: Path, *, now: Clock | None = None) -> U
     backups = _backups(exercise, root)
     if not backups:
         raise MissingFile(
-            f"{exercise.id}: got no backup in {root / BACKUPS}, want one that a reset has made\n"
-            f"  next: grader reset {exercise.short}"
+            say("stubs.no_backup", exercise=exercise.id, folder=root / BACKUPS)
+            + "\n"
+            + say("stubs.no_backup_next", short=exercise.short)
         )
     kept = _keep_edits(exercise, root, now)
-    _replace(exercise.paths(root).stub, backups[-1].read_bytes())
+    replace_file(exercise.paths(root).stub, backups[-1].read_bytes())
     return Undone(backups[-1], kept)
 
 
@@ -432,7 +435,7 @@ def _stub_from_solution(exercise: Exercise, root: Path) -> bytes:
             f"  next: grader reset {exercise.short}, which needs no solution"
         )
     name = solution.relative_to(root).as_posix()
-    return make_stub(_plain(source).decode("utf-8"), name).encode("utf-8")
+    return make_stub(plain(source).decode("utf-8"), name).encode("utf-8")
 
 
 def _write_stub(
@@ -444,7 +447,7 @@ def _write_stub(
     # recognised as such; the other way round the old one would be taken for an edit.
     recorded = _read(paths.pristine)
     if recorded is None or not _same(recorded, stub):
-        _replace(paths.pristine, stub)
+        replace_file(paths.pristine, stub)
     return result
 
 
@@ -454,17 +457,17 @@ def _place_stub(
     path = exercise.paths(root).stub
     present = _read(path)
     if present is None:
-        _replace(path, stub)
+        replace_file(path, stub)
         return StubResult(exercise.id, path, "created")
     if _same(present, stub):
         return StubResult(exercise.id, path, "unchanged")
     if is_untouched(exercise, root):
-        _replace(path, stub)
+        replace_file(path, stub)
         return StubResult(exercise.id, path, "updated")
     if not force:
         return StubResult(exercise.id, path, "kept: edited")
     backup = _keep_edits(exercise, root, now)
-    _replace(path, stub)
+    replace_file(path, stub)
     return StubResult(exercise.id, path, "backed up", backup)
 
 
@@ -511,7 +514,7 @@ def _unlisted(curriculum: Curriculum, root: Path) -> list[Drift]:
 
 def _excerpt(got: bytes, wanted: bytes) -> str:
     """The start of a unified diff from what is there to what is wanted."""
-    before, after = (_plain(b).decode("utf-8", "replace").split("\n") for b in (got, wanted))
+    before, after = (plain(b).decode("utf-8", "replace").split("\n") for b in (got, wanted))
     diff = list(difflib.unified_diff(before, after, "got", "want", lineterm="", n=1))
     more = len(diff) - _EXCERPT_LINES
     shown = diff[:_EXCERPT_LINES]
@@ -526,12 +529,13 @@ def _keep_edits(exercise: Exercise, root: Path, now: Clock | None) -> Path | Non
     backups = _backups(exercise, root)
     if backups and backups[-1].read_bytes() == present:
         return backups[-1]
-    return _back_up(exercise, root, present, now)
+    return back_up(exercise.id, root, present, now)
 
 
-def _back_up(exercise: Exercise, root: Path, content: bytes, now: Clock | None) -> Path:
+def back_up(id: str, root: Path, content: bytes, now: Clock | None = None) -> Path:
+    """Keep an exercise's file among its backups, under a name of its own; returns where."""
     moment = now() if now else datetime.now(UTC)
-    stem = f"{exercise.id}.{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    stem = f"{id}.{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     folder = root / BACKUPS
     folder.mkdir(parents=True, exist_ok=True)
     for suffix in itertools.chain([""], (f"-{n}" for n in itertools.count(1))):
@@ -563,20 +567,10 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _plain(content: bytes) -> bytes:
+def plain(content: bytes) -> bytes:
+    """The content without what git or an editor does to it: line endings, a byte order mark."""
     return content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
 
 
 def _same(one: bytes, other: bytes) -> bool:
-    return _plain(one) == _plain(other)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file in one step: whoever reads it sees the old text or the new, never a half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return plain(one) == plain(other)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from grader.catalogue import say
 from grader.messages import (
     Failure,
     explained,
@@ -35,7 +37,7 @@ def print_failures(terminal: Any, reports: Sequence[Any], trials: Mapping[str, T
     """What is left to do in each exercise; a file that nothing can be run of takes one message."""
     failures = [report.course_failure for report in reports]
     passed = [report.nodeid for report in terminal.stats.get("passed", [])]
-    terminal.section("what is left to do")
+    _section(terminal, say("summary.left_to_do"))
     for exercise in dict.fromkeys(failure.exercise for failure in failures):
         mine = [failure for failure in failures if failure.exercise == exercise]
         test_file = mine[0].test.partition("::")[0]
@@ -50,9 +52,12 @@ def block(failures: Sequence[Failure], trial: Trial, *, nothing_passed: bool) ->
     """The failures of one exercise: what each says, each mistake once, and what to do next once."""
     first = failures[0]
     if nothing_passed and all(f.finding.kind == "not implemented" for f in failures):
-        yield (
-            f"{first.exercise} · nothing implemented yet: begin with {stub(first)}; "
-            f"{_tests_wait(len(failures))} · next: grader hint {first.short}"
+        yield say(
+            "summary.nothing_implemented",
+            exercise=first.exercise,
+            stub=stub(first),
+            waiting=_tests_wait(len(failures)),
+            short=first.short,
         )
         return
     about_file = [f for f in failures if is_about_the_file(f.finding)]
@@ -66,12 +71,20 @@ def block(failures: Sequence[Failure], trial: Trial, *, nothing_passed: bool) ->
             yield from told(failure)
         yield from explained(mistakes, len(alike))
     for what, count in Counter(filter(None, map(waits_for, failures))).items():
-        yield f"{first.exercise} · {what}; {_tests_wait(count)} for it"
+        waiting = _tests_wait(count)
+        yield say("summary.waits_for", exercise=first.exercise, what=what, waiting=waiting)
     yield next_step(first)
 
 
 def _tests_wait(count: int) -> str:
-    return "1 test waits" if count == 1 else f"{count} tests wait"
+    return say("summary.test_waits") if count == 1 else say("summary.tests_wait", count=count)
+
+
+def _section(terminal: Any, title: str, sep: str = "=") -> None:
+    """A rule with a title in it; pytest takes every character for one column wide."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in title)
+    width = terminal.config.get_terminal_writer().fullwidth
+    terminal.section(title, sep=sep, fullwidth=width - wide)
 
 
 def _print_captured(terminal: Any, reports: Sequence[Any]) -> None:
@@ -80,5 +93,5 @@ def _print_captured(terminal: Any, reports: Sequence[Any]) -> None:
         printed = "".join(text for title, text in report.sections if title in _PRINTED)
         if printed.strip():
             test = report.nodeid.rpartition("::")[2]
-            terminal.section(f"{PRINTED} · {test}", sep="-")
+            _section(terminal, say("summary.printed", test=test), sep="-")
             terminal.write_line(printed.rstrip())

@@ -1,13 +1,15 @@
 """A process with torch already imported that forks a worker on request, in milliseconds.
 
 It holds nothing secret: neither the reference nor a solution nor a test is ever imported here. It
-answers two requests, each a JSON object in one packet on a Unix socket: `fork`, with a sandbox and
-the descriptor of a socket, forks a worker that serves that socket and returns its process id;
-`reap`, with a process id, returns how that worker ended.
+answers three requests, each a JSON object in one packet on a Unix socket: `fork`, with a sandbox
+and the descriptor of a socket, forks a worker that serves that socket and returns its process id;
+`reap`, with a process id, returns how that worker ended; `branch`, with the descriptor of a socket,
+forks a process that answers such requests there, so that a judge that is killed leaves no worker.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -46,19 +48,47 @@ def main(root: str, descriptor: int) -> None:
     control = socket.socket(fileno=descriptor)
     worker.enter(root)
     _warm()
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(control, _LONGEST_REQUEST, 1)
-        if not message:
-            return
-        request = json.loads(message)
-        if "reap" in request:
-            answer = _reap(request["reap"])
-        else:
-            for module in request["imports"]:
-                importlib.import_module(module)
-            answer = _fork(descriptors[0], control, sandbox.Sandbox(**request["fork"]))
-            os.close(descriptors[0])
-        control.send(json.dumps(answer).encode())
+    _answer_requests(control)
+
+
+def _answer_requests(control: socket.socket) -> None:
+    workers: set[int] = set()
+    try:
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(control, _LONGEST_REQUEST, 1)
+            if not message:
+                return
+            request = json.loads(message)
+            if "reap" in request:
+                answer = _reap(request["reap"])
+                workers.discard(request["reap"])
+            elif "branch" in request:
+                answer = _branch(descriptors[0], control)
+                os.close(descriptors[0])
+            else:
+                for module in request["imports"]:
+                    importlib.import_module(module)
+                answer = _fork(descriptors[0], control, sandbox.Sandbox(**request["fork"]))
+                os.close(descriptors[0])
+                workers.add(answer)
+            control.send(json.dumps(answer).encode())
+    finally:
+        for worker_id in workers:  # whoever asked for them may have been killed
+            _kill(worker_id)
+
+
+def _branch(descriptor: int, control: socket.socket) -> int:
+    # Nobody waits for a branch, so a process in between makes it an orphan.
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)
+        return 0
+    try:
+        control.close()
+        if os.fork() == 0:
+            _answer_requests(socket.socket(fileno=descriptor))
+    finally:
+        os._exit(0)
 
 
 def _fork(descriptor: int, control: socket.socket, locked: sandbox.Sandbox) -> int:
@@ -100,6 +130,13 @@ def _enter_namespaces(to_judge: BinaryIO) -> None:
     if code < 0:
         os.kill(os.getpid(), -code)  # handlers were never set, so this ends the same way
     os._exit(code if code >= 0 else 1)
+
+
+def _kill(pid: int) -> None:
+    """End a worker and what it has started; it leads a group of its own."""
+    for end in (os.kill, os.killpg):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            end(pid, signal.SIGKILL)
 
 
 def _reap(pid: int) -> int:

@@ -1,5 +1,6 @@
 """Runs of pytest inside this one: torch is imported once, a run takes a fraction of a second."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ from grader.curriculum import ROOT, Limits, load
 from grader.launching import start_zygote
 from grader.loading import forget
 from grader.tests.pytest_run import PytestRun, run_pytest_here
+
+# What tests read is English, whatever the maintainer speaks; processes they start inherit it.
+os.environ["GRADER_LANG"] = "en"
 
 COPIED = (
     "conftest.py",

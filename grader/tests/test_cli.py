@@ -20,7 +20,9 @@ Grader = Callable[..., Result]
 
 
 @pytest.fixture
-def grader() -> Grader:
+def grader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grader:
+    monkeypatch.setattr("grader.history.FILE", tmp_path / "history.db")  # not this clone's own
+
     def run(*words: str) -> Result:
         return CliRunner().invoke(main, words, catch_exceptions=False)
 
@@ -187,9 +189,13 @@ class TestCheck:
 
 
 @pytest.mark.parametrize("words", [("hint", "ex02"), ("list",), ("hint", "nonsense")])
-def test_commands_that_run_nothing_do_not_wait_for_torch(words: tuple[str, ...]) -> None:
+def test_commands_that_run_nothing_do_not_wait_for_torch(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
     program = (
-        "import sys\n"
+        "import pathlib, sys\n"
+        "import grader.history\n"
+        f"grader.history.FILE = pathlib.Path({str(tmp_path / 'history.db')!r})\n"
         "from grader.cli import main\n"
         "try:\n"
         "    main(sys.argv[1:])\n"

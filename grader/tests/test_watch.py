@@ -1,0 +1,404 @@
+"""`grader watch` in a real terminal: what a learner types and saves, and what the screen shows."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from grader.curriculum import ROOT, load
+from grader.history import History
+from grader.implementations import read_source
+from grader.variants import read_variants
+from grader.watching.keys import keys_in
+from grader.watching.verdict import Verdict
+from grader.writing import replace_file
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminal")
+
+driven = pytest.importorskip("grader.driven", reason="pexpect and pyte are in the extra verify")
+
+ROPE = load(ROOT).find("ex02")
+NORM = load(ROOT).find("ex01")
+SOLUTION = read_source(ROPE.paths(ROOT).solution)
+MISTAKES = {mistake.id: mistake for mistake in read_variants(ROPE.paths(ROOT).mistakes)}
+
+Watch = Callable[..., "driven.Terminal"]
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Path:
+    return driven.copied_course(ROOT, tmp_path / "course")
+
+
+@pytest.fixture
+def watch(course: Path) -> Iterator[Watch]:
+    """Starts `grader watch` in the copy of the course; it is ended with the test."""
+    terminals = []
+
+    def start(*words: str, **options: object) -> "driven.Terminal":
+        terminals.append(driven.Terminal(course, "watch", *words, **options))
+        return terminals[-1]
+
+    yield start
+    for terminal in terminals:
+        terminal.close()
+
+
+def save(course: Path, text: str, exercise: object = ROPE) -> None:
+    replace_file(exercise.paths(course).stub, text.encode())
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+class TestKeys:
+    @pytest.mark.parametrize(
+        "text, keys, rest",
+        [
+            ("h", ["h"], ""),
+            ("hn", ["h", "n"], ""),
+            ("\x1b[A\x1bOB", ["up", "down"], ""),
+            ("\x1b[5~q", ["page up", "q"], ""),
+            ("\x1b[1;5Cx", ["x"], ""),  # one that means nothing here
+            ("\x1b[", [], "\x1b["),
+            ("a\x1b", ["a"], "\x1b"),
+            ("\x1bq", ["escape", "q"], ""),
+            ("\r\x7f\x03", ["enter", "backspace", "interrupt"], ""),
+            ("\x00\x01é", ["é"], ""),
+        ],
+    )
+    def test_what_a_terminal_sends_for_a_key(self, text: str, keys: list[str], rest: str) -> None:
+        assert keys_in(text) == (keys, rest)
+
+
+class TestALearnersDay:
+    def test_from_the_first_save_to_the_next_exercise(self, course: Path, watch: Watch) -> None:
+        terminal = watch("rope")
+        terminal.wait_for("nothing implemented yet: begin with precompute_freqs_cis")
+        assert "0 of 8 done · 0 of 800 points · about 570 min left" in terminal.lines[0]
+        assert "ex02_rope · Rotary position embedding" in terminal.lines[1]
+
+        save(course, MISTAKES["exponent_without_two"].applied_to(SOLUTION).text)
+        terminal.wait_for("these 3 are exactly what comes out when the exponent is i/d")
+        terminal.wait_for("10 of 13 tests pass · run 2")
+
+        terminal.press("d")
+        terminal.wait_for("after a pass; or give up")
+
+        save(course, SOLUTION.text + "\nprint('own line')\n")
+        terminal.wait_for("✓ all 13 tests pass: 100 points", "The fact behind it", "To read")
+        terminal.wait_for("their score depends only on", "arxiv.org/abs/2104.09864")
+        assert "1 of 8 done · 100 of 800 points · about 510 min left" in terminal.lines[0]
+
+        terminal.press("d")
+        terminal.wait_for("- yours", "-print('own line')")
+        terminal.press("\x1b", "n")
+        terminal.wait_for("ex03_attention ·", "nothing implemented yet")
+
+        with_history = History.open(course)
+        runs = with_history.runs("ex02_rope")
+        assert [(run.passed, run.command) for run in runs] == [
+            (0, "watch"),
+            (10, "watch"),
+            (13, "watch"),
+        ]
+        assert runs[1].mistakes == ("exponent_without_two",)
+        assert with_history.solutions() == {"ex02_rope": False}
+        with_history.close()
+
+    def test_quits_to_the_terminal_as_it_was_and_goes_on_there(
+        self, course: Path, watch: Watch
+    ) -> None:
+        first = watch()
+        first.wait_for("ex01_rmsnorm ·", "10 tests wait")
+        first.press("n")
+        first.wait_for("ex02_rope ·", "13 tests wait")
+        processes = first.processes()
+        first.press("h", "h")
+        first.wait_for("hint 2 of 4")
+        first.press("q")
+        assert first.ended() == 0
+        assert b"\x1b[?1049l" in first.received and b"\x1b[?25h" in first.received
+        assert "next: grader watch goes on from here" in first.text
+        assert not [pid for pid in processes if alive(pid)]
+
+        second = watch()
+        second.wait_for("ex02_rope ·", "13 tests wait")
+        second.press("h")
+        second.wait_for("hint 2 of 4")
+
+    def test_the_file_that_is_saved_is_the_one_that_is_shown(
+        self, course: Path, watch: Watch
+    ) -> None:
+        terminal = watch("ex02")
+        terminal.wait_for("13 tests wait")
+        save(course, read_source(NORM.paths(ROOT).solution).text, NORM)
+        terminal.wait_for("ex01_rmsnorm ·", "✓ all 10 tests pass")
+
+    def test_the_end_of_a_path(self, course: Path, watch: Watch) -> None:
+        (course / ".grader").mkdir()
+        (course / ".grader" / "settings.json").write_text('{"path": "quick"}')
+        terminal = watch()
+        terminal.wait_for("0 of 1 done · 0 of 50 points · about 30 min left", "10 tests wait")
+        save(course, read_source(NORM.paths(ROOT).solution).text, NORM)
+        terminal.wait_for("1 of 1 done", "n   the end")
+        terminal.press("n")
+        terminal.wait_for("✓ A first taste: done", "50 points", "grader path core")
+        terminal.press("q")
+        assert terminal.ended() == 0
+        again = watch()
+        again.wait_for("✓ A first taste: done")
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator["driven.Terminal"]:
+    """One that is open already, in a course in which ex02 is done."""
+    course = driven.copied_course(ROOT, tmp_path_factory.mktemp("watch") / "course")
+    save(course, SOLUTION.text)
+    with driven.Terminal(course, "watch", "ex01") as terminal:
+        # What was solved before there was a history is found out while nothing else runs.
+        terminal.wait_for("10 tests wait", "1 of 8 done")
+        yield terminal
+
+
+class TestPages:
+    @pytest.fixture(autouse=True)
+    def first_page(self, terminal: "driven.Terminal") -> Iterator[None]:
+        yield
+        terminal.press("\x1b", "\x1b")
+
+    def test_hints_come_one_after_the_other(self, terminal: "driven.Terminal") -> None:
+        for level in (1, 2, 3, 4, 4):
+            terminal.press("h")
+            terminal.wait_for(f"hint {level} of 4")
+
+    def test_the_lesson_scrolls(self, terminal: "driven.Terminal") -> None:
+        terminal.press("s")
+        terminal.wait_for("01 · Root-mean-square normalisation", "lines 1 to")
+        terminal.press("\x1b[6~")
+        terminal.wait_for("lines 19 to")
+        terminal.press("\x1b[F")
+        terminal.wait_for("Zhang")
+        terminal.press("s")
+        terminal.wait_for("10 tests wait")
+
+    def test_the_list_is_filtered_and_searched(self, terminal: "driven.Terminal") -> None:
+        terminal.press("l")
+        terminal.wait_for("8 of 8 exercises · filter: all", "ex02_rope        done")
+        terminal.press("f")
+        terminal.wait_for("7 of 8 exercises · filter: unfinished")
+        assert "ex02_rope" not in terminal.text
+        terminal.press("f")
+        terminal.wait_for("1 of 8 exercises · filter: done", "ex02_rope")
+        terminal.press("f", "/", *"query", "\r")
+        terminal.wait_for("1 of 8 exercises", "search: /query", "Grouped-query attention")
+        terminal.press("\r")
+        terminal.wait_for("ex04_gqa · Grouped-query attention")
+        terminal.press("p", "p", "p")
+        terminal.wait_for("ex01_rmsnorm ·")
+        terminal.press("p")
+        terminal.wait_for("this is the first exercise of the path")
+
+    def test_every_size_is_filled_and_no_line_runs_over(self, terminal: "driven.Terminal") -> None:
+        for rows, columns in ((10, 40), (50, 140), (24, 80)):
+            terminal.resize(rows, columns)
+            terminal.wait_for("0 of 10 tests pass" if columns > 40 else "0 of 10")
+            terminal.wait_for("ex01_rmsnorm ·", "h hint")
+            assert "EE" not in terminal.text
+            assert terminal.lines[0].startswith("█")
+            assert terminal.lines[1].startswith("ex01_rmsnorm ·")
+            assert terminal.lines[-1].startswith("h hint")
+            assert terminal.text.count("ex01_rmsnorm ·") == 1
+
+
+class TestASaveAmidARun:
+    def test_ends_the_run_and_its_worker(self, course: Path, watch: Watch) -> None:
+        terminal = watch("ex02")
+        terminal.wait_for("13 tests wait")
+        endless = "\n\ndef rotate_half(x):\n    while True:\n        pass\n"
+        save(course, SOLUTION.text + endless)
+        terminal.wait_for("checking … 1 s")
+        during = terminal.processes()
+        save(course, SOLUTION.text)
+        began = time.monotonic()
+        terminal.wait_for("✓ all 13 tests pass")
+        # The endless one may take a quarter of the limit for each call.
+        assert time.monotonic() - began < ROPE.limits.call_seconds
+        assert "run 3 at" in terminal.text
+        terminal.read_for(0.5)
+        busy = [pid for pid, used in terminal.processes().items() if used > during.get(pid, 0) + 1]
+        assert not busy
+
+    def test_keys_are_heard_while_it_runs(self, course: Path, watch: Watch) -> None:
+        terminal = watch("ex02")
+        terminal.wait_for("13 tests wait")
+        save(course, "while True:\n    pass\n")
+        terminal.wait_for("checking … 1 s")
+        terminal.press("h")
+        terminal.wait_for("hint 1 of 4")
+        terminal.press("q")
+        assert terminal.ended() == 0
+
+
+ELSEWHERE = """
+import sys
+from grader import doctor, launching
+launching.FORKS = False
+doctor.best_profile = lambda: "process"
+from grader.watching.judge import main
+main(sys.argv[1])
+"""
+
+
+class TestWhereForkingIsNotSafe:
+    def test_the_newest_request_is_answered(self, course: Path) -> None:
+        save(course, SOLUTION.text)
+        judge = subprocess.Popen(
+            [sys.executable, "-c", ELSEWHERE, str(course)],
+            cwd=course,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert judge.stdin and judge.stdout
+        for number in (1, 2, 3):
+            judge.stdin.write(b'{"exercise": "ex02_rope", "number": %d}\n' % number)
+        judge.stdin.flush()
+        verdict = Verdict.unpacked(judge.stdout.readline())
+        assert verdict.number == 3 and verdict.done, verdict
+        judge.stdin.close()
+        assert judge.wait(timeout=30) == 0
+
+
+HOSTILE = """
+def rotate_half(x):
+    print("\\x1b]0;stolen\\x07 \\x1b[2Jgone \\u202eesrever")
+    raise ValueError("\\x1b[31mred\\x1b]8;;http://example.org\\x07link \\u202eesrever \\x9b2J")
+"""
+
+
+class TestTextOfTheLearners:
+    def test_moves_no_cursor_and_reorders_nothing(self, course: Path, watch: Watch) -> None:
+        terminal = watch("ex02")
+        terminal.wait_for("13 tests wait")
+        terminal.received = b""
+        save(course, SOLUTION.text + HOSTILE)
+        terminal.wait_for(r"ValueError: \x1b[31mred")
+        terminal.press("\x1b[F")
+        terminal.wait_for("printed by your code", r"\x1b]0;stolen")
+        shown = terminal.received.decode()
+        for hostile in ("\x1b[31mred", "\x1b]", "\x07", "\u202e", "\x9b", "\x1b[2J"):
+            assert hostile not in shown
+
+    def test_nor_does_a_file_in_the_diff(self, course: Path, watch: Watch) -> None:
+        save(course, SOLUTION.text + "# \x1b[2J\x1b]0;stolen\x07 \u202eesrever\n")
+        terminal = watch("ex02")
+        terminal.wait_for("✓ all 13 tests pass")
+        terminal.received = b""
+        terminal.press("d")
+        terminal.wait_for(r"-# \x1b[2J")
+        shown = terminal.received.decode()
+        for hostile in ("\x1b]", "\x07", "\u202e", "\x1b[2J"):
+            assert hostile not in shown
+
+
+COLOUR = re.compile(rb"\x1b\[[0-9;]*\b(3[0-8]|4[0-8]|9[0-7]|10[0-7])[0-9;]*m")
+
+
+class TestTerminals:
+    @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "vt100"}])
+    def test_without_colour(self, environment: dict[str, str], course: Path, watch: Watch) -> None:
+        save(course, SOLUTION.text)
+        terminal = watch("ex02", environment=environment)
+        terminal.wait_for("✓ all 13 tests pass")
+        if "NO_COLOR" in environment:
+            assert not COLOUR.search(terminal.received)
+
+    def test_with_colour_a_pass_is_green(self, course: Path, watch: Watch) -> None:
+        save(course, SOLUTION.text)
+        terminal = watch("ex02")
+        terminal.wait_for("✓ all 13 tests pass")
+        assert COLOUR.search(terminal.received)
+
+    def test_without_a_terminal_it_says_what_to_do_instead(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "grader", "watch"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        assert "grader watch needs a terminal" in done.stderr
+
+    def test_a_lost_connection_leaves_no_process(self, course: Path, watch: Watch) -> None:
+        terminal = watch("ex02")
+        terminal.wait_for("13 tests wait")
+        processes = terminal.processes()
+        terminal.hang_up()
+        deadline = time.monotonic() + 10
+        while any(map(alive, processes)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not [pid for pid in processes if alive(pid)]
+
+
+class TestWhatGoesWrong:
+    def test_a_judge_that_ends_is_told_and_replaced(self, course: Path, watch: Watch) -> None:
+        terminal = watch("ex02")
+        terminal.wait_for("13 tests wait")
+        judge = next(
+            pid
+            for pid in terminal.processes()
+            if b"grader.watching.judge" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        os.kill(judge, signal.SIGKILL)
+        terminal.wait_for("the process that checks answers has ended")
+        terminal.press("r")
+        terminal.wait_for("13 tests wait")
+
+    def test_reset_asks_first_and_keeps_the_edits(self, course: Path, watch: Watch) -> None:
+        save(course, SOLUTION.text)
+        terminal = watch("ex02")
+        terminal.wait_for("✓ all 13 tests pass")
+        terminal.press("x")
+        terminal.wait_for("Begin ex02_rope again?")
+        terminal.press("n")
+        terminal.wait_for("nothing was reset")
+        assert ROPE.paths(course).stub.read_text() == SOLUTION.text
+        terminal.press("x", "y")
+        terminal.wait_for("your edits come back by grader reset ex02 --undo", "13 tests wait")
+        assert [file.read_text() for file in (course / ".grader" / "backups").iterdir()] == [
+            SOLUTION.text
+        ]
+
+    def test_no_history_is_told_and_answers_are_checked(self, course: Path, watch: Watch) -> None:
+        (course / ".grader").write_text("a file where a folder should be")
+        save(course, SOLUTION.text)
+        terminal = watch("ex02")
+        terminal.wait_for("✓ all 13 tests pass")
+        terminal.press("\x1b[F")
+        terminal.wait_for("history")
+
+    def test_a_file_that_is_gone_and_comes_back(self, course: Path, watch: Watch) -> None:
+        terminal = watch("ex02")
+        terminal.wait_for("13 tests wait")
+        ROPE.paths(course).stub.unlink()
+        terminal.wait_for("there is no file exercises/ex02_rope.py")
+        shutil.copy(ROPE.paths(ROOT).solution, course / "exercises")
+        terminal.wait_for("✓ all 13 tests pass")
+
+    def test_a_broken_course_is_not_the_learners_fault(self, course: Path, watch: Watch) -> None:
+        ROPE.paths(course).test_file.write_text("not python at all (\n")
+        terminal = watch("ex02")
+        terminal.wait_for("nothing could be checked, and not your fault")

@@ -1,0 +1,131 @@
+"""Run one exercise's tests for `grader watch`, again and again, in a process that stays warm."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.curriculum import Curriculum
+from grader.doctor import best_profile
+from grader.harmless import harmless
+from grader.messages import Failure
+from grader.pytest_runs import Observer, Outcome, TestsFailed, run_tests
+from grader.results import result_of
+from grader.summary import block
+from grader.watching.verdict import Verdict
+
+_MOST_PRINTED = 200
+"""Lines of what an answer printed that are shown."""
+
+
+class Runs:
+    """Runs tests on inputs of one seed, and keeps what the reference says to them."""
+
+    def __init__(self, root: Path, curriculum: Curriculum) -> None:
+        self._root = root
+        self._curriculum = curriculum
+        self._kept: dict[str, dict[Any, Any]] = {}
+        self._seed = secrets.randbelow(2**31)
+        # The answer prints in its own process, so there is nothing to capture in this one.
+        self._options = ["-s", "-pno:logging", f"--seed={self._seed}"]
+        self._isolated = ["--isolate", f"--sandbox={best_profile()}"]
+
+    def warm(self, id: str) -> None:
+        """Run the right answer once: what that imports, and what the reference says, is kept."""
+        if id in self._kept:
+            return
+        exercise = self._curriculum.find(id)
+        given = exercise.paths(self._root).solution.exists()
+        impl = "--impl=solutions" if given else "--impl=minimind_ref"
+        self._kept[id] = {}
+        with suppress(TestsFailed):  # the run to come says so
+            run_tests(self._root, [exercise], [*self._options, impl], Observer(kept=self._kept[id]))
+        gc.collect()
+        gc.freeze()  # a collection in a runner would copy every page that it shares with this one
+
+    def run(self, id: str, zygote: Any, wait: Callable[[], int]) -> Verdict:
+        """Collect an exercise's tests, wait for the number of a request, and run them."""
+        exercise = self._curriculum.find(id)
+        observer = _Waiting(
+            zygote=zygote,
+            kept=self._kept.get(id),
+            wait=wait,
+            answer=exercise.paths(self._root).stub,
+        )
+        options = [*self._options, *self._isolated]
+        try:
+            outcome = run_tests(self._root, [exercise], options, observer)[0]
+        except TestsFailed as failure:
+            return Verdict(observer.number or wait(), id, problem=str(failure))
+        return _verdict(outcome, self._root, observer, self._seed)
+
+
+@dataclass
+class _Waiting(Observer):
+    """Holds a run back between collecting the tests and the first of them."""
+
+    wait: Callable[[], int] = lambda: 0
+    answer: Path = Path()
+    number: int = 0
+    when: float = 0.0
+    file_hash: str = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        self.number = self.wait()
+        self.when = time.time()
+        with suppress(OSError):
+            self.file_hash = hashlib.sha256(self.answer.read_bytes()).hexdigest()
+
+
+def _verdict(outcome: Outcome, root: Path, run: _Waiting, seed: int) -> Verdict:
+    exercise = outcome.exercise
+    result = result_of(outcome, when=run.when, seed=seed, file_hash=run.file_hash)
+    return Verdict(
+        run.number,
+        exercise.id,
+        record=result.as_record(exercise, "watch"),
+        lines=tuple(map(harmless, _told(outcome, root))),
+        printed=tuple(_printed(outcome)),
+    )
+
+
+def _failures(outcome: Outcome, root: Path) -> Iterator[Failure]:
+    for run in outcome.runs:
+        if run.finding is not None and not run.passed:
+            yield Failure(
+                outcome.exercise.id,
+                run.test,
+                run.sentence,
+                run.finding,
+                seconds=outcome.exercise.limits.call_seconds,
+                root=root,
+            )
+
+
+def _told(outcome: Outcome, root: Path) -> Iterator[str]:
+    if failures := list(_failures(outcome, root)):
+        nothing_passed = not any(run.passed for run in outcome.runs)
+        yield from block(failures, outcome.trial, nothing_passed=nothing_passed)
+    for run in outcome.runs:
+        if not run.passed and run.finding is None:
+            yield f"{outcome.exercise.id} · {run.sentence}"
+            yield f"  not graded, and not your fault: {run.test} itself has failed"
+
+
+def _printed(outcome: Outcome) -> Iterator[str]:
+    """What the answer printed in the tests that it failed, each text once."""
+    texts = dict.fromkeys(run.printed for run in outcome.runs if not run.passed and run.printed)
+    lines = [line for text in texts for line in text.rstrip().splitlines()]
+    yield from map(harmless, lines[:_MOST_PRINTED])
+    if len(lines) > _MOST_PRINTED:
+        yield f"… and {len(lines) - _MOST_PRINTED} lines more"

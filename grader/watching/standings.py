@@ -1,0 +1,98 @@
+"""How far the learner is on a path, as far as runs have shown."""
+
+from __future__ import annotations
+
+import hashlib
+from fractions import Fraction
+from pathlib import Path
+
+from grader.curriculum import Curriculum, Exercise, LearningPath
+from grader.history import History, RunRecord
+from grader.stubs import is_untouched
+from grader.watching.verdict import Verdict
+
+
+class Standings:
+    """The last run of every exercise of the path whose file has not changed since, if it is known.
+
+    An exercise that could not be run is known too, with no run.
+    """
+
+    def __init__(
+        self, curriculum: Curriculum, path: LearningPath, root: Path, history: History
+    ) -> None:
+        self.path = path
+        self.exercises = curriculum.on(path)
+        self._order = [exercise.id for exercise in curriculum.exercises]
+        self._root = root
+        self._last: dict[str, RunRecord | None] = {}
+        now = {e.id: file_hash(e, root) for e in self.exercises}
+        for run in history.runs():
+            self._last.pop(run.exercise, None)
+            if now.get(run.exercise) == run.file_hash:
+                self._last[run.exercise] = run
+
+    def note(self, verdict: Verdict) -> None:
+        """Take over what a run has shown."""
+        self._last[verdict.exercise] = verdict.record
+
+    def is_done(self, exercise: Exercise) -> bool:
+        """Whether every test of an exercise passes."""
+        run = self._last.get(exercise.id)
+        return run is not None and run.done
+
+    def state(self, exercise: Exercise) -> str:
+        """Where an exercise stands, in a few words."""
+        if self.is_done(exercise):
+            return "done"
+        if is_untouched(exercise, self._root):
+            return "not started"
+        if exercise.id not in self._last:
+            return "not checked yet"
+        run = self._last[exercise.id]
+        return f"{run.passed} of {run.tests} tests pass" if run else "could not be checked"
+
+    @property
+    def done(self) -> int:
+        """How many exercises of the path are done."""
+        return sum(map(self.is_done, self.exercises))
+
+    @property
+    def points(self) -> Fraction:
+        """The points earned on the path, exactly."""
+        runs = (self._last.get(exercise.id) for exercise in self.exercises)
+        return sum((Fraction(run.points) for run in runs if run), Fraction(0))
+
+    @property
+    def possible(self) -> int:
+        return sum(exercise.points for exercise in self.exercises)
+
+    @property
+    def minutes_left(self) -> int:
+        """What the syllabus gives for the exercises that are not done."""
+        return sum(e.minutes for e in self.exercises if not self.is_done(e))
+
+    def after(self, exercise: Exercise | None = None) -> Exercise | None:
+        """The next exercise that is not done, and after the last one the first again."""
+        place = self._order.index(exercise.id) if exercise else len(self._order)
+        later = [e for e in self.exercises if self._order.index(e.id) > place]
+        earlier = [e for e in self.exercises if self._order.index(e.id) < place]
+        return next((e for e in (*later, *earlier) if not self.is_done(e)), None)
+
+    def before(self, exercise: Exercise) -> Exercise | None:
+        """The exercise before this one, done or not; None before the first."""
+        place = self._order.index(exercise.id)
+        earlier = [e for e in self.exercises if self._order.index(e.id) < place]
+        return earlier[-1] if earlier else None
+
+    def unchecked(self) -> Exercise | None:
+        """An exercise that was worked on and of which nothing is known."""
+        return next((e for e in self.exercises if self.state(e) == "not checked yet"), None)
+
+
+def file_hash(exercise: Exercise, root: Path) -> str:
+    """The SHA-256 of the learner's file; empty where there is none."""
+    try:
+        return hashlib.sha256(exercise.paths(root).stub.read_bytes()).hexdigest()
+    except OSError:
+        return ""
