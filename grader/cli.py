@@ -252,10 +252,7 @@ def watch(exercise: str | None) -> None:
     try:
         session = watch_until_quit(curriculum, ROOT, first)
     except NoTerminal:
-        raise click.UsageError(
-            "grader watch needs a terminal and its keyboard; without one: grader, or pytest "
-            "tests/test_02_rope.py"
-        ) from None
+        raise click.UsageError(say("cli.no_terminal")) from None
     Report().watched(session)
 
 

@@ -22,13 +22,13 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from grader.catalogue import say
 from grader.curriculum import Exercise, SyllabusError, load
 
 FILE = Path(".grader") / "history.db"
 
 _Row = tuple[Any, ...]
 
-_NOT_KEPT = "your history is not being kept (grading goes on without)"
 _BUSY_SECONDS = 5.0
 """How long to wait for another grader; its writes take milliseconds, unless it was stopped."""
 
@@ -109,7 +109,7 @@ class History:
         try:
             history._begin()
         except _NewerHistory as newer:
-            history.problem = str(newer)
+            history.problem = say("history.not_kept", why=newer)
             history.close()  # nobody knows how to read it
         except (OSError, sqlite3.Error) as error:
             history.problem = _in_words(error, history._file)
@@ -272,10 +272,7 @@ def _migrate(connection: sqlite3.Connection, file: Path) -> None:
         (have,) = connection.execute("PRAGMA user_version").fetchone()
         want = len(MIGRATIONS)
         if have > want:
-            raise _NewerHistory(
-                f"{_NOT_KEPT}: {file} is of version {have}, written by a later version of the"
-                f" course, and this one knows version {want}; next: grader update"
-            )
+            raise _NewerHistory(say("history.newer", file=file, have=have, want=want))
         if 0 < have < want:
             _back_up(file, have)
         for statement in chain.from_iterable(MIGRATIONS[have:]):
@@ -299,15 +296,15 @@ def _in_words(error: OSError | sqlite3.Error, file: Path) -> str:
     # The lower byte is the kind of an error, the rest its details.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF
     if isinstance(error, OSError):
-        why = f"{file.parent} cannot be made ({error.strerror})"
+        why = say("history.no_folder", folder=file.parent, error=error.strerror)
     elif code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        why = f"{file} is broken; move it away and a new one is begun"
+        why = say("history.broken", file=file)
     elif code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        why = f"{file} cannot grow ({error}); make room on the disk"
+        why = say("history.full", file=file, error=error)
     elif code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        why = f"another grader has kept {file} for {_BUSY_SECONDS:g} s; end it if it hangs"
+        why = say("history.busy", file=file, seconds=_BUSY_SECONDS)
     elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        why = f"{file} cannot be written ({error}); allow it, or work without"
+        why = say("history.read_only", file=file, error=error)
     else:
         why = f"{file}: {error}"
-    return f"{_NOT_KEPT}: {why}"
+    return say("history.not_kept", why=why)

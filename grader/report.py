@@ -217,7 +217,7 @@ class Report:
         self.lines([f"{exercise.id}: {session.standings.state(exercise)}"])
         self.warning(session.history.problem)
         if session.standings.after() is not None:
-            self.lines(["next: grader watch goes on from here"])
+            self.lines([say("report.watch_next")])
 
     def reset(self, exercise: Exercise, backup: Path | None) -> None:
         if backup is None:

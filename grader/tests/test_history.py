@@ -304,7 +304,7 @@ class TestTrouble:
         with closing(sqlite3.connect(course / FILE, isolation_level=None)) as stopped:
             stopped.execute("BEGIN EXCLUSIVE")
             history.record_run(RUN)
-            assert "another grader" in history.problem
+            assert "another process" in history.problem
         history.record_run(DONE)
         assert (history.problem, history.runs()) == ("", [DONE])
 

@@ -256,6 +256,18 @@ class TestDeath:
 
 
 class TestNothingIsLeft:
+    def test_a_judge_that_is_killed_leaves_no_worker(self, start: Start, zygote: Zygote) -> None:
+        """Whoever holds a branch has only to end: its socket is closed then."""
+        branch = zygote.branch()
+        worker = start(
+            "import os, time\ndef f(): return os.getpid()\ndef g(): time.sleep(60)", zygote=branch
+        )
+        pid = result(worker)
+        worker.ask(call("g"), PLENTY)
+        branch.close()
+        assert ends_soon(pid)
+        assert result(start("def f(): return 'alive'")) == "alive"
+
     def test_stopping_ends_the_process(self, start: Start) -> None:
         worker = start("import os\ndef f(): return os.getpid()")
         pid = result(worker)

@@ -15,6 +15,7 @@ import pytest
 from grader.bench_history import solved_course
 from grader.curriculum import ROOT, Curriculum, load
 from grader.history import FILE, History
+from grader.progress import measure
 from grader.results import FOLDER, Result, Results, TestResult
 from grader.variants import read_variants
 
@@ -162,7 +163,9 @@ class TestKeeping:
         kept(course).keep({EXERCISE: replace(RESULT, tests=tests)})
         assert kept(course).find(EXERCISE) is None
 
-    @pytest.mark.parametrize("content", ["", "not JSON", "5", "[]", "{}", '{"version": 99}', "\x00"])
+    @pytest.mark.parametrize(
+        "content", ["", "not JSON", "5", "[]", "{}", '{"version": 99}', "\x00"]
+    )
     def test_a_file_that_was_tampered_with_is_no_result(self, content: str, course: Path) -> None:
         kept(course).keep({EXERCISE: RESULT})
         file = course / FOLDER / f"{EXERCISE.id}.json"
@@ -260,6 +263,15 @@ class TestProgress:
             ]
             last = history.runs()[-1]
         assert (last.done, last.mistakes) == (True, ())
+
+    def test_the_history_says_what_ran_it(
+        self, begun: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = CURRICULUM.find("ex01")
+        monkeypatch.setattr("grader.progress._graded", lambda *_: {one: RESULT})
+        measure(CURRICULUM, begun, [one], "report")
+        with closing(History.open(begun)) as history:
+            assert history.runs() == [RESULT.as_record(one, "report")]
 
     def test_progress_is_shown_where_nothing_can_be_kept(
         self, begun: Path, grader: Callable[[], tuple[str, str]]

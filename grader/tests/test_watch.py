@@ -102,6 +102,10 @@ class TestALearnersDay:
         terminal.wait_for("their score depends only on", "arxiv.org/abs/2104.09864")
         assert "1 of 8 done · 100 of 800 points · about 510 min left" in terminal.lines[0]
 
+        save(course, SOLUTION.text + "\nprint('own line')\n")  # as it is already
+        terminal.read_for(0.5)
+        assert "· run 3 at" in terminal.text
+
         terminal.press("d")
         terminal.wait_for("- yours", "-print('own line')")
         terminal.press("\x1b", "n")
@@ -128,16 +132,21 @@ class TestALearnersDay:
         processes = first.processes()
         first.press("h", "h")
         first.wait_for("hint 2 of 4")
+        assert not first.process.getecho()
         first.press("q")
-        assert first.ended() == 0
+        first.wait_for("next: grader watch goes on from here")
+        assert first.process.getecho()
         assert b"\x1b[?1049l" in first.received and b"\x1b[?25h" in first.received
-        assert "next: grader watch goes on from here" in first.text
+        assert first.ended() == 0
         assert not [pid for pid in processes if alive(pid)]
 
         second = watch()
         second.wait_for("ex02_rope ·", "13 tests wait")
         second.press("h")
         second.wait_for("hint 2 of 4")
+        os.kill(second.process.pid, signal.SIGTERM)
+        second.wait_for("next: grader watch goes on from here")
+        assert b"\x1b[?1049l" in second.received
 
     def test_the_file_that_is_saved_is_the_one_that_is_shown(
         self, course: Path, watch: Watch

@@ -16,7 +16,6 @@ import pytest
 
 from grader.curriculum import Curriculum
 from grader.doctor import best_profile
-from grader.harmless import harmless
 from grader.messages import Failure
 from grader.pytest_runs import Observer, Outcome, TestsFailed, run_tests
 from grader.results import result_of
@@ -94,7 +93,7 @@ def _verdict(outcome: Outcome, root: Path, run: _Waiting, seed: int) -> Verdict:
         run.number,
         exercise.id,
         record=result.as_record(exercise, "watch"),
-        lines=tuple(map(harmless, _told(outcome, root))),
+        lines=tuple(_told(outcome, root)),
         printed=tuple(_printed(outcome)),
     )
 
@@ -126,6 +125,6 @@ def _printed(outcome: Outcome) -> Iterator[str]:
     """What the answer printed in the tests that it failed, each text once."""
     texts = dict.fromkeys(run.printed for run in outcome.runs if not run.passed and run.printed)
     lines = [line for text in texts for line in text.rstrip().splitlines()]
-    yield from map(harmless, lines[:_MOST_PRINTED])
+    yield from lines[:_MOST_PRINTED]
     if len(lines) > _MOST_PRINTED:
         yield f"… and {len(lines) - _MOST_PRINTED} lines more"
