@@ -25,7 +25,9 @@ Grader = Callable[..., Done]
 
 
 @pytest.fixture
-def grader() -> Grader:
+def grader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grader:
+    monkeypatch.setattr("grader.history.FILE", tmp_path / "history.db")  # not this clone's own
+
     def run(*words: str, **environment: str) -> Done:
         return CliRunner().invoke(main, words, catch_exceptions=False, env=environment)
 

@@ -294,6 +294,12 @@ HOSTILE = """
 def rotate_half(x):
     print("\\x1b]0;stolen\\x07 \\x1b[2Jgone \\u202eesrever")
     raise ValueError("\\x1b[31mred\\x1b]8;;http://example.org\\x07link \\u202eesrever \\x9b2J")
+
+def interleaved_to_half(weight, n_heads):
+    raise NotImplementedError
+interleaved_to_half.__code__ = interleaved_to_half.__code__.replace(
+    co_name="\\x1b[2Jnamed", co_qualname="\\x1b[2Jnamed"
+)
 """
 
 
@@ -305,7 +311,7 @@ class TestTextOfTheLearners:
         save(course, SOLUTION.text + HOSTILE)
         terminal.wait_for(r"ValueError: \x1b[31mred")
         terminal.press("\x1b[F")
-        terminal.wait_for("printed by your code", r"\x1b]0;stolen")
+        terminal.wait_for("printed by your code", r"\x1b]0;stolen", r"\x1b[2Jnamed (exercises")
         shown = terminal.received.decode()
         for hostile in ("\x1b[31mred", "\x1b]", "\x07", "\u202e", "\x9b", "\x1b[2J"):
             assert hostile not in shown
