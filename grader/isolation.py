@@ -139,11 +139,12 @@ class Worker:
         *,
         root: Path,
         threads: int = 1,
+        seconds: float = 10.0,
         locked: Sandbox | None = None,
         imports: Sequence[str] = (),
         zygote: Branch | None = None,
     ) -> None:
-        self._assignment = Assignment(answer, config, threads)
+        self._assignment = Assignment(answer, config, threads, seconds)
         self._root = root
         self._locked = locked or Sandbox()
         self._imports = imports
@@ -166,6 +167,7 @@ class Worker:
         self._greeted = False
         self._replies = queue.Queue(_UNREAD)
         self._requests = queue.Queue()
+        self._requests.put(cloudpickle.dumps(self._assignment))
         self._received = 0
         for work, stream, line in (
             (_read_replies, process.reader, self._replies),
@@ -192,7 +194,6 @@ class Worker:
             self.stop()
             raise NotGraded(f"no worker could be had: {refusal}")
         self._greeted = True
-        self._requests.put(cloudpickle.dumps(self._assignment))
 
     def _launched(self) -> _Process:
         if self._zygote:

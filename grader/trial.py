@@ -151,6 +151,7 @@ class Isolated:
             config_source(root),
             root=root,
             threads=torch.get_num_threads(),
+            seconds=exercise.limits.call_seconds,
             locked=Sandbox(profile, exercise.limits.memory_mb),
             imports=exercise.imports,
             zygote=zygote,

@@ -13,7 +13,6 @@ import pickle
 import signal
 import sys
 from dataclasses import dataclass
-from types import ModuleType
 from typing import BinaryIO
 
 # One thread and no collector while importing: see the plugin, which does the same.
@@ -34,11 +33,12 @@ TOKEN_BYTES = 16
 
 @dataclass(frozen=True)
 class Assignment:
-    """The first thing a worker is told: what it will run and under which limits."""
+    """The first thing a worker is told: what it will run, and how long importing it may take."""
 
     answer: loading.Answer
     config: loading.Source
     threads: int = 1
+    seconds: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,10 @@ def enter(root: str) -> None:
 
 
 def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> None:
-    """Lock this process in, say so, load the assigned answer and run one scenario after another."""
+    """Lock this process in, say so, load the assigned answer and run one scenario after another.
+
+    The answer is imported before the first scenario comes: the judge still prepares that.
+    """
     try:
         sandbox.lock_in(locked)
     except sandbox.CannotLock as error:
@@ -78,9 +81,10 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
     assignment: Assignment = pickle.loads(first)
     torch.set_num_threads(assignment.threads)
     loading.install_config(assignment.config)
-    module: ModuleType | None = None
-    trouble: observing.Trouble | None = None
     files = assignment.answer.learner_files
+    with observing.Printed() as printed, _deadline(assignment.seconds):
+        module, trouble, _ = observing.load(assignment.answer)
+    said = printed.text()
     while (received := frames.read_frame(from_judge)) is not None:
         token, pickled = received[:TOKEN_BYTES], received[TOKEN_BYTES:]
         try:
@@ -92,13 +96,12 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
             frames.write_frame(to_judge, token + frames.pack_observation(observation))
             continue
         with observing.Printed() as printed, _deadline(task.seconds):
-            if module is None and trouble is None:
-                module, trouble, _ = observing.load(assignment.answer)
             if module is None:
                 observation = observing.Observation(trouble=trouble)
             else:
                 observation, _ = observing.observe(module, task.request, files)
-        observation = dataclasses.replace(observation, printed=printed.text())
+        observation = dataclasses.replace(observation, printed=said + printed.text())
+        said = ""
         frames.write_frame(to_judge, token + _packed(observation))
 
 
