@@ -35,7 +35,7 @@ class Runs:
         self._kept: dict[str, dict[Any, Any]] = {}
         self._seed = secrets.randbelow(2**31)
         # The answer prints in its own process, so there is nothing to capture in this one.
-        self._options = ["-s", "-pno:logging", f"--seed={self._seed}"]
+        self._options = ["-s", f"--seed={self._seed}"]
         self._isolated = ["--isolate", f"--sandbox={best_profile()}"]
 
     def warm(self, id: str) -> None:

@@ -228,7 +228,7 @@ class Session:
     def _hint(self) -> None:
         """The hint that was read last, and from there always the next."""
         if self.page == "hint":
-            self.hint_level = min(self.hint_level + 1, len(self.exercise.hints))
+            self.hint_level += 1
         elif not self.hint_level:
             self.hint_level = self._seen_hints.get(self.exercise.id, 1)
         self.hint_level = min(self.hint_level, len(self.exercise.hints))
