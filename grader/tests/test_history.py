@@ -325,7 +325,9 @@ class TestDisks:
         program = f"""
             import os, resource, sys
             from pathlib import Path
+            from grader.catalogue import sentences
             from grader.tests.test_history import RUN, History
+            sentences("en")  # whom the course belongs to may be the only one who can read it
             if os.geteuid() == 0:
                 os.setuid(65534)
             {limit}
