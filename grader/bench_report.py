@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from grader.bench_history import solved_course
 from grader.curriculum import load
 from grader.figures import Figure
 from grader.history import History, RunRecord
@@ -18,14 +18,12 @@ from grader.variants import read_variants
 
 _LARGEST_MB = 2.0
 _ATTEMPTS = 200
-_COPIED = ("grader", "minimind_ref", "solutions", "tests", "conftest.py", "pyproject.toml")
 
 
 def figures(root: Path) -> Iterator[Figure]:
     """All figures of the report of a learner with everything solved and a long way behind."""
     with tempfile.TemporaryDirectory() as folder:
-        course = Path(folder)
-        _solve(root, course)
+        course = solved_course(root, Path(folder))
         _remember(course)
         page = course / "report.html"
         for name in ("tests run", "nothing changed"):
@@ -38,17 +36,6 @@ def figures(root: Path) -> Iterator[Figure]:
     finished = len(load(root).exercises)
     missing = finished - text.count('role="img" aria-labelledby="ex')
     yield Figure("report.finished exercises without a picture", missing, "exercises", 0)
-
-
-def _solve(root: Path, course: Path) -> None:
-    """Copy the course, with the solutions for the learner's files."""
-    ignored = shutil.ignore_patterns("__pycache__", "redteam")
-    for name in _COPIED:
-        if (root / name).is_dir():
-            shutil.copytree(root / name, course / name, ignore=ignored)
-        else:
-            shutil.copy(root / name, course / name)
-    shutil.copytree(course / "solutions", course / "exercises")
 
 
 def _remember(course: Path) -> None:

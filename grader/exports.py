@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 from grader.account import Account, Work
 from grader.harmless import harmless
-from grader.html_report import points
+from grader.report import points
 
 
 def junit(account: Account) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from grader.account import Account, Work, state
 from grader.harmless import harmless
+from grader.report import points
 
 if TYPE_CHECKING:
     from grader.pictures.painting import Picture
@@ -73,12 +74,6 @@ def attempt_bars(work: Work) -> Sequence[_Bar]:
         height = max(_LOWEST_BAR, min(100, round(100 * share)))
         bars.append(_Bar(height, run.done, f"{moment(run.when)}: {run.passed} of {run.tests}"))
     return bars
-
-
-def points(value: Fraction) -> str:
-    """Points with at most one decimal, rounded down: 99.97 is not 100."""
-    tenths = int(value * 10)
-    return str(tenths // 10) if tenths % 10 == 0 else f"{tenths / 10:.1f}"
 
 
 def percent(value: Fraction, whole: int) -> str:

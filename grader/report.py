@@ -76,8 +76,8 @@ class Report:
         """One screen: what is done, what is next, what it is worth."""
         share = progress.points / progress.possible if progress.possible else Fraction(0)
         filled = int(share * _BAR)
-        points = say("report.points", points=_points(progress.points), possible=progress.possible)
-        self.lines([f"MiniMind  {'█' * filled}{'░' * (_BAR - filled)}  {points}"])
+        earned = say("report.points", points=points(progress.points), possible=progress.possible)
+        self.lines([f"MiniMind  {'█' * filled}{'░' * (_BAR - filled)}  {earned}"])
         if self._quiet:
             return
         if progress.next:
@@ -102,7 +102,7 @@ class Report:
                 exercise.id,
                 _title(exercise),
                 _state(standing),
-                f"{_points(standing.points)}/{exercise.points}",
+                f"{points(standing.points)}/{exercise.points}",
             )
         self._console.print(table)
 
@@ -261,15 +261,15 @@ class Report:
         said = say(
             "report.grade",
             submission=grade.submission,
-            points=_points(grade.points),
+            points=points(grade.points),
             possible=grade.possible,
             profile=grade.profile,
             seed=grade.seed,
         )
         self.lines([said])
         for mark in grade.marks:
-            points = _points(mark.points)
-            said = say("report.mark", exercise=mark.exercise, points=points, possible=mark.possible)
+            earned = points(mark.points)
+            said = say("report.mark", exercise=mark.exercise, points=earned, possible=mark.possible)
             self.lines([said])
             self.lines(say("report.flag", flag=flag) for flag in mark.flags)
             self.lines(_verdict_lines(mark.verdicts))
@@ -422,9 +422,9 @@ def _duration(minutes: int) -> str:
     return " ".join(told)
 
 
-def _points(points: Fraction) -> str:
+def points(value: Fraction) -> str:
     """Points with at most one decimal, rounded down: 99.97 is not 100."""
-    tenths = int(points * 10)
+    tenths = int(value * 10)
     return str(tenths // 10) if tenths % 10 == 0 else f"{tenths / 10:.1f}"
 
 

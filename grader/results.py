@@ -120,7 +120,7 @@ class Results:
         self._root = root
         self._exercises = {exercise.id: exercise for exercise in exercises}
         self._keys = self._keys_now()
-        self._hashes = {e.id: _hash(e.paths(root).stub) for e in exercises}
+        self._hashes = {e.id: file_hash(e.paths(root).stub) for e in exercises}
 
     def file_hash(self, exercise: Exercise) -> str:
         """The SHA-256 of the learner's file as it was; empty where there was none."""
@@ -180,10 +180,11 @@ def _hashes(files: Iterable[Path], root: Path) -> Iterator[str]:
     for file in files:
         # Where the course lies decides no verdict.
         yield file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
-        yield _hash(file)
+        yield file_hash(file)
 
 
-def _hash(file: Path) -> str:
+def file_hash(file: Path) -> str:
+    """The SHA-256 of a file; empty where there is none."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:

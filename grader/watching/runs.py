@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from grader.curriculum import Curriculum
 from grader.doctor import best_profile
 from grader.messages import Failure
 from grader.pytest_runs import Observer, Outcome, TestsFailed, run_tests
-from grader.results import result_of
+from grader.results import file_hash, result_of
 from grader.summary import block
 from grader.watching.verdict import Verdict
 
@@ -82,8 +81,7 @@ class _Waiting(Observer):
     def pytest_runtestloop(self) -> None:
         self.number = self.wait()
         self.when = time.time()
-        with suppress(OSError):
-            self.file_hash = hashlib.sha256(self.answer.read_bytes()).hexdigest()
+        self.file_hash = file_hash(self.answer)
 
 
 def _verdict(outcome: Outcome, root: Path, run: _Waiting, seed: int) -> Verdict:

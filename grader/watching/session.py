@@ -14,9 +14,10 @@ from typing import Literal
 from grader.curriculum import Curriculum, Exercise, LearningPath
 from grader.harmless import harmless
 from grader.history import History
+from grader.results import file_hash
 from grader.stubs import MissingFile, reset
 from grader.watching.client import JudgeEnded
-from grader.watching.standings import Standings, file_hash
+from grader.watching.standings import Standings
 from grader.watching.verdict import Verdict
 
 Page = Literal["verdict", "hint", "lesson", "diff", "list", "keys", "reset", "end"]
@@ -139,13 +140,13 @@ class Session:
     def run(self, exercise: Exercise) -> None:
         """Ask for a run; one under way is abandoned."""
         number = next(self._numbers)
-        self._asked[exercise.id] = file_hash(exercise, self.root)
+        self._asked[exercise.id] = file_hash(exercise.paths(self.root).stub)
         self._pending = number, exercise, time.monotonic()
         self._ask(exercise, number)
 
     def saved(self, exercise: Exercise) -> None:
         """A learner's file was saved: if it is another now, show its exercise and run it."""
-        if self._asked.get(exercise.id) == file_hash(exercise, self.root):
+        if self._asked.get(exercise.id) == file_hash(exercise.paths(self.root).stub):
             return  # some editors write twice; r checks again what is as it was
         self.notice = ""
         if exercise == self.exercise:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from fractions import Fraction
 from pathlib import Path
 
 from grader.curriculum import Curriculum, Exercise, LearningPath
 from grader.history import History, RunRecord
+from grader.results import file_hash
 from grader.stubs import is_untouched
 from grader.watching.verdict import Verdict
 
@@ -26,7 +26,7 @@ class Standings:
         self._order = [exercise.id for exercise in curriculum.exercises]
         self._root = root
         self._last: dict[str, RunRecord | None] = {}
-        now = {e.id: file_hash(e, root) for e in self.exercises}
+        now = {e.id: file_hash(e.paths(root).stub) for e in self.exercises}
         for run in history.runs():
             self._last.pop(run.exercise, None)
             if now.get(run.exercise) == run.file_hash:
@@ -88,11 +88,3 @@ class Standings:
     def unchecked(self) -> Exercise | None:
         """An exercise that was worked on and of which nothing is known."""
         return next((e for e in self.exercises if self.state(e) == "not checked yet"), None)
-
-
-def file_hash(exercise: Exercise, root: Path) -> str:
-    """The SHA-256 of the learner's file; empty where there is none."""
-    try:
-        return hashlib.sha256(exercise.paths(root).stub.read_bytes()).hexdigest()
-    except OSError:
-        return ""
