@@ -28,6 +28,8 @@ from grader.loading import Answer, forbid_imports, load_answer
 
 DEEPEST = 20
 """How deep a plain output may nest."""
+LARGEST = 1 << 24
+"""The bytes of the largest output that is copied; no scenario wants one nearly as large."""
 SINGLE = "result"
 """The name of the output of a scenario that returns one value and no dict."""
 
@@ -79,7 +81,8 @@ class Frame:
 
 @dataclass(frozen=True)
 class Opaque:
-    """An output that is neither a plain tensor nor a plain value, told by its description."""
+    """An output that is neither a plain value nor a plain tensor of a size that anybody asked for,
+    told by its description."""
 
     description: str
 
@@ -380,7 +383,7 @@ def _output(value: Any) -> Tensor | Plain | Opaque:
     try:
         if _is_plain_tensor(value):
             odd = value.is_quantized or value.is_meta or value.is_nested
-            if value.layout is torch.strided and not odd:
+            if value.layout is torch.strided and not odd and value.nbytes <= LARGEST:
                 return _plain(value)
         elif _is_plain_value(value):
             return value  # type: ignore[no-any-return]
