@@ -23,6 +23,7 @@ from grader.observing import DEEPEST, Call, Frame, Observation, Opaque, Plain, T
 MAX_FRAME = 1 << 26
 _MAX_JSON = 1 << 22
 _LENGTH = struct.Struct("<Q")
+_CHUNK = 1 << 20
 _KINDS = {
     "not implemented",
     "missing",
@@ -44,11 +45,39 @@ class ProtocolError(Exception):
     """The bytes are not a frame that our worker writes; the message says how."""
 
 
+def framed(payload: bytes) -> bytes:
+    """A payload as the frame that carries it."""
+    return _LENGTH.pack(len(payload)) + payload
+
+
 def write_frame(stream: BinaryIO, payload: bytes) -> None:
     """Send one frame."""
-    stream.write(_LENGTH.pack(len(payload)))
-    stream.write(payload)
+    stream.write(framed(payload))
     stream.flush()
+
+
+def take_frame(received: bytearray) -> bytes | None:
+    """Take the first frame's payload from what was received; None if it is not all there.
+
+    Raises ProtocolError for a frame that is too long.
+    """
+    if len(received) < _LENGTH.size:
+        return None
+    end = _LENGTH.size + _length(received)
+    if len(received) < end:
+        return None
+    payload = bytes(received[_LENGTH.size : end])
+    del received[:end]
+    return payload
+
+
+def check_end(received: bytearray) -> None:
+    """Raise ProtocolError where what was received ends inside a frame."""
+    if len(received) >= _LENGTH.size:
+        had = len(received) - _LENGTH.size
+        raise ProtocolError(f"the stream ended after {had} of {_length(received)} bytes")
+    if received:
+        raise ProtocolError("the stream ended inside a frame's length")
 
 
 def read_frame(stream: BinaryIO) -> bytes | None:
@@ -56,29 +85,25 @@ def read_frame(stream: BinaryIO) -> bytes | None:
 
     Raises ProtocolError for a frame that is too long or cut off.
     """
-    head = _read_exactly(stream, _LENGTH.size)
-    if not head:
-        return None
-    if len(head) < _LENGTH.size:
-        raise ProtocolError("the stream ended inside a frame's length")
-    (length,) = _LENGTH.unpack(head)
-    if length > MAX_FRAME:
-        raise ProtocolError(f"a frame of {length} bytes, more than the {MAX_FRAME} allowed")
-    payload = _read_exactly(stream, length)
-    if len(payload) < length:
-        raise ProtocolError(f"the stream ended after {len(payload)} of {length} bytes")
+    received = bytearray()
+    missing = _LENGTH.size
+    while (payload := take_frame(received)) is None:
+        if len(received) >= _LENGTH.size:
+            missing = _LENGTH.size + _length(received) - len(received)
+        part = stream.read(min(missing, _CHUNK))
+        if not part:
+            check_end(received)
+            return None
+        received += part
+        missing -= len(part)
     return payload
 
 
-def _read_exactly(stream: BinaryIO, count: int) -> bytes:
-    parts: list[bytes] = []
-    while count:
-        part = stream.read(min(count, 1 << 20))
-        if not part:
-            break
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+def _length(received: bytearray) -> int:
+    length: int = _LENGTH.unpack_from(received)[0]
+    if length > MAX_FRAME:
+        raise ProtocolError(f"a frame of {length} bytes, more than the {MAX_FRAME} allowed")
+    return length
 
 
 def pack_greeting(refusal: str) -> bytes:

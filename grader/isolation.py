@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-import queue
 import secrets
 import select
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import cloudpickle
+import torch
+from torch import Tensor
 
 from grader import frames
 from grader.launching import Branch, NotGraded, clean_environment, command
 from grader.loading import Answer, Source
 from grader.observing import Observation, Request, Trouble
 from grader.sandbox import Sandbox
-from grader.worker import NO_MEMORY, SOFT_DEADLINE, TOKEN_BYTES, Assignment, Task
+from grader.streams import PipeStream, SocketStream, Stream
+from grader.worker import NO_MEMORY, SOFT_DEADLINE, TOKEN_BYTES, Assignment, Task, tensor_of
 
 _STARTING_SECONDS = 60.0
 """How long a worker may take to import torch on a busy machine before that is our failure."""
 _GRACE_SECONDS = 0.5
 """The judge's deadline lies this much after the worker's own, which can tell the line."""
 
-_UNREAD = 2
-"""Frames that may wait to be read: the reply, and one too many, which gives the answer away."""
 _MOST_RECEIVED = 1 << 28
 """What one worker may send in all: the judge keeps every reply for the diagnosis."""
 
@@ -40,21 +40,14 @@ _MOST_RECEIVED = 1 << 28
 # for each function. A worker has imported the whole of torch, so nothing needs to be found.
 cloudpickle.cloudpickle._find_imported_submodules = lambda code, dependencies: []
 
-_Replies = queue.Queue[bytes | None | Exception]
-_Requests = queue.Queue[bytes | None]
-
 Pending = Callable[[], Observation]
 """A request that has been sent; calling it waits for the reply."""
 
 
 class _Process(Protocol):
-    """A running worker: two streams, and an end that can be waited for and forced.
+    """A running worker: a stream, and an end that can be waited for and forced."""
 
-    The threads that read and write close the streams: whoever else did would wait for them.
-    """
-
-    reader: BinaryIO
-    writer: BinaryIO
+    stream: Stream
 
     def wait(self, seconds: float) -> int | None:
         """The exit code, negative for a signal; None if it is still running after all."""
@@ -76,8 +69,8 @@ class _Spawned:
             cwd=os.path.abspath(os.sep),
             start_new_session=True,
         )
-        self.reader = cast(BinaryIO, self._popen.stdout)
-        self.writer = cast(BinaryIO, self._popen.stdin)
+        reader, writer = cast(BinaryIO, self._popen.stdout), cast(BinaryIO, self._popen.stdin)
+        self.stream: Stream = PipeStream(reader, writer)
 
     def wait(self, seconds: float) -> int | None:
         try:
@@ -85,11 +78,13 @@ class _Spawned:
         except subprocess.TimeoutExpired:
             return None
         _kill_group(self._popen.pid)
+        self.stream.close()
         return code
 
     def kill(self) -> None:
         self._popen.kill()
         _kill_group(self._popen.pid)
+        self.stream.close()
         self._popen.wait()
 
 
@@ -101,16 +96,14 @@ class _Forked:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._forked = zygote.fork(theirs, locked, imports)
         theirs.close()
-        self.reader: BinaryIO = ours.makefile("rb")
-        self.writer: BinaryIO = ours.makefile("wb")
-        self._socket = ours
+        self.stream: Stream = SocketStream(ours)
 
     def wait(self, seconds: float) -> int | None:
         pid = self._forked()
         if not _ended(pid, seconds):
             return None
         _kill_group(pid)
-        self._free()
+        self.stream.close()
         return self._zygote.reap(pid)()
 
     def kill(self) -> None:
@@ -120,13 +113,7 @@ class _Forked:
                 os.kill(pid, signal.SIGKILL)
             _kill_group(pid)
             self._zygote.reap(pid)  # it is as good as dead: nobody waits for that
-        self._free()
-
-    def _free(self) -> None:
-        # Whoever else holds the other end, the threads at this one now come to an end.
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        self.stream.close()
 
 
 class Worker:
@@ -151,8 +138,6 @@ class Worker:
         self._zygote = zygote
         self._process: _Process | None = None
         self._greeted = False
-        self._replies: _Replies = queue.Queue()
-        self._requests: _Requests = queue.Queue()
         self._received = 0
 
     def launch(self) -> None:
@@ -162,18 +147,10 @@ class Worker:
         """
         if self._process is not None:
             return
-        process = self._launched()
-        self._process = process
+        self._process = self._launched()
         self._greeted = False
-        self._replies = queue.Queue(_UNREAD)
-        self._requests = queue.Queue()
-        self._requests.put(cloudpickle.dumps(self._assignment))
         self._received = 0
-        for work, stream, line in (
-            (_read_replies, process.reader, self._replies),
-            (_write_requests, process.writer, self._requests),
-        ):
-            threading.Thread(target=work, args=(stream, line), daemon=True).start()
+        self._process.stream.send(_pickled(self._assignment))
 
     def start(self) -> None:
         """Launch the process if none is running, and wait until it has locked itself in.
@@ -183,13 +160,11 @@ class Worker:
         self.launch()
         if self._greeted:
             return
-        try:
-            greeting = self._replies.get(timeout=_STARTING_SECONDS)
-        except queue.Empty:
-            greeting = None
         refusal = "it did not start"
-        if isinstance(greeting, bytes):
-            refusal = frames.unpack_greeting(greeting)
+        with contextlib.suppress(TimeoutError, frames.ProtocolError):
+            greeting = self._stream.receive(_STARTING_SECONDS)
+            if greeting is not None:
+                refusal = frames.unpack_greeting(greeting)
         if refusal:
             self.stop()
             raise NotGraded(f"no worker could be had: {refusal}")
@@ -205,34 +180,32 @@ class Worker:
     def ask(self, request: Request, seconds: float) -> Pending:
         """Send a request; the worker runs it while the judge goes on with its own work."""
         self.start()
-        while not self._replies.empty():  # a reply to nothing: the answer writes to the stream
-            early = self._replies.get_nowait()
-            if isinstance(early, bytes):
-                self.stop()
-                return lambda: _protocol("a reply came before its request")
-            self._replies.put(early)
-            break
+        stream = self._stream
         token = secrets.token_bytes(TOKEN_BYTES)
-        self._requests.put(token + cloudpickle.dumps(Task(request, seconds)))
+        stream.send(token + _pickled(Task(request, seconds)))
         deadline = time.monotonic() + seconds + _GRACE_SECONDS * SOFT_DEADLINE
-        return lambda: self._reply(token, deadline)
+        return lambda: self._reply(stream, token, deadline)
 
-    def _reply(self, token: bytes, deadline: float) -> Observation:
+    @property
+    def _stream(self) -> Stream:
+        assert self._process is not None
+        return self._process.stream
+
+    def _reply(self, stream: Stream, token: bytes, deadline: float) -> Observation:
         """What the worker saw, or why it could not say: a trouble of a kind of the judge's."""
         try:
-            reply = self._replies.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
+            # What it has sent in time it may need a moment to hand over: the judge did not listen.
+            left = max(deadline - time.monotonic(), _GRACE_SECONDS)
+            reply = stream.receive(left)
+            if reply is None:
+                return Observation(trouble=self._how_it_ended())
+            return frames.unpack_observation(self._checked(reply, token))
+        except TimeoutError:
             self.stop()
             return Observation(trouble=Trouble("timed out"))
-        if isinstance(reply, bytes):
-            try:
-                return frames.unpack_observation(self._checked(reply, token))
-            except frames.ProtocolError as error:
-                reply = error
-        if reply is None:
-            return Observation(trouble=self._how_it_ended())
-        self.stop()
-        return _protocol(str(reply))
+        except frames.ProtocolError as error:
+            self.stop()
+            return _protocol(str(error))
 
     def _checked(self, reply: bytes, token: bytes) -> bytes:
         """The observation in a reply that is for this request and no other."""
@@ -247,7 +220,6 @@ class Worker:
         """End the process, whatever it is doing."""
         process, self._process = self._process, None
         if process is not None:
-            self._requests.put(None)
             process.kill()
 
     def _how_it_ended(self) -> Trouble:
@@ -256,13 +228,33 @@ class Worker:
         if code is None:
             self.stop()
             return Trouble("protocol", message="the answer closed the worker's stream")
-        self._requests.put(None)
         self._process = None
         if code < 0:
             return Trouble("crashed", type_name=_signal_name(-code))
         if code == NO_MEMORY:
             return Trouble("out of memory")
         return Trouble("exited", message=str(code))
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Cloudpickle, with an ordinary tensor as its bytes: torch's own way takes ten times as long.
+
+    Ordinary is all that a copy of the bytes can bring back; strides and a graph it cannot.
+    """
+
+    def reducer_override(self, value: Any) -> Any:
+        ordinary = type(value) is Tensor and value.layout is torch.strided
+        if ordinary and value.device.type == "cpu" and value.is_contiguous() and value.numel():
+            if not (value.requires_grad or value.is_conj() or value.is_neg()):
+                flat = value.reshape(-1).view(torch.uint8)
+                return tensor_of, (flat.numpy().tobytes(), value.dtype, tuple(value.shape))
+        return super().reducer_override(value)
+
+
+def _pickled(value: object) -> bytes:
+    with io.BytesIO() as into:
+        _Pickler(into).dump(value)
+        return into.getvalue()
 
 
 def _protocol(what: str) -> Observation:
@@ -272,27 +264,6 @@ def _protocol(what: str) -> Observation:
 def register_by_value(module: ModuleType) -> None:
     """Ship a test module's functions with the scenario instead of naming the module."""
     cloudpickle.register_pickle_by_value(module)
-
-
-def _read_replies(stream: BinaryIO, replies: _Replies) -> None:
-    """Read until the end; a worker that sends more than it was asked for is read no further."""
-    last: Exception | None = None
-    with contextlib.suppress(queue.Full, OSError), stream:
-        try:
-            while (payload := frames.read_frame(stream)) is not None:
-                replies.put_nowait(payload)
-        except frames.ProtocolError as error:
-            last = error
-        except (OSError, ValueError):
-            pass  # it was ended by us
-        replies.put_nowait(last)
-
-
-def _write_requests(stream: BinaryIO, requests: _Requests) -> None:
-    """Write in a thread of its own: a worker that does not read must not stop the judge."""
-    with contextlib.suppress(OSError, ValueError), stream:  # its death is told by the reply
-        while (payload := requests.get()) is not None:
-            frames.write_frame(stream, payload)
 
 
 def _kill_group(leader: int) -> None:

@@ -25,6 +25,11 @@ PLENTY = 20.0
 SHORT = 0.3
 LATEST = SHORT + 3.0
 
+DTYPES = (
+    *(torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+)
+
 Start = Callable[..., Worker]
 
 pytestmark = pytest.mark.skipif(not FORKS, reason="what a warm process forks needs Linux")
@@ -136,6 +141,38 @@ class TestSeenAlike:
                 else:
                     assert value == theirs[key]
 
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *(torch.arange(6).to(dtype).reshape(2, 3) for dtype in DTYPES),
+            torch.tensor(2.5),
+            torch.empty(0, 3),
+            torch.arange(6.0).reshape(2, 3).T,
+            torch.arange(4.0).expand(3, 4),
+            torch.tensor([1j, 2]).conj(),
+            torch.tensor([1j, 2]).conj().imag,
+            torch.ones(2, requires_grad=True),
+            torch.ones(2, requires_grad=True) * 2,
+            torch.nn.Parameter(torch.ones(2)),
+        ],
+        ids=lambda value: f"{value.dtype}{list(value.shape)}",
+    )
+    def test_every_tensor_arrives_as_it_is(self, value: Tensor, start: Start) -> None:
+        def facts(value: Tensor) -> tuple[Any, ...]:
+            odd = value.is_conj(), value.is_neg()
+            return type(value).__name__, value.stride(), value.requires_grad, *odd
+
+        def scenario(module: Any) -> Any:
+            same = module.f(value)
+            return {"same": same.detach(), "facts": facts(same)}
+
+        found = seen(start("def f(x): return x"), Request(scenario, {}))
+        assert found.outputs["facts"] == facts(value)
+        arrived = found.outputs["same"]
+        assert isinstance(arrived, Tensor)
+        assert arrived.dtype == value.dtype
+        assert torch.equal(arrived, value)
+
     def test_what_it_prints_comes_along_from_the_import_on(self, start: Start) -> None:
         worker = start("print('imported')\ndef f(): print('called')")
         assert seen(worker).printed == "imported\ncalled\n"
@@ -215,6 +252,15 @@ class TestDeadline:
     def test_the_clock_starts_with_each_request(self, start: Start) -> None:
         worker = start("import time\ndef f(): time.sleep(0.4)")
         assert [seen(worker, seconds=0.7).trouble for _ in range(3)] == [None] * 3
+
+    def test_an_answer_in_time_counts_though_the_judge_comes_late(self, start: Start) -> None:
+        worker = start("import torch\ndef f(): return torch.ones(1 << 22)")
+        result(worker, "f")
+        pending = worker.ask(call("f"), SHORT)
+        time.sleep(SHORT + 0.5 + SHORT)  # past the judge's own deadline too
+        late = pending()
+        assert late.trouble is None
+        assert late.outputs["result"].sum() == 1 << 22  # type: ignore[union-attr]
 
 
 class TestDeath:
