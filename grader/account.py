@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from grader.curriculum import Curriculum, Exercise, Part
+from grader.curriculum import Curriculum, Exercise, LearningPath, Part
 from grader.history import RunRecord
 
 if TYPE_CHECKING:
@@ -92,14 +92,14 @@ class PartAccount:
 
 @dataclass(frozen=True)
 class Account:
-    """A learner's whole way, at one moment; `path` is the title of the learning path they are on.
+    """A learner's whole way, at one moment, on one learning path.
 
     `name` is what they call themself.
     """
 
     made: float
     parts: tuple[PartAccount, ...]
-    path: str
+    path: LearningPath
     milestones: tuple[Milestone, ...] = ()
     name: str = ""
     history_problem: str = ""
@@ -140,7 +140,7 @@ class Account:
             "version": VERSION,
             "name": self.name,
             "made": self.made,
-            "path": self.path,
+            "path": self.path.title,
             "points": str(self.points),
             "possible": self.possible,
             "seconds": round(self.seconds, 3),
@@ -191,7 +191,7 @@ def _work_as_json(work: Work) -> dict[str, object]:
 
 
 def state(standing: Standing) -> str:
-    """ "done", "started" or "not started"."""
+    """ "done", "started" or "not started", whatever language the learner reads."""
     if standing.done:
         return "done"
     return "started" if standing.started else "not started"
@@ -213,7 +213,7 @@ def account(
     sentences: Mapping[str, Mapping[str, str]],
     *,
     made: float,
-    path: str,
+    path: LearningPath,
     name: str = "",
     problem: str = "",
 ) -> Account:

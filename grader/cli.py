@@ -22,10 +22,10 @@ from click.shell_completion import CompletionItem
 from grader.catalogue import LANGUAGES, misnamed_language, say, translated
 from grader.curriculum import (
     ROOT,
+    BrokenCourse,
     Curriculum,
     Exercise,
     LearningPath,
-    SyllabusError,
     UnknownExercise,
     load,
 )
@@ -56,13 +56,14 @@ class _Course(click.Group):
         return super().make_context(info_name, args, *rest, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        from grader.stubs import MarkerError, MissingFile
+        from grader.markers import MarkerError
+        from grader.stubs import MissingFile
 
         try:
             return super().invoke(ctx)
         except UnknownExercise as error:
             raise click.UsageError(str(error)) from None
-        except (SyllabusError, MarkerError) as error:
+        except (BrokenCourse, MarkerError) as error:
             _stop(str(error), 3)
         except MissingFile as error:
             _stop(str(error), 1)

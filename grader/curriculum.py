@@ -23,7 +23,11 @@ _FEWEST_HINTS = 3
 _SHORT_LIST = 8
 
 
-class SyllabusError(ValueError):
+class BrokenCourse(Exception):
+    """The course's own files are not in order, and no answer is to blame."""
+
+
+class SyllabusError(BrokenCourse, ValueError):
     """The syllabus contradicts itself or says something the course cannot use."""
 
 

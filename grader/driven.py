@@ -83,7 +83,10 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         """What the screen shows, line by line."""
-        return [line.rstrip() for line in self._screen.display]
+        # Pyte's own `display` raises amid a drawing, where half a wide character may be left.
+        rows = (self._screen.buffer[row] for row in range(self._screen.lines))
+        cells = ((row[column].data for column in range(self._screen.columns)) for row in rows)
+        return ["".join(line).rstrip() for line in cells]
 
     @property
     def text(self) -> str:

@@ -14,10 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grader.account import Account, Work, state
+from grader.catalogue import (
+    exercise_title,
+    language,
+    part_plan,
+    part_title,
+    path_title,
+    say,
+    sentences,
+)
 from grader.harmless import harmless
-from grader.report import points
+from grader.report import duration, points
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from grader.pictures.painting import Picture
 
 TEMPLATE = "report.html"
@@ -52,18 +63,30 @@ def page(account: Account, pictures: Mapping[str, Picture], journey: Picture | N
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals["say"] = _say
     environment.filters |= {
         "attempts": attempt_bars,
-        "duration": duration,
         "harmless": harmless,
         "moment": moment,
         "percent": percent,
+        "plan": part_plan,
         "points": points,
         "state": state,
+        "time": time_taken,
+        "title": exercise_title,
+        "title_of_part": part_title,
+        "title_of_path": path_title,
     }
     return environment.get_template(TEMPLATE).render(
         account=account, pictures=pictures, journey=journey, policy=_POLICY
     )
+
+
+def _say(key: str, /, **values: object) -> Markup:
+    """`say` for the template: what is put in is escaped, but for markup of the template's own."""
+    from markupsafe import escape
+
+    return escape(sentences(language())[key]).format(**values)
 
 
 def attempt_bars(work: Work) -> Sequence[_Bar]:
@@ -72,7 +95,8 @@ def attempt_bars(work: Work) -> Sequence[_Bar]:
     for run in work.attempts[-_MOST_ATTEMPTS:]:
         share = run.passed / run.tests if run.tests else 0.0
         height = max(_LOWEST_BAR, min(100, round(100 * share)))
-        bars.append(_Bar(height, run.done, f"{moment(run.when)}: {run.passed} of {run.tests}"))
+        label = say("html.attempt", when=moment(run.when), passed=run.passed, tests=run.tests)
+        bars.append(_Bar(height, run.done, label))
     return bars
 
 
@@ -81,15 +105,10 @@ def percent(value: Fraction, whole: int) -> str:
     return f"{float(100 * value / whole) if whole else 0.0:.2f}%"
 
 
-def duration(seconds: float) -> str:
-    """ "less than a minute", "12 min", "3 h 5 min"."""
+def time_taken(seconds: float) -> str:
+    """Seconds in words: "less than a minute", "3 h 5 min"."""
     minutes = round(seconds / 60)
-    if minutes == 0:
-        return "less than a minute"
-    hours, minutes = divmod(minutes, 60)
-    if not hours:
-        return f"{minutes} min"
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return duration(minutes) if minutes else say("html.under_a_minute")
 
 
 def moment(when: float) -> str:

@@ -85,6 +85,10 @@ def pytest_configure(config: pytest.Config) -> None:
     except (UsageError, ValueError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_SESSION] = session
+    if session.is_the_learner_s:
+        from grader.remembering import Attempts
+
+        config.pluginmanager.register(Attempts())
     config.args[:] = [_tests_of(argument, session) for argument in config.args]
     torch.set_num_threads(session.threads)
 
@@ -131,6 +135,13 @@ class CourseSession:
 
             self.profile = best_profile()
         self.trials: dict[str, Trial] = {}
+
+    @property
+    def is_the_learner_s(self) -> bool:
+        """Whether somebody tests their own answers, and no other command of the grader does."""
+        choice = self.implementation
+        own = choice.choice == "exercises" and choice.variant is None
+        return own and not self.config.pluginmanager.has_plugin("course-observer")
 
     def exercise_of(self, path: Path) -> Exercise | None:
         """The exercise that a test file is about."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from grader.curriculum import Curriculum, Exercise
+from grader.catalogue import say
+from grader.curriculum import BrokenCourse, Curriculum, Exercise
 from grader.plugin import CourseSession, course_session
 from grader.trial import Run, Trial
 
@@ -31,8 +33,8 @@ _LEFT_OUT = (
 every run, start processes or write files."""
 
 
-class TestsFailed(Exception):
-    """Pytest could not run the tests at all: the course is broken, not the answer."""
+class TestsFailed(BrokenCourse):
+    """Pytest could not run the tests at all."""
 
     __test__ = False
 
@@ -97,19 +99,29 @@ def run_tests(
     said = io.StringIO()
     observer.session = None
     observer.seconds.clear()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with _ours_alone(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         code = pytest.main([*arguments, *files], plugins=[_Registration(observer)])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or observer.session is None:
-        raise TestsFailed(f"pytest ended with {code!r}:\n{said.getvalue()}")
+        raise TestsFailed(say("running.no_tests", code=int(code), said=said.getvalue().rstrip()))
     trials = observer.session.trials
     outcomes = []
     for exercise in exercises:
         if exercise.id not in trials:
-            raise TestsFailed(f"no test of {exercise.id} ran:\n{said.getvalue()}")
+            raise TestsFailed(say("running.no_test_of", exercise=exercise.id))
         trial = trials[exercise.id]
         seconds = observer.seconds[exercise.paths(root).test_file.name]
         outcomes.append(Outcome(exercise, trial, tuple(trial.runs.values()), seconds))
     return outcomes
+
+
+@contextlib.contextmanager
+def _ours_alone() -> Iterator[None]:
+    """Without the options that somebody has set for pytest: "-x" would leave tests out."""
+    theirs = {name: os.environ.pop(name, None) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")}
+    try:
+        yield
+    finally:
+        os.environ.update({name: value for name, value in theirs.items() if value is not None})
 
 
 class _Registration:

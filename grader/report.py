@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from grader.catalogue import say, translated
+from grader.catalogue import exercise_title, part_plan, part_title, path_title, say
 
 if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for torch
     from grader.conclusions import Conclusion, Margin
-    from grader.curriculum import Curriculum, Exercise, LearningPath, Part
+    from grader.curriculum import Curriculum, Exercise, LearningPath
     from grader.doctor import Mechanism
     from grader.figures import Figure
     from grader.grading import Grade, Verdict
@@ -81,14 +81,14 @@ class Report:
         if self._quiet:
             return
         if progress.next:
-            left = _duration(progress.minutes_left)
-            self.lines([say("report.path_left", id=path.id, title=_path(path), time=left)])
+            left = duration(progress.minutes_left)
+            self.lines([say("report.path_left", id=path.id, title=path_title(path), time=left)])
         else:
-            self.lines([say("report.path", id=path.id, title=_path(path))])
+            self.lines([say("report.path", id=path.id, title=path_title(path))])
         for part in curriculum.parts:
             mine = [s for s in progress.standings if s.exercise.part == part.id]
             if mine:
-                self._part(_part(part), mine)
+                self._part(part_title(part), mine)
                 if self._verbose:
                     self._failing(mine)
         self.next(progress.next, curriculum.longer_than(path))
@@ -100,7 +100,7 @@ class Report:
             table.add_row(
                 "✓" if standing.done else "·",
                 exercise.id,
-                _title(exercise),
+                exercise_title(exercise),
                 _state(standing),
                 f"{points(standing.points)}/{exercise.points}",
             )
@@ -124,7 +124,7 @@ class Report:
         if standing is None:
             self.lines([say("report.all_done")])
             if longer:
-                self.advice([say("report.next_path", id=longer.id, title=_path(longer))])
+                self.advice([say("report.next_path", id=longer.id, title=path_title(longer))])
             return
         exercise = standing.exercise
         if self._quiet:
@@ -133,7 +133,7 @@ class Report:
         paths = exercise.paths(Path())
         self.lines(
             [
-                say("report.next", title=_title(exercise), minutes=exercise.minutes),
+                say("report.next", title=exercise_title(exercise), minutes=exercise.minutes),
                 say("report.read", file=paths.lesson.as_posix()),
                 say("report.edit", file=paths.stub.as_posix()),
                 say("report.run", file=paths.test_file.as_posix()),
@@ -151,16 +151,16 @@ class Report:
             table.add_row(
                 "→" if path == chosen else "",
                 path.id,
-                _path(path),
+                path_title(path),
                 say("report.exercise") if count == 1 else say("report.exercises", count=count),
-                say("report.up_to", time=_duration(path.minutes)),
+                say("report.up_to", time=duration(path.minutes)),
             )
         self._console.print(table)
         ids = "|".join(path.id for path in curriculum.paths)
         self.advice([say("report.choose_path", ids=ids)])
 
     def path_chosen(self, path: LearningPath) -> None:
-        said = say("report.path", id=path.id, title=_path(path))
+        said = say("report.path", id=path.id, title=path_title(path))
         self.advice([said, say("report.path_chosen")])
 
     def syllabus(self, curriculum: Curriculum, untouched: Container[str]) -> None:
@@ -171,15 +171,15 @@ class Report:
         for part in curriculum.parts:
             mine = [e for e in curriculum.exercises if e.part == part.id]
             if part.planned:
-                what = translated(f"titles.planned_{part.id}", part.planned)
-                self.lines([say("report.planned", title=_part(part), what=what)])
+                what = part_plan(part)
+                self.lines([say("report.planned", title=part_title(part), what=what)])
             elif mine:
-                table = _plain_table(_part(part), 5)
+                table = _plain_table(part_title(part), 5)
                 for exercise in mine:
                     started = exercise.id not in untouched
                     table.add_row(
                         exercise.id,
-                        _title(exercise),
+                        exercise_title(exercise),
                         say("report.exercise_points", points=exercise.points),
                         say("report.minutes", count=exercise.minutes),
                         say("report.started") if started else say("report.not_started"),
@@ -214,7 +214,8 @@ class Report:
     def watched(self, session: Session) -> None:
         """What is left on the terminal after `grader watch`: where the learner has stopped."""
         exercise = session.exercise
-        self.lines([f"{exercise.id}: {session.standings.state(exercise)}"])
+        state = session.standings.state(exercise)
+        self.lines([say("report.stopped_at", exercise=exercise.id, state=state)])
         self.warning(session.history.problem)
         if session.standings.after() is not None:
             self.lines([say("report.watch_next")])
@@ -377,18 +378,6 @@ def _plain_table(title: str, columns: int) -> Table:
     return table
 
 
-def _title(exercise: Exercise) -> str:
-    return translated(f"titles.{exercise.id}", exercise.title)
-
-
-def _part(part: Part) -> str:
-    return translated(f"titles.part_{part.id}", part.title)
-
-
-def _path(path: LearningPath) -> str:
-    return translated(f"titles.path_{path.id}", path.title)
-
-
 def _happened(change: Change) -> str:
     """What an update did to an exercise."""
     match change.kind:
@@ -414,7 +403,8 @@ def _happened(change: Change) -> str:
             return say("report.update_left")
 
 
-def _duration(minutes: int) -> str:
+def duration(minutes: int) -> str:
+    """Minutes in words: "12 min", "3 h 5 min", "2 h"."""
     hours, rest = divmod(minutes, 60)
     told = [say("report.hours", count=hours)] if hours else []
     if rest or not hours:

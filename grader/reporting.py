@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 from grader.account import Account, Memory, account
+from grader.catalogue import say
 from grader.curriculum import Curriculum, LearningPath
 from grader.harmless import harmless
 from grader.history import History
@@ -44,7 +46,7 @@ def write_report(
     """
     files = [file for file in vars(wanted).values() if file is not None]
     if len(set(files)) < len(files):
-        raise CannotReport("one file is to hold two reports; give each a name of its own")
+        raise CannotReport(say("reporting.two_in_one"))
     if wanted.html is not None:
         _check_installed()
     progress = measure(curriculum, root, curriculum.on(path), "report")
@@ -61,7 +63,7 @@ def write_report(
             replace_file(file, text.encode("utf-8"))
         except OSError as error:
             why = error.strerror or str(error)
-            raise CannotReport(f"{file} cannot be written: {why}; name another file") from error
+            raise CannotReport(say("reporting.not_written", file=file, why=why)) from error
     return list(texts)
 
 
@@ -88,10 +90,8 @@ def _check_installed() -> None:
 
     missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
     if missing:
-        raise CannotReport(
-            f"the HTML report needs {' and '.join(missing)}, which are not installed; "
-            f"next: {INSTALL}"
-        )
+        named = reduce(lambda first, last: say("comparing.and", first=first, last=last), missing)
+        raise CannotReport(say("reporting.not_installed", modules=named, install=INSTALL))
 
 
 def _account(
@@ -112,7 +112,7 @@ def _account(
         memory,
         sentences,
         made=time.time(),
-        path=path.title,
+        path=path,
         name=harmless(name),
         problem=problem,
     )

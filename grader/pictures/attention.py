@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from grader.catalogue import say
 from grader.observing import Request
 from grader.pictures.canvas import BLUE, INK, ORANGE, about
 from grader.pictures.painting import NothingToDraw, Painting, Seen, seeded
@@ -39,7 +40,7 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
 
     weights = seen[0].array("weights", TOKENS, TOKENS)
     if weights.min() < 0 or weights.max() > 1.001:
-        raise NothingToDraw("weights: got numbers outside 0 to 1")
+        raise NothingToDraw(say("pictures.no_weights"))
     axes = figure.subplots()
     for query in range(TOKENS):
         for key in range(TOKENS):
@@ -59,12 +60,8 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     axes.grid(visible=False)
     axes.spines[:].set_visible(True)
     beyond = max(weights[s, t] for s in range(TOKENS) for t in range(s + 1, TOKENS))
-    return (
-        "Each row is one word's attention, as your code divides it: the stronger the colour, the "
-        "larger the share. Words look back at their like. Beyond the edge, where words come "
-        f"later, the largest weight is {about(beyond)}; every row sums to 1 within "
-        f"{about(abs(weights.sum(axis=1) - 1).max())}."
-    )
+    apart = abs(weights.sum(axis=1) - 1).max()
+    return say("pictures.attention_caption", beyond=about(beyond), apart=about(apart))
 
 
-PICTURE = Painting("Who looks at whom", 370, requests, draw)
+PICTURE = Painting(lambda: say("pictures.attention"), 370, requests, draw)

@@ -85,6 +85,8 @@ def drawn(name: str, height: float, draw: Callable[[Figure], str]) -> tuple[str,
     import matplotlib.style
     from matplotlib.figure import Figure
 
+    # The words in a drawing are English in every language: matplotlib finds their places by fonts
+    # of this machine, of which none may know Chinese. The title and the caption say it in words.
     text = io.StringIO()
     with matplotlib.style.context([_STYLE | {"svg.hashsalt": name}], after_reset=True):
         figure = Figure(figsize=(WIDTH / 72, height / 72))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from grader.catalogue import say
 from grader.observing import Request
 from grader.pictures.canvas import BLUE, GREEN, INK, MUTED, ORANGE
 from grader.pictures.painting import NothingToDraw, Painting, Seen
@@ -53,7 +54,7 @@ def requests() -> list[Request]:
 def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     mib = [LAYERS * float(each.array("bytes")) / _MIB for each in seen]
     if min(mib) <= 0:
-        raise NothingToDraw("bytes: got none")
+        raise NothingToDraw(say("pictures.no_bytes"))
     axes = figure.subplots()
     for place, (name, _, colour) in enumerate(KINDS):
         line = mib[place * len(LENGTHS) : (place + 1) * len(LENGTHS)]
@@ -77,11 +78,7 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
         ylim=(0, 1.2 * max(mib)),
     )
     axes.set_xticks((0, *LENGTHS), [f"{length:,}" for length in (0, *LENGTHS)], rotation=0)
-    return (
-        "The keys and values that your grouped_attention reads for one more token, times "
-        f"MiniMind's {LAYERS} layers, in bfloat16. Half the heads are half the bytes, and one head "
-        "is an eighth. Whoever repeats the heads first (crosses) pays for all of them again."
-    )
+    return say("pictures.gqa_caption", layers=LAYERS)
 
 
-PICTURE = Painting("What the cache costs", 260, requests, draw)
+PICTURE = Painting(lambda: say("pictures.gqa"), 260, requests, draw)

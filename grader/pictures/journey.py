@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from grader.account import Milestone
+from grader.catalogue import say
 from grader.pictures.canvas import BLUE, INK, drawn
 from grader.pictures.painting import Picture
 
@@ -24,7 +25,7 @@ def journey(milestones: Sequence[Milestone], possible: int) -> Picture | None:
     if not milestones or milestones[-1].seconds < _SHORTEST:
         return None
     svg, said = drawn("journey", _HEIGHT, lambda figure: _draw(figure, milestones, possible))
-    return Picture("Your way", said, svg)
+    return Picture(say("pictures.journey"), said, svg)
 
 
 def _draw(figure: Figure, milestones: Sequence[Milestone], possible: int) -> str:
@@ -52,4 +53,4 @@ def _draw(figure: Figure, milestones: Sequence[Milestone], possible: int) -> str
             )
     axes.set(xlim=(0, times[-1] * 1.02), ylim=(0, 1.12 * possible))
     axes.set(xlabel="hours at work" if in_hours else "minutes at work", ylabel="points")
-    return "Your best points so far, against the time at work."
+    return say("pictures.journey_caption")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from grader.catalogue import say
 from grader.observing import Request
 from grader.pictures.canvas import BLUE, INK, MUTED, about
 from grader.pictures.painting import NothingToDraw, Painting, Seen, seeded
@@ -58,7 +59,7 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     ]
     work = [each.flops / 1e6 for each in seen]
     if min(work) <= 0:
-        raise NothingToDraw("no work was counted")
+        raise NothingToDraw(say("pictures.no_work"))
     cached, whole = work[: len(LENGTHS)], work[len(LENGTHS) :]
     axes = figure.subplots()
     axes.fill_between(LENGTHS, cached, whole, color=MUTED, alpha=0.12, linewidth=0)
@@ -77,11 +78,13 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
         va="center",
     )
     apart = abs(outputs[len(LENGTHS) - 1] - outputs[-1]).max()
-    return (
-        f"To write {LENGTHS[-1]} tokens, your layer does {whole[-1]:.1f} million operations if it "
-        f"reads the whole text for each, and {cached[-1]:.1f} with its cache. The outputs are the "
-        f"same: they differ by {about(apart)} at most."
+    return say(
+        "pictures.kv_cache_caption",
+        tokens=LENGTHS[-1],
+        whole=whole[-1],
+        cached=cached[-1],
+        apart=about(apart),
     )
 
 
-PICTURE = Painting("The same text for less work", 230, requests, draw)
+PICTURE = Painting(lambda: say("pictures.kv_cache"), 230, requests, draw)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from grader.catalogue import say
 from grader.observing import Request
 from grader.pictures.canvas import BLUE, GREEN, INK, MUTED
 from grader.pictures.painting import Painting, Seen, seeded
@@ -67,12 +68,17 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     above.legend(loc="upper right")
     below.plot(losses, color=GREEN)
     below.set(xlabel="step of gradient descent on your loss", ylabel="loss", xlim=(0, STEPS))
-    return (
-        f"Before, the busiest expert got {load[0].max():.0f} % of the choices and the idlest "
-        f"{load[0].min():.0f} %. After {STEPS} steps down your auxiliary loss it is "
-        f"{load[1].max():.0f} % and {load[1].min():.0f} %; equal shares (dotted) are "
-        f"{100 / EXPERTS:.1f} %. The loss went from {losses[0]:.2f} to {losses[-1]:.2f}."
+    return say(
+        "pictures.moe_gate_caption",
+        busiest=load[0].max(),
+        idlest=load[0].min(),
+        steps=STEPS,
+        busiest_after=load[1].max(),
+        idlest_after=load[1].min(),
+        equal=100 / EXPERTS,
+        loss=losses[0],
+        loss_after=losses[-1],
     )
 
 
-PICTURE = Painting("Work shared out among experts", 310, requests, draw)
+PICTURE = Painting(lambda: say("pictures.moe_gate"), 310, requests, draw)

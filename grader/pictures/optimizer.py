@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from grader.catalogue import say
 from grader.observing import Request
 from grader.pictures.canvas import BLUE, MUTED, ORANGE, about, power_of_ten
 from grader.pictures.painting import Painting, Seen
@@ -63,12 +64,14 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     below.set(yscale="log", xlabel="step", ylabel="loss", xlim=(0, STEPS))
     below.yaxis.set_major_formatter(power_of_ten)
     below.legend(loc="lower left")
-    return (
-        f"Above, your schedule: from {schedule[0]:.3g} down to {schedule[-1]:.3g}. Below, a valley "
-        "a thousand times steeper one way than another: after "
-        f"{STEPS} steps plain descent is at {about(without[-1])}, "
-        f"your AdamW at {about(heights[-1])}."
+    return say(
+        "pictures.optimizer_caption",
+        first=schedule[0],
+        last=schedule[-1],
+        steps=STEPS,
+        plain=about(without[-1]),
+        yours=about(heights[-1]),
     )
 
 
-PICTURE = Painting("Down a narrow valley", 300, requests, draw)
+PICTURE = Painting(lambda: say("pictures.optimizer"), 300, requests, draw)

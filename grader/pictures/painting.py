@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from grader.catalogue import reworded, say
 from grader.observing import Observation, Opaque, Request, describe
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ class Seen:
         value = self._observation.outputs.get(name)
         if not isinstance(value, Tensor) or value.is_complex() or value.shape != shape:
             got = value.description if isinstance(value, Opaque) else describe(value)
-            raise NothingToDraw(f"{name}: got {got}, want numbers of shape {list(shape)}")
+            told = say("pictures.not_numbers", name=name, got=reworded(got), want=list(shape))
+            raise NothingToDraw(told)
         wide = value.to(torch.float64)
         if not bool(torch.isfinite(wide).all()):
-            raise NothingToDraw(f"{name}: got numbers that are not finite")
+            raise NothingToDraw(say("pictures.not_finite", name=name))
         return wide.numpy()
 
     @property
@@ -41,7 +43,7 @@ class Seen:
         """What the request took, if it was metered."""
         cost = self._observation.cost
         if cost is None:
-            raise NothingToDraw("its work was not counted")
+            raise NothingToDraw(say("pictures.work_not_counted"))
         return cost.flops
 
     @property
@@ -49,7 +51,7 @@ class Seen:
         """The most memory that the request made and held at one time, if it was metered."""
         cost = self._observation.cost
         if cost is None:
-            raise NothingToDraw("its memory was not counted")
+            raise NothingToDraw(say("pictures.memory_not_counted"))
         return cost.peak_bytes
 
 
@@ -57,10 +59,11 @@ class Seen:
 class Painting:
     """How an exercise is shown: `draw` gets what every request gave, in their order.
 
-    It returns the caption: what is to be seen, with the numbers that were measured.
+    It returns the caption: what is to be seen, with the numbers that were measured. The title is
+    asked for when the picture is made, in the language of that moment.
     """
 
-    title: str
+    title: Callable[[], str]
     height: float
     requests: Callable[[], Sequence[Request]]
     draw: Callable[[Figure, Sequence[Seen]], str]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from grader.catalogue import say
 from grader.observing import Request
 from grader.pictures.canvas import BLUE, MUTED, about, power_of_ten
 from grader.pictures.painting import Painting, Seen, seeded
@@ -54,11 +55,14 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     axes.plot([], [], color=BLUE, linewidth=2.5, label="with your RMSNorm")
     axes.legend(loc="upper left")
     low, high = sizes[0][:, -1]
-    return (
-        f"After {LAYERS} layers that shrink a little, or grow a little, the vectors are "
-        f"{about(low)} or {about(high)} in size without a norm. Before each layer your RMSNorm "
-        f"brings them back: they stay between {sizes[1].min():.2f} and {sizes[1].max():.2f}."
+    return say(
+        "pictures.rmsnorm_caption",
+        layers=LAYERS,
+        low=about(low),
+        high=about(high),
+        least=sizes[1].min(),
+        most=sizes[1].max(),
     )
 
 
-PICTURE = Painting("The same size in every layer", 230, requests, draw)
+PICTURE = Painting(lambda: say("pictures.rmsnorm"), 230, requests, draw)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from grader.catalogue import say
 from grader.observing import Request
 from grader.pictures.canvas import BLUE, GREEN, GRID, MUTED, ORANGE, about
 from grader.pictures.painting import Painting, Seen, seeded
@@ -72,11 +73,7 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     )
     axes.legend(loc="upper right", ncols=3)
     apart = (scores - scores[0]).max() - (scores - scores[0]).min()
-    return (
-        f"Above, one query as your code turns it at positions 0 to {SHOWN - 1}, the stronger the "
-        "later: every pair at its own speed, from a radian per position to almost nothing. Below, "
-        f"its score with keys at three places: at each distance they agree to {about(apart)}."
-    )
+    return say("pictures.rope_caption", last=SHOWN - 1, apart=about(apart))
 
 
 def _circle(axes: Axes, points: Any) -> None:
@@ -94,4 +91,4 @@ def _circle(axes: Axes, points: Any) -> None:
     axes.set_axis_off()
 
 
-PICTURE = Painting("A query turns with its position", 300, requests, draw)
+PICTURE = Painting(lambda: say("pictures.rope"), 300, requests, draw)

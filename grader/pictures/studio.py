@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
+from grader.catalogue import say
 from grader.comparing import Finding
 from grader.curriculum import Curriculum, Exercise
 from grader.doctor import best_profile
@@ -77,8 +78,9 @@ class _Sitting:
         except (NothingToDraw, NoAnswer, NotGraded) as refusal:
             return _without(painting, str(refusal))
         except Exception as error:  # numbers of the answer's that no drawing can be made of
-            return _without(painting, f"what came back cannot be drawn ({type(error).__name__})")
-        return Picture(painting.title, caption, svg)
+            why = say("pictures.cannot_be_drawn", error=type(error).__name__)
+            return _without(painting, why)
+        return Picture(painting.title(), caption, svg)
 
     def _seen(self, painting: Painting) -> Iterator[Seen]:
         choice = Implementation("exercises", self._folder)
@@ -116,4 +118,4 @@ class _Sitting:
 
 
 def _without(painting: Painting, why: str) -> Picture:
-    return Picture(painting.title, f"There is no picture: {harmless(why)}.")
+    return Picture(painting.title(), say("pictures.none", why=harmless(why)))

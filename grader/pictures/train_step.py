@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from grader.catalogue import say
 from grader.observing import Request
 from grader.pictures.canvas import BLUE, INK, ORANGE
 from grader.pictures.painting import Painting, Seen, seeded
@@ -91,11 +92,15 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
         xlabel="update", ylabel="learning rate", xlim=(1, UPDATES), ylim=(0, 1.1 * rates.max())
     )
     clipped = int((norms > CLIP).sum())
-    return (
-        f"{UPDATES} updates of {PARTS} micro-batches each, run by your train_epoch on a toy model "
-        f"with {TOKENS} tokens: the loss fell from {losses[0]:.2f} to {losses[-5:].mean():.2f}. "
-        f"{clipped} updates were clipped. Below, the rate that each used."
+    return say(
+        "pictures.train_step_caption",
+        updates=UPDATES,
+        parts=PARTS,
+        tokens=TOKENS,
+        first=losses[0],
+        last=losses[-5:].mean(),
+        clipped=clipped,
     )
 
 
-PICTURE = Painting("A toy model learns by heart", 310, requests, draw)
+PICTURE = Painting(lambda: say("pictures.train_step"), 310, requests, draw)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 import torch.optim
 
 from grader.bans import BanHit, BanWatch, UnreadableSource, scan_source
+from grader.cost import CostMeter
 
 SOFTMAX = "torch.nn.functional.softmax"
 LOG_SOFTMAX = "torch.nn.functional.log_softmax"
@@ -472,7 +473,9 @@ class TestSourceAllows:
 class TestHostileSource:
     def test_an_unknown_ban_is_an_error_of_the_syllabus(self) -> None:
         """A ban whose spellings nobody listed is refused instead of never firing."""
-        with pytest.raises(ValueError, match=r"torch\.nn\.functional\.gelu.*grader/bans\.py"):
+        with pytest.raises(
+            ValueError, match=r"torch\.nn\.functional\.gelu.*grader/bans/families\.py"
+        ):
             scan_source("", ["torch.nn.functional.gelu"])
         with pytest.raises(ValueError, match=r"torch\.optim\.Optimizer"):
             BanWatch(["torch.optim.Optimizer"], [FILE])
@@ -672,6 +675,20 @@ class TestRunFinds:
         assert [hit.line for hit in watched(run, dispatch=True)] == [4, 5, 6]
         with torch.inference_mode():
             assert [hit.line for hit in watched(run, dispatch=True)] == [4, 5, 6]
+
+    def test_a_call_below_another_watch_of_the_grader(self) -> None:
+        """What else the grader watches with stands between the call and this watch, and passes."""
+        module = answer(
+            """\
+            import torch
+            def f(x):
+                with torch._C.DisableTorchFunction():
+                    return x.softmax(0)
+            """
+        )
+        with BanWatch([SOFTMAX], {FILE}, dispatch=True) as watch, CostMeter():
+            module.f(torch.ones(2))
+        assert [hit.line for hit in watch.hits] == [4]
 
 
 class TestRunAllows:

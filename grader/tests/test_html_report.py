@@ -24,6 +24,7 @@ from grader.exports import badge, junit
 from grader.history import History, RunRecord
 from grader.progress import Progress, Standing
 from grader.results import Result, TestResult
+from grader.tests.test_catalogue import is_chinese
 
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
@@ -73,7 +74,7 @@ def told(*runs: RunRecord, standings: tuple[Standing, ...] = (), **changes: Any)
     """The account of a course of which some exercises have been started."""
     given = {s.exercise: s for s in standings or (standing(4),)}
     progress = Progress(tuple(given.get(e, Standing(e)) for e in COURSE.exercises), 7)
-    settings: dict[str, Any] = {"made": NOON, "path": "The whole course", **changes}
+    settings: dict[str, Any] = {"made": NOON, "path": COURSE.paths[-1], **changes}
     memory = Memory(runs, settings.pop("hints", {}), settings.pop("solutions", {}))
     return account(progress, COURSE, memory, SENTENCES, **settings)
 
@@ -232,29 +233,33 @@ def dangerous(text: str) -> set[str]:
 
 
 class Page(HTMLParser):
-    """What a page is made of: its tags with their attributes, its ids, its text."""
+    """What a page is made of: its tags with their attributes, its ids, its texts by their tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
+        self.texts: list[tuple[str, str]] = []
         self.styles = ""
-        self._in_style = False
+        self._tag = ""
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attributes)))
-        self._in_style = tag == "style"
+        self._tag = tag
 
     def handle_endtag(self, tag: str) -> None:
-        self._in_style = False
+        self._tag = ""
 
     def handle_data(self, text: str) -> None:
-        if self._in_style:
+        if self._tag == "style":
             self.styles += text
         else:
-            self.text += f" {text} "
+            self.texts.append((self._tag, text))
+
+    @property
+    def text(self) -> str:
+        return "".join(f" {text} " for _, text in self.texts)
 
     @property
     def ids(self) -> list[str]:
@@ -336,13 +341,102 @@ class TestPage:
         ("seconds", "words"),
         [
             (0, "less than a minute"),
+            (12 * 60 + 29, "12 min"),
             (59 * 60, "59 min"),
             (3600, "1 h"),
             (2 * 3600 + 300, "2 h 5 min"),
         ],
     )
     def test_durations_in_words(self, seconds: float, words: str) -> None:
-        assert html_report.duration(seconds) == words
+        assert html_report.time_taken(seconds) == words
+
+
+SAID_IN_TAGS = {"aria-label", "title"}
+
+
+class TestChinesePage:
+    """All that the course says is in the learner's language, and nothing else depends on it."""
+
+    WAYS = (
+        told(
+            *(ran(n % 4, NOON + 60 * n, mistakes=("known",)) for n in range(9)),
+            standings=(standing(4), standing(4, NORM), standing(2, COURSE.find("ex03"))),
+            hints={ROPE.id: 2},
+            solutions={ROPE.id: True},
+            name="Ada",
+        ),
+        told(ran(1, NOON, mistakes=("known",)), ran(4, NOON + 9000)),
+        told(standings=(Standing(NORM),)),
+    )
+    MATERIAL = {*(e.fact for e in COURSE.exercises), *SENTENCES[ROPE.id].values(), "Ada"}
+
+    @pytest.fixture(params=WAYS)
+    def languages(self, request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, ...]]:
+        """A learner's account, its page in English and in Chinese."""
+        english = Page(page(request.param, {}, None))
+        monkeypatch.setenv("GRADER_LANG", "zh")
+        yield request.param, english, Page(page(request.param, {}, None))
+
+    def test_every_text_is_chinese_that_is_not_of_the_course(
+        self, languages: tuple[Any, ...]
+    ) -> None:
+        _, _, chinese = languages
+        said = {text.strip() for tag, text in chinese.texts if tag != "code"} - self.MATERIAL
+        said |= {str(a[k]) for _, a in chinese.tags for k in SAID_IN_TAGS & a.keys()}
+        assert len(said) > 50
+        assert [text for text in said if not is_chinese(re.sub(r"\bex\d\d\b", "", text))] == []
+
+    def test_what_the_page_is_made_of_is_the_same(self, languages: tuple[Any, ...]) -> None:
+        _, english, chinese = languages
+        tags = [
+            [(tag, {k: v for k, v in a.items() if k not in SAID_IN_TAGS}) for tag, a in found.tags]
+            for found in (english, chinese)
+        ]
+        assert [tag.pop(0)[1] for tag in tags] == [{"lang": "en"}, {"lang": "zh-Hans"}]
+        assert tags[0] == tags[1]
+
+    def test_other_programs_read_the_same(
+        self, languages: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole, _, _ = languages
+        chinese = whole.as_json(), junit(whole), badge(whole)
+        monkeypatch.setenv("GRADER_LANG", "en")
+        assert chinese == (whole.as_json(), junit(whole), badge(whole))
+
+    def test_what_is_put_into_a_sentence_is_escaped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = dataclasses.replace(COURSE.paths[0], id="another", title="<b>it's</b>")
+        for name in ("en", "zh"):
+            monkeypatch.setenv("GRADER_LANG", name)
+            text = page(told(path=path), {}, None)
+            assert "&lt;b&gt;it&#39;s&lt;/b&gt;" in text and "<b>" not in text
+            assert "<strong>100</strong>" in text and "<code>grader report</code>" in text
+
+    def test_pictures_are_described_in_chinese_and_drawn_alike(
+        self, all_of_them: dict[str, Picture], painted: "Painted", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GRADER_LANG", "zh")
+        way = journey(told(ran(4, NOON), ran(4, NOON + 600)).milestones, 800)
+        drawn = painted(*all_of_them)
+        assert way is not None
+        said = [text for p in (way, *drawn.values()) for text in (p.title, p.caption)]
+        assert [text for text in said if not is_chinese(text)] == []
+        assert [p.svg for p in drawn.values()] == [p.svg for p in all_of_them.values()]
+
+    @pytest.mark.parametrize(
+        ("answer", "words"),
+        [
+            ("return v[..., :3]", "得到 float32 张量 [11, 3]，应为形状是 [11, 11] 的数值"),
+            ("return v / 0", "不是有限值"),
+            ("return 1e30 * v", "不在 0 到 1 之间"),
+            ("import os; os._exit(0)", "退出码 0"),
+        ],
+    )
+    def test_why_there_is_no_picture_is_said_in_chinese(
+        self, answer: str, words: str, painted: "Painted", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GRADER_LANG", "zh")
+        (picture,) = painted("ex03", ex03=f"def attention(q, k, v, **_): {answer}").values()
+        assert words in picture.caption and is_chinese(picture.caption)
 
 
 Painted = Callable[..., dict[str, Picture]]

@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from grader.curriculum import ROOT
+from grader.driven import copied_course
 from grader.tests.pytest_run import ANSWERS, PytestRun
 
 USAGE_ERROR = 4
@@ -220,3 +222,39 @@ class TestVerdicts:
         assert [report.outcome for report in run.reports] == ["failed"]
         assert run.code == 1
         assert "rotate_half turns (a, b) into (-b, a)" in str(run.failed[0].longrepr)
+
+
+class TestTheGraderSOwnRuns:
+    @pytest.mark.parametrize("options", ["-x -k nothing", "-p no:such --lf --no-such-option"])
+    def test_what_somebody_set_for_pytest_leaves_no_test_out(
+        self, options: str, tmp_path: Path
+    ) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "grader", "grade", "solutions/ex02_rope.py"],
+            cwd=ROOT,
+            env=os.environ | {"PYTEST_ADDOPTS": options, "PYTEST_PLUGINS": "no_such_plugin"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "100 of 100 points" in done.stdout
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [("def (", "ERROR tests/test_02_rope.py"), ("", "no test of ex02_rope was run")],
+        ids=["no Python", "no tests"],
+    )
+    def test_tests_that_cannot_be_run_are_told_as_the_course_s_fault(
+        self, text: str, told: str, tmp_path: Path
+    ) -> None:
+        course = copied_course(ROOT, tmp_path / "course")
+        shutil.copy(ROOT / "solutions" / "ex02_rope.py", course / "exercises")
+        shutil.copy(ROOT / "solutions" / "ex01_rmsnorm.py", course / "exercises")
+        (course / "tests" / "test_02_rope.py").write_text(text)
+        done = subprocess.run(
+            [sys.executable, "-m", "grader"], cwd=course, capture_output=True, text=True
+        )
+        assert done.returncode == 3
+        assert told in done.stderr and "git restore" in done.stderr
+        assert "Traceback" not in done.stderr

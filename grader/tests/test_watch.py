@@ -1,5 +1,7 @@
 """`grader watch` in a real terminal: what a learner types and saves, and what the screen shows."""
 
+import dataclasses
+import io
 import os
 import re
 import shutil
@@ -11,12 +13,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
+from grader.catalogue import sentences
 from grader.curriculum import ROOT, load
-from grader.history import History
+from grader.history import History, RunRecord
 from grader.implementations import read_source
+from grader.tests.test_catalogue import is_chinese
 from grader.variants import read_variants
+from grader.watching import pages
+from grader.watching.client import JudgeEnded
 from grader.watching.keys import keys_in
+from grader.watching.session import Session
 from grader.watching.verdict import Verdict
 from grader.writing import replace_file
 
@@ -230,6 +239,183 @@ class TestPages:
             assert terminal.lines[1].startswith("ex01_rmsnorm ·")
             assert terminal.lines[-1].startswith("h hint")
             assert terminal.text.count("ex01_rmsnorm ·") == 1
+
+
+def ran(exercise: object, passed: int, number: int) -> Verdict:
+    """A run of ten tests."""
+    numbers = passed, 10, str(10 * passed)
+    record = RunRecord(exercise.id, "watch", 1e9 + number, 1.0, *numbers, (), (), "00")
+    return Verdict(number, exercise.id, record=record, printed=("…",))
+
+
+def shown(session: Session) -> list[str]:
+    """All texts on the screen, in a terminal so wide that each has a line or column."""
+    console = Console(file=io.StringIO(), width=200)
+    parts = (pages.header, pages.title, pages.status, pages.body)
+    lines = [line for part in parts for line in console.render_lines(part(session))]
+    texts = ["".join(segment.text for segment in line).rstrip() for line in lines]
+    return [*texts, *(f"{key}  {what}" for key, what in pages.keys(session))]
+
+
+NAMES = re.compile(
+    r"(exercises/)?ex\d\d(_\w+)?(\.py)?|\b(enter|esc|MiniMind)\b|--[a-z-]+|"
+    r"grader (reset|solution|path core)|pytest --own|grader report --html report.html"
+)
+
+
+def english(lines: list[str]) -> list[str]:
+    """The texts that are not Chinese, but for names and commands."""
+    texts = [text for line in lines for text in re.split(r" · |\s{2,}", line)]
+    return [text for text in texts if not is_chinese(NAMES.sub("", text))]
+
+
+SAID_ELSEWHERE = {
+    "watch.lines",
+    "watch.more_lines",
+    "watch.no_blame",
+    "watch.no_lesson",
+    "watch.not_watched",
+    "watch.reset_failed",
+    "watch.runner_ended",
+}
+"""What a session that meets no trouble with files and processes does not come to say."""
+
+
+class TestChinese:
+    @pytest.fixture
+    def numbers(self) -> list[int]:
+        """Those of the runs that the session has asked for."""
+        return []
+
+    @pytest.fixture
+    def session(
+        self, course: Path, numbers: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Session]:
+        """One on a path of two exercises without words, so that all words are the grader's."""
+        monkeypatch.setenv("GRADER_LANG", "zh")
+        whole = load(ROOT)
+        wordless = {"hints": ("…",) * 4, "fact": "…", "read": ("…",)}
+        two = tuple(dataclasses.replace(e, **wordless) for e in (NORM, ROPE))
+        for exercise in two:
+            exercise.paths(course).lesson.write_text("…", encoding="utf-8")
+        path = dataclasses.replace(whole.paths[0], exercises=(NORM.id, ROPE.id))
+        whole = dataclasses.replace(whole, exercises=two)
+        history = History.open(course)
+        yield Session(whole, path, course, history, lambda _, n: numbers.append(n), two[0])
+        history.close()
+
+    def test_every_page_says_all_in_chinese(
+        self,
+        session: Session,
+        numbers: list[int],
+        course: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        seen: list[str] = []
+
+        def look(*keys: str) -> None:
+            for key in keys:
+                session.press(key)
+            texts = shown(session)
+            assert english(texts) == []
+            seen.extend(texts)
+
+        def judge(passed: int) -> None:
+            verdict = ran(session.exercise, passed, numbers[-1])
+            session.judged(verdict)
+            session.history.record_run(verdict.record)
+            look()
+
+        look()
+        with monkeypatch.context() as later:
+            later.setattr(Session, "seconds_running", 5.0)
+            look()
+        judge(0)
+        for key in ("h", "h", "s", "?", "escape", "d", "p", "x", "n"):
+            look(key)
+        look("x", "y")
+        save(course, "1\n", NORM)
+        look("x", "y")
+        session.judge_ended(JudgeEnded(""))
+        look()
+        save(course, "1\n", ROPE)
+        for key in ("l", "f", "f", "f", "/", "r", "escape", "escape"):
+            look(key)
+        session.standings.note(Verdict(0, ROPE.id))
+        look("l", "j")
+        for key in ("escape", "r"):
+            look(key)
+        judge(3)
+        NORM.paths(course).solution.write_text("1\n", encoding="utf-8")
+        save(course, "1\n", NORM)
+        look("r")
+        judge(10)
+        look("d")
+        save(course, "2\n", NORM)
+        look()
+        for key in ("escape", "n", "n"):
+            look(key)
+        judge(10)
+        look("n")
+        assert session.page == "end"
+        session.history.record_run(ran(NORM, 10, 100_000).record)
+        look()
+        columns = {
+            cell_len(line.partition(text)[0])
+            for line in seen
+            for text in ("继续学习路线", "全部使用", "把学习过程", "回到某个练习")
+            if text in line
+        }
+        assert columns == {26}
+        whole = "\n".join(seen)
+        said = {
+            key: re.sub(r"\\{.*?\\}", ".*", re.escape(text))
+            for key, text in sentences("zh").items()
+            if key.startswith(("watch.", "keys."))
+        }
+        assert {k for k, pattern in said.items() if not re.search(pattern, whole)} == SAID_ELSEWHERE
+
+    def test_a_learners_day(self, course: Path, watch: Watch) -> None:
+        terminal = watch("ex02", environment={"GRADER_LANG": "zh"})
+        terminal.wait_for("还没有开始实现：从 precompute_freqs_cis", "写起；有 13")
+        assert "已完成 0 / 8 个练习 · 0 / 800 分 · 大约还需 570 分钟" in terminal.lines[0]
+        assert terminal.lines[1] == "ex02_rope · 旋转位置编码（RoPE） · 100 分 · 60 分钟"
+        terminal.wait_for(" 秒 · 保存后自动检查", "h 提示", "q 退出  ? 按键")
+
+        terminal.resize(10, 40)
+        terminal.wait_for("h 提示  n 下一个  p 上一个  l 列表")
+        terminal.read_for(0.5)
+        assert terminal.lines[-1] == "h 提示  n 下一个  p 上一个  l 列表"
+        terminal.resize(24, 80)
+        terminal.wait_for("? 按键")
+
+        terminal.press("h")
+        terminal.wait_for("提示 1/4", "h 下一条提示")
+        terminal.press("?")
+        terminal.wait_for("恢复为骨架文件；你的修改会保留", "退出；下次从这里继续")
+        columns = {cell_len(line[: re.search(r"  +", line).end()]) for line in terminal.lines[3:14]}
+        assert columns == {14}
+        terminal.press("s")
+        terminal.wait_for("第 1 到 18 行，共 ")
+        terminal.press("x")
+        terminal.wait_for("要重做 ex02_rope 吗？", "y 重做  其他键 取消")
+        terminal.press("n")
+        terminal.wait_for("没有重做，文件没有变化")
+
+        save(course, MISTAKES["exponent_without_two"].applied_to(SOLUTION).text)
+        terminal.wait_for("以上 3 处正是犯了下面这个错误时的结果：the exponent")
+        terminal.wait_for("13 个测试通过了 10 个 · 第 2 次运行")
+        save(course, SOLUTION.text + "\nprint('own line')\n")
+        terminal.wait_for("✓ 13 个测试全部通过：100 分", "背后的原理", "延伸阅读")
+        terminal.press("d")
+        terminal.wait_for("- 你的代码   + 参考答案", "-print('own line')", "空格 翻页")
+        terminal.press("\x1b", "l")
+        terminal.wait_for("8 / 8 个练习 · 筛选：全部", "ex02_rope        已完成  旋转位置编码")
+        terminal.press("/", *"旋转", "\r")
+        terminal.wait_for("1 / 8 个练习 · 筛选：全部 · 搜索：/旋转", ">  ✓  ex02_rope")
+        assert "ex01" not in terminal.text
+        terminal.press("q")
+        terminal.wait_for("ex02_rope：已完成", "下一步：grader watch 会从这里继续")
 
 
 class TestASaveAmidARun:

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.catalogue import say
 from grader.curriculum import load
 from grader.launching import Zygote, start_zygote
 from grader.watching.verdict import Verdict
@@ -177,7 +178,7 @@ class _Foreman:
             self._runner = None
             runner.end()
             if runner.number is not None:
-                what = "the process that runs the tests has ended by itself"
+                what = say("watch.runner_ended")
                 _write(self._verdicts, Verdict(runner.number, runner.exercise, what).packed())
 
 

@@ -10,20 +10,22 @@ import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from rich.cells import set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from grader.catalogue import exercise_title, path_title, say
 from grader.curriculum import Exercise
 from grader.harmless import harmless
 from grader.implementations import NoAnswer, read_source
-from grader.stubs import BEGIN, END
-from grader.watching.session import Page, Session
+from grader.markers import BEGIN, END
+from grader.watching.session import Listing, Page, Session
 
 _BAR = 16
-_WIDEST_LESSON = 100
+_SEPARATOR = " · "
 
 
 def header(session: Session) -> Text:
@@ -33,10 +35,12 @@ def header(session: Session) -> Text:
     filled = int(share * _BAR)
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append("█" * filled + "░" * (_BAR - filled), style="green")
-    text.append(f" {standings.done} of {len(standings.exercises)} done")
-    text.append(f" · {float(standings.points):.4g} of {standings.possible} points")
-    text.append(f" · about {standings.minutes_left} min left")
-    return text
+    told = (
+        say("watch.done", done=standings.done, count=len(standings.exercises)),
+        say("report.points", points=f"{float(standings.points):.4g}", possible=standings.possible),
+        say("watch.left", minutes=standings.minutes_left),
+    )
+    return text.append(f" {_SEPARATOR.join(told)}")
 
 
 def title(session: Session) -> Text:
@@ -44,9 +48,14 @@ def title(session: Session) -> Text:
     exercise = session.exercise
     text = Text(no_wrap=True, overflow="ellipsis")
     if session.page in ("list", "end"):
-        return text.append(session.path.title, style="bold")
+        return text.append(path_title(session.path), style="bold")
     text.append(exercise.id, style="bold")
-    return text.append(f" · {exercise.title} · {exercise.points} points · {exercise.minutes} min")
+    told = (
+        exercise_title(exercise),
+        say("report.exercise_points", points=exercise.points),
+        say("report.minutes", count=exercise.minutes),
+    )
+    return text.append(f"{_SEPARATOR}{_SEPARATOR.join(told)}")
 
 
 def status(session: Session) -> Text:
@@ -59,44 +68,50 @@ def _status(session: Session) -> str:
         return session.notice
     running = session.seconds_running
     if running is not None:
-        first = "" if session.verdict else " · the first time takes some seconds"
-        return f"checking … {int(running)} s{first}" if running >= 1 else f"checking …{first}"
+        seconds = int(running)
+        told = say("watch.checking_for", seconds=seconds) if seconds else say("watch.checking")
+        return told if session.verdict else f"{told}{_SEPARATOR}{say('watch.first_time')}"
     verdict = session.verdict
     if verdict is None or verdict.record is None:
         return ""
     run = verdict.record
     when = time.strftime("%H:%M:%S", time.localtime(run.when))
-    return (
-        f"{run.passed} of {run.tests} tests pass · run {verdict.number} at {when} took "
-        f"{run.seconds:.2f} s · every save is checked"
+    return _SEPARATOR.join(
+        (
+            say("report.tests_pass", passed=run.passed, tests=run.tests),
+            say("watch.ran", number=verdict.number, when=when, seconds=run.seconds),
+            say("watch.every_save"),
+        )
     )
 
 
 def keys(session: Session) -> Iterator[tuple[str, str]]:
     """The keys that do something on this page, the most needed first, as far as they fit."""
     if session.page == "reset":
-        yield from (("y", "reset"), ("any other key", "leave it"))
+        yield from (("y", say("keys.reset")), (say("keys.any_other"), say("keys.leave")))
         return
     if session.page == "list":
         if session.listing.is_searching:
-            yield from (("enter", "search"), ("esc", "all"))
+            yield from (("enter", say("keys.search")), ("esc", say("watch.all")))
             return
-        yield from (("enter", "open"), ("/", "search"), ("f", "filter"), ("esc", "back"))
-        yield "q", "quit"
+        yield from (("enter", say("keys.open")), ("/", say("keys.search")))
+        yield from (("f", say("keys.filter")), ("esc", say("keys.back")), ("q", say("keys.quit")))
         return
     if session.page in ("lesson", "diff", "keys"):
-        yield from (("esc", "back"), ("space", "on"), ("up/down", "scroll"), ("q", "quit"))
+        yield from (("esc", say("keys.back")), (say("keys.space"), say("keys.on")))
+        yield from ((say("keys.up_down"), say("keys.scroll")), ("q", say("keys.quit")))
         return
     if session.page == "hint" and session.hint_level < len(session.exercise.hints):
-        yield "h", "next hint"
+        yield "h", say("keys.next_hint")
     elif session.page != "hint":
-        yield "h", "hint"
+        yield "h", say("keys.hint")
     if session.page == "hint":
-        yield "esc", "back"
+        yield "esc", say("keys.back")
     if session.page == "verdict" and session.may_see_solution:
-        yield "d", "diff"
-    yield from (("n", "next"), ("p", "previous"), ("l", "list"), ("s", "lesson"), ("r", "rerun"))
-    yield from (("x", "reset"), ("q", "quit"), ("?", "keys"))
+        yield "d", say("keys.diff")
+    yield from (("n", say("keys.next")), ("p", say("keys.previous")), ("l", say("keys.list")))
+    yield from (("s", say("keys.lesson")), ("r", say("keys.rerun")), ("x", say("keys.reset")))
+    yield from (("q", say("keys.quit")), ("?", say("keys.keys")))
 
 
 def body(session: Session) -> RenderableType:
@@ -116,16 +131,16 @@ def _verdict(session: Session) -> RenderableType:
         return Group(*_where_to_begin(exercise))
     if verdict.problem:
         return Group(
-            Text("nothing could be checked, and not your fault", style="red"),
+            Text(say("watch.nothing_checked"), style="red"),
             *_lines(map(harmless, verdict.problem.splitlines())),
-            Text("next: r checks again, in a new process"),
+            Text(say("watch.check_again")),
         )
     told = (line.removeprefix(f"{exercise.id} · ") for line in verdict.lines)
     parts = [*_passed(session)] if verdict.done else [*_lines(map(harmless, told))]
-    if session.standings.state(exercise) == "not started":
+    if session.standings.is_not_started(exercise):
         parts += [Text(), *_where_to_begin(exercise)]
     if verdict.printed:
-        parts += [Text(), Text("printed by your code", style="bold")]
+        parts += [Text(), Text(say("watch.printed"), style="bold")]
         parts += _lines(map(harmless, verdict.printed))
     if session.history.problem:
         parts += [Text(), *_lines([harmless(session.history.problem)], "yellow")]
@@ -133,32 +148,36 @@ def _verdict(session: Session) -> RenderableType:
 
 
 def _where_to_begin(exercise: Exercise) -> Iterator[RenderableType]:
-    yield Text(f"s   reads the lesson, about {exercise.minutes} minutes with the exercise")
-    yield Text(f"    then edit exercises/{exercise.answer_file}: every save is checked here")
+    yield Text(f"s   {say('watch.lesson', minutes=exercise.minutes)}")
+    yield Text(f"    {say('watch.then_edit', file=f'exercises/{exercise.answer_file}')}")
 
 
 def _passed(session: Session) -> Iterator[RenderableType]:
     exercise, verdict = session.exercise, session.verdict
     assert verdict is not None and verdict.record is not None
-    tests = verdict.record.tests
-    yield Text(f"✓ all {tests} tests pass: {exercise.points} points", style="bold green")
+    passed = say("watch.all_pass", tests=verdict.record.tests, points=exercise.points)
+    yield Text(passed, style="bold green")
     yield Text()
-    yield Text("The fact behind it", style="bold")
+    yield Text(say("watch.fact"), style="bold")
     yield Padding(Text(exercise.fact), (0, 0, 0, 2))
     yield Text()
-    yield Text("To read", style="bold")
+    yield Text(say("watch.to_read"), style="bold")
     for source in exercise.read:
         yield _hanging(f"• {source}", 2)
     yield Text()
-    yield Text("d   your code beside the reference's way")
+    yield Text(f"d   {say('watch.beside')}")
     following = session.standings.after(exercise)
-    yield Text(f"n   on to {following.id}: {following.title}" if following else "n   the end")
+    if following is None:
+        on = say("watch.to_the_end")
+    else:
+        on = say("watch.on_to", exercise=following.id, title=exercise_title(following))
+    yield Text(f"n   {on}")
 
 
 def _hint(session: Session) -> RenderableType:
     hints = session.exercise.hints
     return Group(
-        Text(f"hint {session.hint_level} of {len(hints)}", style="bold"),
+        Text(say("watch.hint", level=session.hint_level, count=len(hints)), style="bold"),
         Text(),
         _Flowing(hints[session.hint_level - 1].strip()),
     )
@@ -185,7 +204,7 @@ def _lesson(session: Session) -> RenderableType:
     try:
         return Markdown(file.read_text(encoding="utf-8"))
     except OSError as error:
-        return Text(f"{file} cannot be read: {error.strerror}")
+        return Text(say("watch.no_lesson", file=file, why=error.strerror))
 
 
 def _diff(session: Session) -> RenderableType:
@@ -198,9 +217,9 @@ def _diff(session: Session) -> RenderableType:
         return Text(harmless(str(missing)))
     diff = list(difflib.unified_diff(_code(yours), _code(theirs), lineterm="", n=2))[2:]
     if not diff:
-        return Text("your code is the reference's, line by line")
+        return Text(say("watch.same"))
     return Group(
-        Text("- yours   + the reference's way, which is one of many", style="bold"),
+        Text(say("watch.diff"), style="bold"),
         *(Text(harmless(line), style=_DIFF_STYLES.get(line[0], "")) for line in diff),
     )
 
@@ -215,11 +234,12 @@ _LIST_HEAD = 2
 
 def _list(session: Session) -> RenderableType:
     listing, standings = session.listing, session.standings
-    search = f"/{harmless(listing.search)}{'_' if listing.is_searching else ''}"
     found = listing.exercises
-    head = f"{len(found)} of {len(standings.exercises)} exercises · filter: {listing.filter}"
+    head = [say("watch.listed", found=len(found), count=len(standings.exercises))]
+    head.append(say("watch.filter", filter=_filter(listing)))
     if listing.is_searching or listing.search:
-        head += f" · search: {search}"
+        search = f"/{harmless(listing.search)}{'_' if listing.is_searching else ''}"
+        head.append(say("watch.search", search=search))
     table = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(5):
         table.add_column(no_wrap=True, overflow="ellipsis")
@@ -229,18 +249,28 @@ def _list(session: Session) -> RenderableType:
             "✓" if standings.is_done(exercise) else "·",
             exercise.id,
             standings.state(exercise),
-            exercise.title,
+            exercise_title(exercise),
             style="bold" if place == listing.cursor else "",
         )
-    return Group(Text(head, no_wrap=True), Text(), table)
+    return Group(Text(_SEPARATOR.join(head), no_wrap=True), Text(), table)
+
+
+def _filter(listing: Listing) -> str:
+    match listing.filter:
+        case "done":
+            return say("report.done")
+        case "unfinished":
+            return say("watch.unfinished")
+        case _:
+            return say("watch.all")
 
 
 def _reset(session: Session) -> RenderableType:
     return Group(
-        Text(f"Begin {session.exercise.id} again?", style="bold"),
+        Text(say("watch.begin_again", exercise=session.exercise.id), style="bold"),
         Text(),
-        Text(f"exercises/{session.exercise.answer_file} becomes the stub it was at first."),
-        Text("What you have written is kept, and comes back by"),
+        Text(say("watch.becomes_stub", file=f"exercises/{session.exercise.answer_file}")),
+        Text(say("watch.edits_kept")),
         Text(f"  grader reset {session.exercise.short} --undo"),
     )
 
@@ -249,50 +279,51 @@ def _end(session: Session) -> RenderableType:
     standings = session.standings
     runs = session.history.runs()
     days = {time.strftime("%Y-%m-%d", time.localtime(run.when)) for run in runs}
-    parts = [Text(f"✓ {session.path.title}: done", style="bold green"), Text()]
+    done = say("watch.path_done", path=path_title(session.path))
     count = len(standings.exercises)
-    parts.append(Text(f"{count} exercises, {standings.possible} points, all of them yours."))
-    if runs:
-        parts.append(Text(f"You got here in {len(runs)} runs on {_counted(len(days), 'day')}."))
-    parts += [Text(), Text("What you have built", style="bold")]
-    parts += [Text(f"  ✓ {exercise.title}") for exercise in standings.exercises]
-    parts += [Text(), Text("What comes now", style="bold")]
+    parts = [Text(done, style="bold green"), Text()]
+    parts.append(Text(say("watch.all_yours", count=count, points=standings.possible)))
+    if len(days) == 1:
+        parts.append(Text(say("watch.days_one", runs=len(runs))))
+    elif days:
+        parts.append(Text(say("watch.days_many", runs=len(runs), days=len(days))))
+    parts += [Text(), Text(say("watch.built"), style="bold")]
+    parts += [Text(f"  ✓ {exercise_title(exercise)}") for exercise in standings.exercises]
+    parts += [Text(), Text(say("watch.what_now"), style="bold")]
     longer = session.curriculum.longer_than(session.path)
     if longer is not None:
-        parts.append(Text(f"  {f'grader path {longer.id}':24}{longer.title} goes on from here"))
+        goes_on = say("watch.longer_path", path=path_title(longer))
+        parts.append(_way_on(f"grader path {longer.id}", goes_on))
     parts += [
-        Text("  pytest --own            the whole stack is your own code, prerequisites too"),
+        _way_on("pytest --own", say("watch.own_stack")),
         Text("  grader report --html report.html"),
-        Text("                          your way as one page, with your own code at work"),
-        Text("  p or l                  back to an exercise; d shows the reference's way"),
+        _way_on("", say("watch.one_page")),
+        _way_on(say("watch.p_or_l"), say("watch.go_back")),
     ]
     return Group(*parts)
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _way_on(what: str, why: str) -> Text:
+    return Text(f"  {set_cell_size(what, 24)}{why}")
 
 
 def _keys(session: Session) -> RenderableType:
     table = Table(box=None, pad_edge=False, show_header=False)
-    for key, what in _ALL_KEYS:
+    for key, what in (
+        ("h", say("keys.hint_does")),
+        ("s", say("keys.lesson_does")),
+        ("n", say("keys.next_does")),
+        ("p", say("keys.previous_does")),
+        ("l", say("keys.list_does")),
+        ("r", say("keys.rerun_does")),
+        ("d", say("keys.diff_does")),
+        ("x", say("keys.reset_does")),
+        (say("keys.up_down_space"), say("keys.scroll_does")),
+        ("esc", say("keys.back_does")),
+        ("q", say("keys.quit_does")),
+    ):
         table.add_row(Text(key, style="bold"), what)
     return table
-
-
-_ALL_KEYS = (
-    ("h", "a hint; again for the next one"),
-    ("s", "the lesson"),
-    ("n", "the next exercise that is not done"),
-    ("p", "the exercise before this one"),
-    ("l", "the list: f filters, / searches, enter opens"),
-    ("r", "check again"),
-    ("d", "after a pass: your code beside the reference's way"),
-    ("x", "the stub again; your edits are kept"),
-    ("up, down, space", "scroll, and so do page up, page down, home and end"),
-    ("esc", "back to the verdict"),
-    ("q", "quit; the next time goes on from here"),
-)
 
 
 def _lines(lines: Iterable[str], style: str = "") -> Iterator[RenderableType]:

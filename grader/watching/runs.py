@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from grader.catalogue import say
 from grader.curriculum import Curriculum
 from grader.doctor import best_profile
 from grader.messages import Failure
@@ -116,7 +117,7 @@ def _told(outcome: Outcome, root: Path) -> Iterator[str]:
     for run in outcome.runs:
         if not run.passed and run.finding is None:
             yield f"{outcome.exercise.id} · {run.sentence}"
-            yield f"  not graded, and not your fault: {run.test} itself has failed"
+            yield say("watch.no_blame", test=run.test)
 
 
 def _printed(outcome: Outcome) -> Iterator[str]:
@@ -125,4 +126,4 @@ def _printed(outcome: Outcome) -> Iterator[str]:
     lines = [line for text in texts for line in text.rstrip().splitlines()]
     yield from lines[:_MOST_PRINTED]
     if len(lines) > _MOST_PRINTED:
-        yield f"… and {len(lines) - _MOST_PRINTED} lines more"
+        yield say("watch.more_lines", count=len(lines) - _MOST_PRINTED)

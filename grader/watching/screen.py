@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from grader.catalogue import say
 from grader.watching import pages
 from grader.watching.session import Session
 
@@ -70,7 +72,8 @@ class Screen:
         last = session.offset + session.rows
         if session.offset == 0 and last >= len(page):
             return Text()
-        return Text(f"lines {session.offset + 1} to {min(last, len(page))} of {len(page)}", "dim")
+        first, last, count = session.offset + 1, min(last, len(page)), len(page)
+        return Text(say("watch.lines", first=first, last=last, count=count), "dim")
 
 
 def _window(page: _Lines, rows: int, session: Session) -> _Lines:
@@ -87,7 +90,7 @@ def _key_line(session: Session, width: int) -> Text:
     """The keys that fit into a line."""
     text = Text(no_wrap=True)
     for key, what in pages.keys(session):
-        if len(text) + len(f"  {key} {what}") > width:
+        if text.cell_len + cell_len(f"  {key} {what}") > width:
             break
         text.append("  " if text else "")
         text.append(key, style="bold").append(f" {what}")

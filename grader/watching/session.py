@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from grader.catalogue import exercise_title, say
 from grader.curriculum import Curriculum, Exercise, LearningPath
 from grader.harmless import harmless
 from grader.history import History
@@ -45,7 +46,7 @@ class Listing:
             e
             for e in self._standings.exercises
             if self.filter == "all" or self._standings.is_done(e) == (self.filter == "done")
-            if all(word in f"{e.id} {e.title}".casefold() for word in words)
+            if all(word in f"{e.id} {e.title} {exercise_title(e)}".casefold() for word in words)
         ]
 
     def press(self, key: str) -> Exercise | None:
@@ -171,8 +172,8 @@ class Session:
     def judge_ended(self, ended: JudgeEnded) -> None:
         """Say that nothing can be checked; a run that is asked for starts another judge."""
         self._pending = None
-        last = (ended.said.strip().splitlines() or ["without a word"])[-1]
-        what = f"the process that checks answers has ended: {harmless(last)}"
+        last = (ended.said.strip().splitlines() or [say("watch.without_a_word")])[-1]
+        what = say("watch.judge_ended", last=harmless(last))
         self.verdicts[self.exercise.id] = Verdict(0, self.exercise.id, problem=what)
 
     def press(self, key: str) -> None:
@@ -202,16 +203,17 @@ class Session:
     def _confirm(self, key: str) -> None:
         self._turn_to("verdict")
         if key != "y":
-            self.notice = "nothing was reset"
+            self.notice = say("watch.not_reset")
             return
         try:
             backup = reset(self.exercise, self.root)
         except (MissingFile, OSError) as error:
-            self.notice = f"not reset: {harmless(str(error).splitlines()[0])}"
+            self.notice = say("watch.reset_failed", why=harmless(str(error).splitlines()[0]))
             return
-        undo = f"grader reset {self.exercise.short} --undo"
         self.run(self.exercise)
-        self.notice = "this is the stub" + (f"; your edits come back by {undo}" if backup else "")
+        self.notice = say("watch.is_stub")
+        if backup:
+            self.notice = say("watch.is_stub_again", short=self.exercise.short)
 
     def _turn_to(self, page: Page) -> None:
         self.page = page
@@ -245,20 +247,19 @@ class Session:
         elif self.standings.is_done(self.exercise):
             self._turn_to("end")
         else:
-            self.notice = "this is the last one that is not done"
+            self.notice = say("watch.last_left")
 
     def _previous(self) -> None:
         previous = self.standings.before(self.exercise)
         if previous is None:
-            self.notice = "this is the first exercise of the path"
+            self.notice = say("watch.first_of_path")
         else:
             self._open(previous)
 
     def _diff(self) -> None:
         self._solutions |= self.history.solutions()  # somebody may have given up elsewhere
         if not self.may_see_solution:
-            short = self.exercise.short
-            self.notice = f"after a pass; or give up: grader solution {short} --give-up"
+            self.notice = say("watch.after_a_pass", short=self.exercise.short)
             return
         self._turn_to("diff")
         if self.exercise.id not in self._solutions:

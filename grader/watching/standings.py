@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+from grader.catalogue import say
 from grader.curriculum import Curriculum, Exercise, LearningPath
 from grader.history import History, RunRecord
 from grader.results import file_hash
@@ -41,16 +42,22 @@ class Standings:
         run = self._last.get(exercise.id)
         return run is not None and run.done
 
+    def is_not_started(self, exercise: Exercise) -> bool:
+        """Whether an exercise is the stub still."""
+        return not self.is_done(exercise) and is_untouched(exercise, self._root)
+
     def state(self, exercise: Exercise) -> str:
         """Where an exercise stands, in a few words."""
         if self.is_done(exercise):
-            return "done"
-        if is_untouched(exercise, self._root):
-            return "not started"
+            return say("report.done")
+        if self.is_not_started(exercise):
+            return say("report.not_started")
         if exercise.id not in self._last:
-            return "not checked yet"
+            return say("watch.not_checked")
         run = self._last[exercise.id]
-        return f"{run.passed} of {run.tests} tests pass" if run else "could not be checked"
+        if run is None:
+            return say("watch.could_not_check")
+        return say("report.tests_pass", passed=run.passed, tests=run.tests)
 
     @property
     def done(self) -> int:
@@ -87,4 +94,5 @@ class Standings:
 
     def unchecked(self) -> Exercise | None:
         """An exercise that was worked on and of which nothing is known."""
-        return next((e for e in self.exercises if self.state(e) == "not checked yet"), None)
+        unknown = (e for e in self.exercises if e.id not in self._last)
+        return next((e for e in unknown if not self.is_not_started(e)), None)

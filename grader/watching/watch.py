@@ -14,6 +14,7 @@ from pathlib import Path
 
 from watchfiles import watch as changes_in
 
+from grader.catalogue import say
 from grader.curriculum import Curriculum, Exercise
 from grader.history import History
 from grader.settings import chosen_path
@@ -163,7 +164,7 @@ def _watch_files(
             if saved := frozenset(exercises[name] for name in names if name in exercises):
                 put(_Saved(saved))
     except OSError as error:
-        put(_Stopped(f"{folder} cannot be watched ({error}); r checks"))
+        put(_Stopped(say("watch.not_watched", folder=folder, error=error)))
 
 
 @contextlib.contextmanager

@@ -54,12 +54,12 @@ class weight_in_the_dtype_of_x:
 
 
 class widened_twice:
-    """x is widened once for the root and once for the quotient"""
+    """x is widened once for the root and once for the quotient, as far as can be"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
-            root = _root_mean_square(x.to(_working_dtype(x)), self.eps)
-            return (x.to(_working_dtype(x)) / root * self.weight).to(x.dtype)
+            root = _root_mean_square(x.double(), self.eps)
+            return (x.double() / root * self.weight).to(x.dtype)
 
     def rms_norm_backward(grad_output, x, weight, eps):
         dtype = _working_dtype(x)

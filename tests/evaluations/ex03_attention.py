@@ -13,10 +13,13 @@ class through_logsumexp:
 
 
 class divided_at_the_end:
-    """exponentials meet the values and the result is divided by their sum, as in flash attention"""
+    """exponentials meet the values and the result is divided by their sum, as in flash attention;
+    the scores are scaled after the product"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
-        scores = _scores_of_visible(q, k, is_causal, attention_mask)
+        root = q.shape[-1] ** 0.5  # by which the reference divides q
+        wide = q.to(torch.promote_types(q.dtype, torch.float32))
+        scores = _scores_of_visible(wide * root, k, is_causal, attention_mask) / root
         largest = scores.detach().amax(-1, keepdim=True)
         exponentials = (scores - largest.masked_fill(largest == -torch.inf, 0.0)).exp()
         total = exponentials.sum(-1, keepdim=True)

@@ -1,189 +1,23 @@
-"""Did the answer call the built-in that it was asked to write?
+"""Which built-ins does the text of an answer use? Nothing of it is run.
 
-A ban is a dotted name from the syllabus, such as ``torch.nn.functional.softmax``. It covers every
-spelling of that built-in: function, tensor method, module, private kernel. `_FAMILIES` holds all
-spellings, once, for the two detectors:
+The scan follows names: what an import, an assignment or a string that is spelled out makes of them,
+in the order in which the file runs. It sees what is written, whether or not it is ever executed,
+and cannot be tampered with; a name that only a run puts together escapes it.
 
-* `scan_source` reads the source. It runs where the learner's code does not, and sees what is
-  written, whether or not it is ever executed.
-* `BanWatch` watches a run and sees what is called, however it was spelled. It runs beside the
-  learner's code, which could tamper with it: what it finds is evidence, what it misses is not.
-
-Libraries (tokenizers) leave no trace in torch, so only the source scan finds them.
-
-This module runs beside the learner's code and imports nothing but the standard library and torch.
+It relies on `ast` and on the families for what a name covers. The judge scans, yet the module is
+imported beside learner code with the rest of the package: standard library only.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
-import os
-import sys
-import sysconfig
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from functools import cache, partial
-from types import FrameType, TracebackType
-from typing import Any, Self
 
-import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-
-
-@dataclass(frozen=True)
-class BanHit:
-    """One use of something banned.
-
-    Attributes:
-        line: where, counted from 1.
-        spelling: what was used, under its full name (``torch.softmax``, ``Tensor.softmax``).
-        ban: the ban of the syllabus that covers it.
-        file: the learner's file; empty where only one was looked at.
-    """
-
-    line: int
-    spelling: str
-    ban: str
-    file: str = ""
-
-
-@dataclass(frozen=True)
-class _Family:
-    """All spellings of one built-in.
-
-    Attributes:
-        names: its names anywhere below ``torch``; a star stands for any letters.
-        methods: those of them that are methods of tensors.
-        package: a package of torch that is banned as a whole.
-        allowed: members of that package that are not.
-        libraries: top-level packages that are banned as a whole.
-    """
-
-    names: frozenset[str] = frozenset()
-    methods: frozenset[str] = frozenset()
-    package: str = ""
-    allowed: frozenset[str] = frozenset()
-    libraries: frozenset[str] = frozenset()
-
-    def covers(self, path: str) -> bool:
-        """Whether a full dotted name, such as ``torch.ops.aten._softmax.default``, is one of it."""
-        first, *rest = path.split(".")
-        if first != "torch":
-            return first in self.libraries
-        return any(self.covers_name(part) for part in rest) or self._in_package(path)
-
-    def covers_name(self, name: str) -> bool:
-        """Whether this is what one of its functions, methods or classes is called."""
-        return any(fnmatchcase(name, known) for known in self.names)
-
-    def _in_package(self, path: str) -> bool:
-        if not self.package or not path.startswith(f"{self.package}."):
-            return False
-        member = path[len(self.package) + 1 :].partition(".")[0]
-        # Dunder names belong to the package itself, such as `__init__` and `__name__`.
-        return member not in self.allowed and not member.startswith("__")
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_FAMILIES = (
-    _Family(
-        names=_names(
-            "softmax Softmax Softmax2d _softmax _safe_softmax _masked_softmax special_softmax"
-            " softmin Softmin gumbel_softmax _sparse_softmax _nested_tensor_softmax_with_shape"
-        ),
-        methods=_names("softmax"),
-    ),
-    _Family(
-        names=_names("log_softmax LogSoftmax _log_softmax special_log_softmax _sparse_log_softmax"),
-        methods=_names("log_softmax"),
-    ),
-    _Family(
-        names=_names(
-            "scaled_dot_product_attention _scaled_dot_product_* _flash_attention_*"
-            " _efficient_attention_* _cudnn_attention_* _triton_scaled_dot_attention"
-            " flex_attention varlen_attn* MultiheadAttention multi_head_attention_forward"
-            " _native_multi_head_attention _triton_multi_head_attention"
-            " Transformer TransformerEncoder TransformerEncoderLayer TransformerDecoder"
-            " TransformerDecoderLayer _transformer_encoder_layer_fwd"
-        ),
-    ),
-    _Family(names=_names("rms_norm RMSNorm _fused_rms_norm _fused_rms_norm_backward")),
-    _Family(
-        names=_names(
-            "layer_norm LayerNorm native_layer_norm native_layer_norm_backward"
-            " native_layer_norm_fake"
-        ),
-    ),
-    # Since torch 2.6 the two halves of `clip_grad_norm_` can be called by themselves.
-    _Family(
-        names=_names(
-            "clip_grad_norm clip_grad_norm_ _clip_grad_norm_"
-            " get_total_norm _get_total_norm clip_grads_with_norm_ _clip_grads_with_norm_"
-        ),
-    ),
-    # The base class, schedules and averaging are not optimizers.
-    _Family(
-        names=_names("_fused_adam* _fused_sgd* _fused_adagrad*"),
-        package="torch.optim",
-        allowed=_names("Optimizer optimizer lr_scheduler swa_utils"),
-    ),
-    _Family(
-        libraries=_names(
-            "tokenizers tiktoken sentencepiece transformers youtokentome subword_nmt minbpe rustbpe"
-        ),
-    ),
-)
-
-
-def _family_of(ban: str) -> _Family:
-    """The family that a ban of the syllabus stands for."""
-    for family in _FAMILIES:
-        if ban == family.package or family.covers(ban):
-            return family
-    if ban.partition(".")[0] != "torch":
-        return _Family(libraries=frozenset({ban.partition(".")[0]}))
-    raise ValueError(
-        f"bans: got {ban}, which is in no family of spellings; add its spellings to grader/bans.py"
-    )
-
-
-class _Bans:
-    """The bans of one exercise, ready to be asked about a name."""
-
-    def __init__(self, bans: Iterable[str]) -> None:
-        self._families = {ban: _family_of(ban) for ban in bans}
-        self._found: dict[str, str | None] = {}
-
-    def path(self, path: str) -> str | None:
-        """The ban that covers a full dotted name."""
-        if path not in self._found:  # a run asks about few names, each of them often
-            self._found[path] = self._first(lambda family: family.covers(path))
-        return self._found[path]
-
-    def method(self, name: str) -> str | None:
-        """The ban that covers a method of tensors."""
-        return self._first(lambda family: name in family.methods)
-
-    def name(self, name: str) -> str | None:
-        """The ban that covers what a function or class of unknown origin is called."""
-        return self._first(lambda family: family.covers_name(name))
-
-    def _first(self, covers: Callable[[_Family], bool]) -> str | None:
-        return next((ban for ban, family in self._families.items() if covers(family)), None)
-
-
-@cache
-def _bans_of(bans: tuple[str, ...]) -> _Bans:
-    """The same for every run of an exercise, with what it has found out by then."""
-    return _Bans(bans)
+from grader.bans.families import BanHit, Bans
 
 
 class UnreadableSource(ValueError):
@@ -210,7 +44,7 @@ def scan_source(source: str, bans: Sequence[str], *, asked: Collection[str] = ()
     """
     if not bans:
         return []
-    known = _Bans(bans)
+    known = Bans(bans)
     try:
         tree = _parsed(source)
         if tree is None:
@@ -267,6 +101,32 @@ _Values = frozenset[_Value]
 """All that an expression may be; empty where nothing is known."""
 
 _UNKNOWN: _Values = frozenset()
+
+# A hostile file must not make a value grow without end.
+_MOST_VALUES = 16
+_LONGEST_TEXT = 1_000
+
+
+def _bounded(values: Iterable[_Value]) -> _Values:
+    """The values, or nothing known where there are too many of them or one is too long."""
+    found = frozenset(values)
+    longest = max(map(_length, found), default=0)
+    return found if len(found) <= _MOST_VALUES and longest <= _LONGEST_TEXT else _UNKNOWN
+
+
+def _length(value: _Value) -> int:
+    match value:
+        case _Text(text) | _Path(text):
+            return len(text)
+    return 0
+
+
+def _texts(values: _Values) -> set[str]:
+    return {value.value for value in values if isinstance(value, _Text)}
+
+
+def _joined(starts: set[str], ends: set[str]) -> set[str]:
+    return {start + end for start in starts for end in ends}
 
 
 @dataclass
@@ -345,7 +205,7 @@ class _Scan(ast.NodeVisitor):
     Visiting an expression returns its values.
     """
 
-    def __init__(self, bans: _Bans, own: _OwnClasses) -> None:
+    def __init__(self, bans: Bans, own: _OwnClasses) -> None:
         self.hits: set[BanHit] = set()
         self._bans = bans
         self._own = own
@@ -718,32 +578,6 @@ class _Scan(ast.NodeVisitor):
 
 _READERS = frozenset({"get", "pop", "__getitem__", "__getattribute__"})
 
-# A hostile file must not make a value grow without end.
-_MOST_VALUES = 16
-_LONGEST_TEXT = 1_000
-
-
-def _bounded(values: Iterable[_Value]) -> _Values:
-    """The values, or nothing known where there are too many of them or one is too long."""
-    found = frozenset(values)
-    longest = max(map(_length, found), default=0)
-    return found if len(found) <= _MOST_VALUES and longest <= _LONGEST_TEXT else _UNKNOWN
-
-
-def _length(value: _Value) -> int:
-    match value:
-        case _Text(text) | _Path(text):
-            return len(text)
-    return 0
-
-
-def _texts(values: _Values) -> set[str]:
-    return {value.value for value in values if isinstance(value, _Text)}
-
-
-def _joined(starts: set[str], ends: set[str]) -> set[str]:
-    return {start + end for start in starts for end in ends}
-
 
 def _is_static(node: _Function) -> bool:
     return any(
@@ -754,156 +588,3 @@ def _is_static(node: _Function) -> bool:
 def _is_main_guard(test: ast.expr) -> bool:
     """`__name__ == "__main__"`: true only where the file is run as a script."""
     return ast.unparse(test) in ("__name__ == '__main__'", "'__main__' == __name__")
-
-
-class BanWatch:
-    """Sees what is called inside a `with` block, on this thread, by the learner's own code.
-
-    A call is the learner's if the code that makes it, past torch's and Python's own, lies in one
-    of the learner's files: calls of the scenario or of another exercise's answer do not count, not
-    even below a frame of the learner's. `hits` can be read inside the block and after it.
-
-    Args:
-        bans: dotted names from the syllabus.
-        learner_files: file names as the learner's code objects carry them.
-        dispatch: look at the kernels too. Only there one sees what the learner's code calls in
-            a backward pass or under `torch._C.DisableTorchFunction`. Kernels show what ran rather
-            than what was called: cross entropy, too, runs a log-softmax.
-    """
-
-    def __init__(
-        self, bans: Iterable[str], learner_files: Collection[str], *, dispatch: bool = False
-    ) -> None:
-        self._bans = _bans_of(tuple(bans))
-        self._learner_files = frozenset(learner_files)
-        self._dispatch = dispatch
-        self._hits: dict[tuple[str, int, str], BanHit] = {}
-        self._modes = ExitStack()
-
-    @property
-    def hits(self) -> tuple[BanHit, ...]:
-        """One for each line and ban, in the order of the calls."""
-        return tuple(self._hits.values())
-
-    def look_at(self, handed_out: object, file: str = "") -> None:
-        """Record something that the answer hands out, if it is itself the built-in.
-
-        The scenario's own calls do not count, and `from torch.nn import RMSNorm` leaves no others.
-
-        Args:
-            handed_out: what the scenario got from the answer by name.
-            file: the learner's file, for the hit; its line is not known and given as 1.
-        """
-        while isinstance(handed_out, partial):
-            handed_out = handed_out.func
-        kinds = handed_out.__mro__ if isinstance(handed_out, type) else (handed_out,)
-        for path in map(_full_name, kinds):
-            ban = self._bans.path(path)
-            if ban is not None:
-                self._hits.setdefault((file, 1, ban), BanHit(1, path, ban, file))
-
-    def __enter__(self) -> Self:
-        self._modes.enter_context(_FunctionMode(self._see))
-        if self._dispatch:
-            self._modes.enter_context(_KernelMode(self._see))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._modes.__exit__(kind, error, traceback)
-
-    def _see(self, called: str) -> None:
-        """Judge one call, and the functions of torch on the way to it from the learner's code."""
-        on_the_way = [called]
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename not in self._learner_files:
-            if not _is_transparent(frame.f_code.co_filename):
-                return
-            on_the_way.append(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}")
-            frame = frame.f_back
-        if frame is not None:
-            self._judge(frame, reversed(on_the_way))
-
-    def _judge(self, frame: FrameType, paths: Iterable[str]) -> None:
-        """Record the first path that is banned: what the learner wrote comes first."""
-        for path in paths:
-            ban = self._bans.path(path)
-            if ban is not None:
-                file, line = frame.f_code.co_filename, frame.f_lineno
-                self._hits.setdefault((file, line, ban), BanHit(line, path, ban, file))
-                return
-
-
-class _FunctionMode(TorchFunctionMode):
-    """Tells of every function and tensor method that is called."""
-
-    def __init__(self, see: Callable[[str], None]) -> None:
-        super().__init__()
-        self._see = see
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        self._see(_full_name(func))
-        return func(*args, **(kwargs or {}))
-
-
-class _KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Tells of every kernel that runs."""
-
-    def __init__(self, see: Callable[[str], None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._see = see
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Otherwise the first operation imports the compiler and sympy, which takes a second.
-        return False
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        self._see(_full_name(func))
-        return func(*args, **(kwargs or {}))
-
-
-def _full_name(func: Any) -> str:
-    """The full dotted name of something that torch calls; without `torch` for what is not its."""
-    if isinstance(func, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
-        return f"torch.ops.{func}"
-    name = getattr(func, "__name__", "")
-    owner = getattr(func, "__objclass__", None)
-    if owner is not None:
-        return f"torch.Tensor.{name}" if issubclass(torch.Tensor, owner) else name
-    module = getattr(func, "__module__", None) or ""
-    return f"{module.replace('torch._C._nn', 'torch.nn.functional')}.{name}"
-
-
-_TORCH = os.path.dirname(torch.__file__) + os.sep
-_PYTHON = sysconfig.get_path("stdlib") + os.sep
-_HERE = os.path.dirname(_full_name.__code__.co_filename)
-
-
-@cache
-def _is_transparent(filename: str) -> bool:
-    """Whether code in a file only passes on the calls of whoever called it.
-
-    So does code without a file (`<string>`): generated code, or an `exec` that is to hide a call.
-    """
-    if filename.startswith(_PYTHON):
-        # Packages may be installed below Python itself, the reference among them.
-        return "site-packages" not in filename and "dist-packages" not in filename
-    here = bool(_HERE) and os.path.dirname(filename) == _HERE
-    return filename.startswith((_TORCH, "<")) or here
