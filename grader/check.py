@@ -22,9 +22,12 @@ HALF_USED, HALF_EXCEEDED = 1 / 2, 2.0
 NULL_SHARE = 0.1
 SPARE_SHARE = 0.2
 FEWEST_ALTERNATIVES = 3
+FIRST_SEEDS = 20
+"""What margins are set by; right answers are run in all modes with them."""
+USED_BEYOND = 1.5
+"""How much more of the allowed error later seeds may use: the worst of a thousand is worse."""
 _SEEDS_PER_JOB = 1
 _SEEDS_PER_WRONG_SEED = 20
-_SEEDS_IN_ALL_MODES = 20
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ def _all_wrong(exercise: Exercise, seed: int) -> Iterator[Job]:
 
 def _modes(job: Job, seed: int) -> list[tuple[int, bool]]:
     """(threads, isolated): right answers in all four ways for the first seeds, others in both."""
-    if job.kind == "right" and seed < _SEEDS_IN_ALL_MODES:
+    if job.kind == "right" and seed < FIRST_SEEDS:
         return [(1, False), (2, False), (1, True), (2, True)]
     if job.kind in ("stub", "mistake", "alternative") and seed == 0:
         return [(1, False), (1, True)]

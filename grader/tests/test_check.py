@@ -313,6 +313,16 @@ class TestMarginsOfFacts:
         (problem,) = self.problems(course, *facts)
         assert "(seed 1, 1 threads, in process) uses 90%" in problem
 
+    @pytest.mark.parametrize(
+        ("precision", "enough", "not_enough"), [("float32", 0.5, 0.51), ("float16", 0.75, 0.76)]
+    )
+    def test_of_many_seeds_the_later_ones_may_use_more(
+        self, precision: str, enough: float, not_enough: float, course: Path
+    ) -> None:
+        assert len(self.problems(course, self.fact("right", enough, precision, seed=19))) == 1
+        assert not self.problems(course, self.fact("right", enough, precision, seed=20))
+        assert len(self.problems(course, self.fact("right", not_enough, precision, seed=20))) == 1
+
     def test_a_mistake_that_shows_otherwise_than_in_numbers_has_all_margin(
         self, course: Path
     ) -> None:
