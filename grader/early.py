@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from grader.catalogue import say
 from grader.curriculum import ROOT
 
 if TYPE_CHECKING:
@@ -49,7 +50,4 @@ def take() -> Zygote | None:
 def refuse_space(args: list[str]) -> None:
     """Raise a usage error if `--impl` is followed by a space instead of an equals sign."""
     if "--impl" in args:
-        raise pytest.UsageError(
-            "write --impl=DIR, with an equals sign: after a space pytest takes DIR for a folder "
-            "of tests and runs the conftest.py in it"
-        )
+        raise pytest.UsageError(say("answers.space"))

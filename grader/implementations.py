@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
+from grader.catalogue import say
 from grader.curriculum import Curriculum, Exercise
 from grader.loading import REFERENCE_PACKAGE, Answer, Source
 from grader.variants import Variant, read_variants
@@ -57,9 +58,7 @@ def choose(
         return Implementation(choice, root / choice, own, variant)
     folder = Path(choice).expanduser().absolute()
     if not folder.is_dir():
-        raise UsageError(
-            f"--impl={choice}: no such folder; give {', '.join(NAMES)} or a folder of exNN_*.py"
-        )
+        raise UsageError(say("answers.no_folder", choice=choice, names=", ".join(NAMES)))
     return Implementation(choice, folder, own, variant)
 
 
@@ -119,16 +118,16 @@ def read_source(path: Path) -> Source:
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
-            raise NoAnswer(f"{path} is no regular file: an answer is no link, folder or device")
+            raise NoAnswer(say("answers.not_regular", path=path))
         if status.st_size > _MAX_BYTES:
-            raise NoAnswer(f"{path} is larger than {_MAX_BYTES:,} bytes: an answer is small")
+            raise NoAnswer(say("answers.too_large", path=path, most=_MAX_BYTES))
         return Source(path.stem, str(path), path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise NoAnswer(f"there is no file {path}") from None
+        raise NoAnswer(say("answers.no_file", path=path)) from None
     except UnicodeDecodeError as error:
-        raise NoAnswer(f"{path} is not UTF-8 text: {error.reason}") from None
+        raise NoAnswer(say("answers.not_text", path=path, why=error.reason)) from None
     except OSError as error:
-        raise NoAnswer(f"{path} cannot be read: {error.strerror}") from None
+        raise NoAnswer(say("answers.unreadable", path=path, why=error.strerror)) from None
 
 
 def reference_answer(exercise: Exercise, curriculum: Curriculum, root: Path) -> Answer:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from grader import frames
+from grader.catalogue import say
 from grader.launching import Branch, NotGraded, clean_environment, command
 from grader.loading import Answer, Source
 from grader.observing import Observation, Request, Trouble
@@ -160,21 +161,21 @@ class Worker:
         self.launch()
         if self._greeted:
             return
-        refusal = "it did not start"
+        refusal = say("workers.not_started")
         with contextlib.suppress(TimeoutError, frames.ProtocolError):
             greeting = self._stream.receive(_STARTING_SECONDS)
             if greeting is not None:
                 refusal = frames.unpack_greeting(greeting)
         if refusal:
             self.stop()
-            raise NotGraded(f"no worker could be had: {refusal}")
+            raise NotGraded(say("workers.none", why=refusal))
         self._greeted = True
 
     def _launched(self) -> _Process:
         if self._zygote:
             return _Forked(self._zygote, self._locked, self._imports)
         if self._locked.profile != "process":
-            raise NotGraded(f"the profile {self._locked.profile} needs Linux")
+            raise NotGraded(say("workers.needs_linux", profile=self._locked.profile))
         return _Spawned(self._root)
 
     def ask(self, request: Request, seconds: float) -> Pending:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.catalogue import say
+
 if TYPE_CHECKING:
     from grader.sandbox import Sandbox
 
@@ -54,7 +56,7 @@ class Branch:
         try:
             socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
         except OSError as error:
-            raise NotGraded(f"the process that forks workers has ended: {error}") from error
+            raise NotGraded(say("workers.no_zygote")) from error
         self._sent += 1
         number = self._sent
         return lambda: self._answer(number)
@@ -65,9 +67,9 @@ class Branch:
             try:
                 answer = self._control.recv(_LONGEST_ANSWER)
             except OSError as error:
-                raise NotGraded(f"the process that forks workers has ended: {error}") from error
+                raise NotGraded(say("workers.no_zygote")) from error
             if not answer:
-                raise NotGraded("the process that forks workers has ended; run again")
+                raise NotGraded(say("workers.no_zygote"))
             self._received += 1
             self._answers[self._received] = int(answer)
         return self._answers[number]

@@ -27,6 +27,7 @@ from typing import Any  # noqa: E402
 import pytest  # noqa: E402
 
 from grader import early  # noqa: E402
+from grader.catalogue import say  # noqa: E402
 from grader.comparing import Finding  # noqa: E402
 from grader.curriculum import ROOT, Curriculum, Exercise, UnknownExercise, load  # noqa: E402
 from grader.harmless import harmless  # noqa: E402
@@ -189,7 +190,7 @@ def _seed(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise UsageError(f"--seed={text}: give a whole number or the word random") from None
+        raise UsageError(say("answers.no_seed", text=text)) from None
 
 
 def course_session(config: pytest.Config) -> CourseSession:
