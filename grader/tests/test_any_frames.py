@@ -5,12 +5,15 @@
 
 import io
 import os
+import select
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from grader.frames import ProtocolError, pack_observation, read_frame, unpack_observation
+from grader.frames import ProtocolError, framed, pack_observation, read_frame, unpack_observation
+from grader.streams import SocketStream
 from grader.tests.test_frames import FULL, with_header
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -73,3 +76,29 @@ def test_any_outputs(outputs: dict[str, Any]) -> None:
 @hypothesis.given(st.binary(max_size=40))
 def test_any_stream(sent: bytes) -> None:
     only_a_protocol_error(read_frame, io.BytesIO(sent))
+
+
+def received(receive: Callable[[], bytes | None]) -> list[bytes | str]:
+    """All that comes until the end, and why it ended where that was no end."""
+    came: list[bytes | str] = []
+    try:
+        while (payload := receive()) is not None:
+            came.append(payload)
+    except ProtocolError as error:
+        came.append(str(error))
+    return came
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="workers have sockets on Linux alone")
+@searched
+@hypothesis.given(st.lists(st.binary(max_size=20) | st.binary(max_size=20).map(framed)))
+def test_a_socket_gives_what_a_file_does(pieces: list[bytes]) -> None:
+    file = io.BytesIO(b"".join(pieces))
+    ours, theirs = socket.socketpair()
+    stream = SocketStream(ours)
+    for piece in pieces:
+        theirs.send(piece)
+    theirs.close()
+    came = received(lambda: stream.receive(10.0))
+    stream.close()
+    assert came == received(lambda: read_frame(file))
