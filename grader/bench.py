@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from grader.curriculum import Curriculum, Exercise, load
 from grader.doctor import is_offered
 from grader.figures import Figure
-from grader.launching import start_zygote
+from grader.isolation.launching import start_zygote
 from grader.variants import read_variants
 
 if TYPE_CHECKING:

@@ -122,7 +122,7 @@ def _warm(root: str) -> None:
     import atexit
     import gc
 
-    from grader.launching import start_zygote
+    from grader.isolation.launching import start_zygote
 
     gc.set_threshold(100_000)  # what piles up here is kept on purpose
     _Pool.root = Path(root)

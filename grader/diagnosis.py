@@ -24,7 +24,7 @@ from grader.comparing import (
     judge,
     overspent,
 )
-from grader.frames import pack_observation
+from grader.isolation.frames import pack_observation
 from grader.observing import Observation, Request, Trouble, observe
 from grader.tolerance import Allowance, Expectation, as_exact
 from grader.variants import Variant

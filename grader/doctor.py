@@ -42,7 +42,7 @@ def mechanisms() -> list[Mechanism]:
 def _landlock() -> Mechanism:
     if sys.platform != "linux":
         return Mechanism("Landlock", False, "needs Linux", "light")
-    from grader import landlock
+    from grader.isolation import landlock
 
     version = landlock.version()
     detail = f"interface version {version}" if version else "not in this kernel, or switched off"
@@ -78,7 +78,7 @@ def _namespaces() -> Mechanism:
 
 
 def _try_namespaces() -> str:
-    from grader import sandbox
+    from grader.isolation import sandbox
 
     try:
         sandbox.separate()

@@ -16,7 +16,7 @@ from grader.catalogue import say
 from grader.curriculum import ROOT
 
 if TYPE_CHECKING:
-    from grader.launching import Zygote
+    from grader.isolation.launching import Zygote
 
 _started: list[Zygote | None] = []
 
@@ -32,7 +32,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 
 def start() -> None:
     """Start a zygote for the run to come, unless one is waiting already."""
-    from grader.launching import start_zygote
+    from grader.isolation.launching import start_zygote
 
     if not _started:
         zygote = start_zygote(ROOT)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from grader.comparing import Finding, banned_call
 from grader.curriculum import Curriculum, Exercise
 from grader.harmless import harmless
-from grader.launching import Zygote, start_zygote
+from grader.isolation.launching import Zygote, start_zygote
 from grader.messages import Failure, told
 
 if TYPE_CHECKING:

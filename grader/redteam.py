@@ -30,8 +30,8 @@ from typing import Any
 from grader.curriculum import Curriculum, Limits, load
 from grader.grading import VERSION, Grade, grade
 from grader.harmless import harmless
-from grader.launching import Zygote, start_zygote
-from grader.sandbox import PROFILES
+from grader.isolation.launching import Zygote, start_zygote
+from grader.isolation.sandbox import PROFILES
 
 CASES = Path("grader") / "tests" / "redteam"
 AIMS = ("end", "values", "steal", "exhaust", "host")

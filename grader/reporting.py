@@ -16,7 +16,7 @@ from grader.catalogue import say
 from grader.curriculum import Curriculum, LearningPath
 from grader.harmless import harmless
 from grader.history import History
-from grader.launching import Branch, start_zygote
+from grader.isolation.launching import Branch, start_zygote
 from grader.progress import Progress, measure
 from grader.writing import replace_file
 

@@ -36,7 +36,7 @@ from grader.tolerance import NO_LIMITS, CostLimits, Expectation, Expecting, Prec
 from grader.variants import load_variant, read_variants
 
 if TYPE_CHECKING:  # cloudpickle and sockets stay off the path of a run in process
-    from grader.launching import Zygote
+    from grader.isolation.launching import Zygote
 
 HALVES = (torch.bfloat16, torch.float16)
 
@@ -142,9 +142,9 @@ class Isolated:
         zygote: Zygote | None,
         profile: str,
     ) -> None:
-        from grader.isolation import Worker
-        from grader.launching import NotGraded
-        from grader.sandbox import Sandbox
+        from grader.isolation.host import Worker
+        from grader.isolation.launching import NotGraded
+        from grader.isolation.sandbox import Sandbox
 
         self._worker = Worker(
             answer,
@@ -160,7 +160,7 @@ class Isolated:
             self._worker.launch()
 
     def get_ready(self) -> Trouble | None:
-        from grader.launching import NotGraded
+        from grader.isolation.launching import NotGraded
 
         try:
             self._worker.start()

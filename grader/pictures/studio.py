@@ -15,13 +15,13 @@ from grader.curriculum import Curriculum, Exercise
 from grader.doctor import best_profile
 from grader.harmless import harmless
 from grader.implementations import Implementation, NoAnswer, answer_of, config_source
-from grader.isolation import Worker, register_by_value
-from grader.launching import Branch, NotGraded
+from grader.isolation.host import Worker, register_by_value
+from grader.isolation.launching import Branch, NotGraded
+from grader.isolation.sandbox import Sandbox
 from grader.messages import Failure, told
 from grader.observing import Observation
 from grader.pictures import canvas
 from grader.pictures.painting import NothingToDraw, Painting, Picture, Seen
-from grader.sandbox import Sandbox
 
 _MOST_SECONDS = 10.0
 """What all requests of one picture may take together, whatever the exercise's limit is."""

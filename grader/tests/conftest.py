@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from grader.curriculum import ROOT, Limits, load
-from grader.launching import start_zygote
+from grader.isolation.launching import start_zygote
 from grader.loading import forget
 from grader.tests.pytest_run import PytestRun, run_pytest_here
 

@@ -12,8 +12,14 @@ from typing import Any
 
 import pytest
 
-from grader.frames import ProtocolError, framed, pack_observation, read_frame, unpack_observation
-from grader.streams import SocketStream
+from grader.isolation.frames import (
+    ProtocolError,
+    framed,
+    pack_observation,
+    read_frame,
+    unpack_observation,
+)
+from grader.isolation.streams import SocketStream
 from grader.tests.test_frames import FULL, with_header
 
 hypothesis = pytest.importorskip("hypothesis")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from grader.bans import BanHit
 from grader.cost import Cost
-from grader.frames import (
+from grader.isolation.frames import (
     MAX_FRAME,
     ProtocolError,
     pack_greeting,

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from grader.curriculum import ROOT, load
 from grader.implementations import config_source
-from grader.isolation import Worker
-from grader.launching import FORKS, NotGraded, Zygote
+from grader.isolation.host import Worker
+from grader.isolation.launching import FORKS, NotGraded, Zygote
+from grader.isolation.sandbox import Sandbox
 from grader.loading import Answer, Source, load_answer
 from grader.observing import Observation, Request, observe
 from grader.pytest_runs import Observer, run_tests
-from grader.sandbox import Sandbox
 
 FILE = "/nowhere/ex99_answer.py"
 PLENTY = 20.0
@@ -417,7 +417,7 @@ def test_a_run_that_is_given_a_zygote_starts_no_other(
     zygote: Zygote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Path] = []
-    monkeypatch.setattr("grader.launching.start_zygote", started.append)
+    monkeypatch.setattr("grader.isolation.launching.start_zygote", started.append)
     exercise = load(ROOT).find("ex02")
     options = ["--impl=solutions", "--isolate", "--sandbox=process"]
     (outcome,) = run_tests(ROOT, [exercise], options, Observer(zygote=zygote))

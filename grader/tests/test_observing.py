@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from grader import frames, observing
+from grader import observing
+from grader.isolation import frames
 from grader.loading import Answer, Source
 from grader.observing import (
     Observation,
@@ -491,7 +492,7 @@ class TestPrinted:
 def test_learner_code_runs_beside_nothing_but_the_standard_library_and_torch() -> None:
     """What the worker imports must hold neither the reference nor pytest."""
     program = (
-        "import sys, grader.worker; "
+        "import sys, grader.isolation.worker; "
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run(

@@ -6,14 +6,14 @@ import textwrap
 import pytest
 import torch
 
-from grader import landlock
 from grader.curriculum import ROOT
 from grader.doctor import mechanisms
-from grader.isolation import Worker
-from grader.launching import NotGraded, Zygote
+from grader.isolation import landlock
+from grader.isolation.host import Worker
+from grader.isolation.launching import NotGraded, Zygote
+from grader.isolation.sandbox import Sandbox
 from grader.loading import Answer, Source
 from grader.observing import Request
-from grader.sandbox import Sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="light and full need Linux")
 

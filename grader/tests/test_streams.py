@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from grader.frames import MAX_FRAME, ProtocolError, framed, read_frame, write_frame
-from grader.streams import PipeStream, SocketStream, Stream
+from grader.isolation.frames import MAX_FRAME, ProtocolError, framed, read_frame, write_frame
+from grader.isolation.streams import PipeStream, SocketStream, Stream
 
 LONG = 20.0
 SHORT = 0.2

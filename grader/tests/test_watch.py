@@ -449,7 +449,8 @@ class TestASaveAmidARun:
 
 ELSEWHERE = """
 import sys
-from grader import doctor, launching
+from grader import doctor
+from grader.isolation import launching
 launching.FORKS = False
 doctor.best_profile = lambda: "process"
 from grader.watching.judge import main

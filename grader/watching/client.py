@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grader.curriculum import Exercise
-from grader.launching import command
+from grader.isolation.launching import command
 from grader.watching.verdict import Verdict
 
 _PATIENCE = 1.0

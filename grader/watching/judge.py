@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from grader.catalogue import say
 from grader.curriculum import load
-from grader.launching import Zygote, start_zygote
+from grader.isolation.launching import Zygote, start_zygote
 from grader.watching.verdict import Verdict
 
 if TYPE_CHECKING:  # the zygote is started before torch is imported here

@@ -16,9 +16,9 @@ def _worker():
 def _send(observation, token=None):
     here = _worker()
     modules = sys.modules
-    payload = modules["grader.frames"].pack_observation(observation)
+    payload = modules["grader.isolation.frames"].pack_observation(observation)
     token = here["token"] if token is None else token
-    modules["grader.frames"].write_frame(here["to_judge"], token + payload)
+    modules["grader.isolation.frames"].write_frame(here["to_judge"], token + payload)
 
 
 def _observation(**fields):

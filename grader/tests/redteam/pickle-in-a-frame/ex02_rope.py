@@ -16,9 +16,9 @@ def _worker():
 def _send(observation, token=None):
     here = _worker()
     modules = sys.modules
-    payload = modules["grader.frames"].pack_observation(observation)
+    payload = modules["grader.isolation.frames"].pack_observation(observation)
     token = here["token"] if token is None else token
-    modules["grader.frames"].write_frame(here["to_judge"], token + payload)
+    modules["grader.isolation.frames"].write_frame(here["to_judge"], token + payload)
 
 
 def _observation(**fields):
@@ -35,5 +35,5 @@ def rotate_half(x):
 
     worker = _worker()
     frame = worker["token"] + pickle.dumps(_Trap())
-    sys.modules["grader.frames"].write_frame(worker["to_judge"], frame)
+    sys.modules["grader.isolation.frames"].write_frame(worker["to_judge"], frame)
     return x

@@ -1,8 +1,8 @@
 """The process that runs learner code: it gets bytes, answers with observations, decides nothing.
 
-Forked from `grader.zygote`, or started by itself where there is no fork, as `python -I` with a
-clean environment. It imports torch and the few modules below, then takes the project's folder off
-its path, so that neither the reference nor a solution can be imported.
+Forked from the zygote, or started by itself where there is no fork, as `python -I` with a clean
+environment. It imports torch and the few modules below, then takes the project's folder off its
+path, so that neither the reference nor a solution can be imported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch  # noqa: E402
 
-from grader import frames, loading, observing, sandbox  # noqa: E402
+from grader import loading, observing  # noqa: E402
+from grader.isolation import frames, sandbox  # noqa: E402
 
 SOFT_DEADLINE = hasattr(signal, "setitimer")
 """Whether the worker itself can interrupt learner code and so tell the line it was at."""

@@ -91,7 +91,7 @@ def prepare() -> None:
     if _LINUX:
         import resource  # noqa: F401
 
-        from grader import landlock  # noqa: F401
+        from grader.isolation import landlock  # noqa: F401
 
         with contextlib.suppress(CannotLock):  # lock_in says it where it matters
             _common_rules()
@@ -193,7 +193,7 @@ def _drop_privileges() -> None:
 
 
 def _restrict_files() -> None:
-    from grader import landlock
+    from grader.isolation import landlock
 
     try:
         landlock.restrict()

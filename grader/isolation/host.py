@@ -20,14 +20,21 @@ import cloudpickle
 import torch
 from torch import Tensor
 
-from grader import frames
 from grader.catalogue import say
-from grader.launching import Branch, NotGraded, clean_environment, command
+from grader.isolation import frames
+from grader.isolation.launching import Branch, NotGraded, clean_environment, command
+from grader.isolation.sandbox import Sandbox
+from grader.isolation.streams import PipeStream, SocketStream, Stream
+from grader.isolation.worker import (
+    NO_MEMORY,
+    SOFT_DEADLINE,
+    TOKEN_BYTES,
+    Assignment,
+    Task,
+    tensor_of,
+)
 from grader.loading import Answer, Source
 from grader.observing import Observation, Request, Trouble
-from grader.sandbox import Sandbox
-from grader.streams import PipeStream, SocketStream, Stream
-from grader.worker import NO_MEMORY, SOFT_DEADLINE, TOKEN_BYTES, Assignment, Task, tensor_of
 
 _STARTING_SECONDS = 60.0
 """How long a worker may take to import torch on a busy machine before that is our failure."""
@@ -62,7 +69,7 @@ class _Spawned:
 
     def __init__(self, root: Path) -> None:
         self._popen = subprocess.Popen(
-            command("worker", "main(sys.argv[1])", root),
+            command("isolation.worker", "main(sys.argv[1])", root),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

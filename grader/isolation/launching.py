@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from grader.catalogue import say
 
 if TYPE_CHECKING:
-    from grader.sandbox import Sandbox
+    from grader.isolation.sandbox import Sandbox
 
 FORKS = sys.platform == "linux"
 """Elsewhere forking a process that has run torch is not safe, so each worker starts afresh."""
@@ -86,7 +86,7 @@ class Zygote(Branch):
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         super().__init__(control)
         self._popen = subprocess.Popen(
-            command("zygote", "main(sys.argv[1], int(sys.argv[2]))", root, theirs.fileno()),
+            command("isolation.zygote", "main(*sys.argv[1:])", root, theirs.fileno()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

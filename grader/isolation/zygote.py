@@ -17,14 +17,14 @@ import os
 import pickle
 import signal
 import socket
-import sys
 from types import ModuleType
 from typing import BinaryIO
 
 import torch
 from torch.func import functional_call
 
-from grader import frames, observing, sandbox, worker
+from grader import observing
+from grader.isolation import frames, sandbox, worker
 
 _LONGEST_REQUEST = 10_000
 
@@ -43,9 +43,9 @@ _WARM = (
 )
 
 
-def main(root: str, descriptor: int) -> None:
+def main(root: str, descriptor: str) -> None:
     """Serve one judge until it closes its end of the socket."""
-    control = socket.socket(fileno=descriptor)
+    control = socket.socket(fileno=int(descriptor))
     worker.enter(root)
     _warm()
     _answer_requests(control)
@@ -167,7 +167,3 @@ def _warm() -> None:
     frames.unpack_observation(frames.pack_observation(seen))
     gc.collect()
     gc.freeze()  # a collection in a worker would copy every page that it shares with this process
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import BinaryIO, Protocol
 
-from grader import frames
+from grader.isolation import frames
 
 _CHUNK = 1 << 20
 _UNREAD = 2
