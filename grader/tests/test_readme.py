@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import grader
 from grader.cli import main
 from grader.curriculum import ROOT, load
 
@@ -77,3 +78,11 @@ def test_windows_does_the_same(block: str) -> None:
     assert unix[:2] == ["python3 -m venv .venv", ". .venv/bin/activate"]
     assert windows[:2] == ["python -m venv .venv", r".venv\Scripts\Activate.ps1"]
     assert unix[2:] == windows[2:]
+
+
+def test_the_map_of_the_grader_names_each_of_its_modules() -> None:
+    named = set(re.findall(r"`(\w+)`", grader.__doc__ or ""))
+    folder = ROOT / "grader"
+    there = {file.stem for file in folder.glob("*.py")} - {"__init__", "__main__"}
+    there |= {file.parent.name for file in folder.glob("*/__init__.py")}
+    assert named == there
