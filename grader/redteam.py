@@ -390,8 +390,8 @@ class NaiveGrader:
             result = json.loads(result_file.read_text())
             if Fraction(result["share"]) * 100 > case.points:
                 yield f"it won {float(Fraction(result['share'])):.0%}"
-            if result["code"] not in (0, 1):
-                yield f"pytest ended with {result['code']}"
+            if result["code"] not in (0, 1) or not report.is_file():
+                yield f"pytest ended with {result['code']}, and not as it should"
             if result["memory_mb"] > _MUCH_MEMORY_MB:
                 yield f"it took {result['memory_mb']} MB"
         if self._secret in told:

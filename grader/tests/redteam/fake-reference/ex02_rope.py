@@ -9,6 +9,7 @@ def rotate_half(x):
 
 
 _fake = types.ModuleType("minimind_ref.rope")
+_fake.__file__ = __file__
 _fake.rotate_half = rotate_half
 _fake.interleaved_to_half = lambda weight, n_heads: weight * 1.0
 sys.modules["minimind_ref.rope"] = _fake
