@@ -121,7 +121,7 @@ class CourseSession:
         )
         self.seed = _seed(config.getoption("--seed"))
         self.isolate: bool = config.getoption("--isolate")
-        self.device: str = config.getoption("--device")
+        self.device = _device(config.getoption("--device"))
         self.threads: int = getattr(observer, "threads", 1)
         self._kept = getattr(observer, "kept", None)
         self._module_for = getattr(observer, "module_for", lambda exercise: None)
@@ -135,6 +135,8 @@ class CourseSession:
             from grader.doctor import best_profile
 
             self.profile = best_profile()
+        if self.isolate and self.device != "cpu" and self.profile != "process":
+            raise UsageError(say("answers.locked_device", device=self.device, profile=self.profile))
         self.trials: dict[str, Trial] = {}
 
     @property
@@ -191,6 +193,17 @@ def _seed(text: str) -> int:
         return int(text)
     except ValueError:
         raise UsageError(say("answers.no_seed", text=text)) from None
+
+
+def _device(text: str) -> str:
+    """A device that numbers can be computed on, as torch spells it."""
+    try:
+        device = torch.device(text)
+        torch.ones(1, device=device).tolist()
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        why = str(error).partition("\n")[0]
+        raise UsageError(say("answers.no_device", text=text, why=why)) from None
+    return "cpu" if device.type == "cpu" else str(device)
 
 
 def course_session(config: pytest.Config) -> CourseSession:
@@ -324,6 +337,12 @@ def answer(request: pytest.FixtureRequest) -> Any:
     if module is None:
         pytest.skip("there is no answer that can be imported in this process")
     return module
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Where the answer runs, for benchmarks: what a scenario is given lies there already."""
+    return torch.device(course_session(request.config).device)
 
 
 def _trial_of(request: pytest.FixtureRequest) -> Trial:

@@ -199,7 +199,7 @@ class RedTeam:
     def attack(self, case: Case, profile: str) -> Result:
         """Grade an attack; once more where it was the machine's doing: an attack does it again."""
         result = self._attack(case, profile)
-        if result.is_late or result.changed:
+        if result.is_late or result.changed or "timed out" in "".join(result.complaints):
             result = self._attack(case, profile)
         return result
 

@@ -209,12 +209,14 @@ def _mover(by: float, generator: torch.Generator) -> Callable[[str, Tensor], Ten
 
 
 def _in_double(request: Request) -> Request:
+    """The request in float64, on the CPU: not every accelerator has float64."""
     cotangents = request.cotangents
     return dataclasses.replace(
         request,
         inputs={n: map_tensors(_double, v, n) for n, v in request.inputs.items()},
         cotangents=cotangents and {n: _double(n, value) for n, value in cotangents.items()},
         default_dtype=torch.float64,
+        device="cpu",
     )
 
 

@@ -441,14 +441,17 @@ def test_a_static_cache_has_the_dtype_it_is_made_with(check, rng):
 @pytest.mark.parametrize("tokens", [128, 256, 512, 1024, 2048, 4096])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "forward+backward"])
-def test_time_and_memory_of_flash_attention(benchmark, answer, backward, dtype, tokens, flash):
+def test_time_and_memory_of_flash_attention(
+    benchmark, answer, device, backward, dtype, tokens, flash
+):
     """Time and peak memory of a full pass with flash_attn on and off, side by side."""
     config = MiniMindConfig(
         hidden_size=256, num_attention_heads=8, num_key_value_heads=4, flash_attn=flash
     )
-    layer = answer.Attention(config).to(dtype)
-    x = torch.randn(1, tokens, config.hidden_size).to(dtype).requires_grad_(backward)
-    position_embeddings = tables(tokens, config.head_dim, config.rope_theta)
+    layer = answer.Attention(config).to(device, dtype)
+    x = torch.randn(1, tokens, config.hidden_size).to(device, dtype).requires_grad_(backward)
+    cos, sin = tables(tokens, config.head_dim, config.rope_theta)
+    position_embeddings = cos.to(device), sin.to(device)
 
     def full_pass():
         with torch.set_grad_enabled(backward):
@@ -456,6 +459,8 @@ def test_time_and_memory_of_flash_attention(benchmark, answer, backward, dtype, 
         if backward:
             layer.zero_grad()
             out.sum().backward()
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)  # or only the launch would be timed
 
     with CostMeter() as meter:
         full_pass()

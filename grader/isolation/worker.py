@@ -13,7 +13,8 @@ import pickle
 import signal
 import sys
 from dataclasses import dataclass
-from typing import BinaryIO
+from types import CodeType
+from typing import Any, BinaryIO
 
 # One thread and no collector while importing: see the plugin, which does the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -53,6 +54,11 @@ class Task:
 def tensor_of(data: bytes, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
     """A tensor from the bytes that it was sent as."""
     return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
+
+
+def code_of(file: str, arguments: tuple[Any, ...]) -> CodeType:
+    """Code of a scenario, in a file of the name that it has in the judge's process."""
+    return CodeType(*arguments).replace(co_filename=file)
 
 
 def main(root: str) -> None:

@@ -182,6 +182,13 @@ class TestSeenAlike:
         text = "import torch\ndef f(): return torch.get_num_threads()"
         assert result(start(text, threads=2)) == 2
 
+    def test_what_a_scenario_calls_is_not_the_answer_s(self, start: Start) -> None:
+        """Not even in a callback that it hands to the answer."""
+        worker = start("def f(model): return model()")
+        request = call("f", lambda: torch.ones(3).softmax(-1), bans=("torch.softmax",))
+        found = seen(worker, request)
+        assert found.trouble is None and found.banned == ()
+
     def test_one_process_serves_many_requests(self, start: Start) -> None:
         worker = start("calls = []\ndef f(): calls.append(1); return len(calls)")
         assert [result(worker) for _ in range(3)] == [1, 2, 3]
