@@ -21,6 +21,7 @@ gc.enable()
 import secrets  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable, Generator, Sequence  # noqa: E402
+from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -42,6 +43,9 @@ from grader.trial import Run, Trial  # noqa: E402
 _SESSION = pytest.StashKey["CourseSession"]()
 _RUN = pytest.StashKey[Run]()
 _FAILURE = pytest.StashKey[Failure]()
+
+_LOADING_SECONDS = 240.0
+"""What an exercise may take longer on an accelerator, which loads each kernel at its first use."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -112,7 +116,6 @@ class CourseSession:
         self.root = ROOT
         self.config = config
         observer = config.pluginmanager.get_plugin("course-observer")
-        self.curriculum: Curriculum = getattr(observer, "curriculum", None) or load(self.root)
         self.implementation = choose(
             config.getoption("--impl"),
             self.root,
@@ -122,6 +125,8 @@ class CourseSession:
         self.seed = _seed(config.getoption("--seed"))
         self.isolate: bool = config.getoption("--isolate")
         self.device = _device(config.getoption("--device"))
+        curriculum: Curriculum = getattr(observer, "curriculum", None) or load(self.root)
+        self.curriculum = curriculum if self.device == "cpu" else _with_time_to_load(curriculum)
         self.threads: int = getattr(observer, "threads", 1)
         self._kept = getattr(observer, "kept", None)
         self._module_for = getattr(observer, "module_for", lambda exercise: None)
@@ -171,7 +176,8 @@ class CourseSession:
             self.root,
             isolate=self.isolate,
             profile=self.profile,
-            zygote=self._zygote,
+            # A driver that has been asked for its devices, as autograd does, cannot be forked.
+            zygote=self._zygote if self.device == "cpu" else None,
             module=self._module_for(exercise),
             device=self.device,
             timeouts=() if self.isolate else (pytest.fail.Exception,),
@@ -204,6 +210,14 @@ def _device(text: str) -> str:
         why = str(error).partition("\n")[0]
         raise UsageError(say("answers.no_device", text=text, why=why)) from None
     return "cpu" if device.type == "cpu" else str(device)
+
+
+def _with_time_to_load(curriculum: Curriculum) -> Curriculum:
+    def slower(exercise: Exercise) -> Exercise:
+        seconds = exercise.limits.seconds + _LOADING_SECONDS
+        return replace(exercise, limits=replace(exercise.limits, seconds=seconds))
+
+    return replace(curriculum, exercises=tuple(map(slower, curriculum.exercises)))
 
 
 def course_session(config: pytest.Config) -> CourseSession:

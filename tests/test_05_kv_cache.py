@@ -466,5 +466,6 @@ def test_time_and_memory_of_flash_attention(
         full_pass()
     name = str(dtype).removeprefix("torch.")
     benchmark.group = f"{'forward + backward' if backward else 'forward'}, {name}, S = {tokens}"
+    benchmark.extra_info["device"] = str(device)
     benchmark.extra_info["peak_bytes"] = meter.cost().peak_bytes
     benchmark.pedantic(full_pass, rounds=3 if tokens >= 2048 else 9, warmup_rounds=1)

@@ -27,8 +27,9 @@ class Toy(torch.nn.Module):
         self.modes = []
 
     def forward(self, input_ids, attention_mask=None, labels=None):
-        on = torch.is_autocast_enabled("cpu")
-        self.autocasts.append(str(torch.get_autocast_dtype("cpu")) if on else "off")
+        device = next(self.parameters()).device.type
+        on = torch.is_autocast_enabled(device)
+        self.autocasts.append(str(torch.get_autocast_dtype(device)) if on else "off")
         self.modes.append([self.training, self.inner.training])
         hidden = self.inner(self.table[input_ids])
         scores = F.linear(hidden, self.head)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from grader.curriculum import ROOT
 from grader.driven import copied_course
@@ -126,6 +127,24 @@ class TestSeed:
         run = run_pytest("--seed=x")
         assert run.code == USAGE_ERROR
         assert "--seed=x: give a whole number or the word random" in run.printed
+
+
+class TestDevice:
+    @pytest.mark.parametrize("device", ["banana", "meta"])
+    def test_one_that_cannot_compute_is_refused(self, device: str, run_pytest: Runner) -> None:
+        run = run_pytest(f"--device={device}")
+        assert run.code == USAGE_ERROR
+        assert f"--device={device} cannot be used here: " in run.printed
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    def test_a_gpu_gives_the_same_verdicts_but_not_under_lock(self, run_pytest: Runner) -> None:
+        options = "--device=cuda", "--impl=solutions", "--variant=no_minus"
+        here = run_pytest(*options)
+        apart = run_pytest(*options, "--isolate", "--sandbox=process")
+        assert here.named == apart.named == run_pytest(*options[1:]).named
+        locked = run_pytest(*options, "--isolate", "--sandbox=light")
+        assert locked.code == USAGE_ERROR
+        assert "add --sandbox=process" in locked.printed
 
 
 class TestSelection:

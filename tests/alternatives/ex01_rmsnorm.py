@@ -91,7 +91,7 @@ class autograd_function:
         dim = x.shape[-1]
         r2 = wide.square().mean(-1)[..., None, None] + eps
         outer = wide.unsqueeze(-1) * wide.unsqueeze(-2)
-        jacobian = (torch.eye(dim) - outer / (dim * r2)) * r2.rsqrt()
+        jacobian = (torch.eye(dim, device=x.device) - outer / (dim * r2)) * r2.rsqrt()
         grad_x = (jacobian @ (w * grad).unsqueeze(-1)).squeeze(-1)
         unit = wide * r2.rsqrt().squeeze(-1)
         axes = list(range(x.dim() - 1))

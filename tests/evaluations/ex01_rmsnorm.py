@@ -65,7 +65,7 @@ class widened_twice:
         dtype = _working_dtype(x)
         wide, grad, w = x.to(dtype), grad_output.to(dtype), weight.to(dtype)
         root = _root_mean_square(wide, eps)
-        eye = torch.eye(x.shape[-1], dtype=dtype)
+        eye = torch.eye(x.shape[-1], dtype=dtype, device=x.device)
         outer = wide[..., :, None] * wide[..., None, :]
         jacobian = (eye - outer / (x.shape[-1] * root**2)[..., None]) / root[..., None]
         grad_x = (jacobian @ (w * grad)[..., None])[..., 0]
