@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -124,6 +125,7 @@ def _warm(root: str) -> None:
 
     from grader.isolation.launching import start_zygote
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     gc.set_threshold(100_000)  # what piles up here is kept on purpose
     _Pool.root = Path(root)
     _Pool.curriculum = load(_Pool.root)
@@ -131,6 +133,14 @@ def _warm(root: str) -> None:
     _Pool.kept = {}
     if _Pool.zygote:
         atexit.register(_Pool.zygote.close)
+
+
+def _end_with_parent() -> None:
+    """A pool's process waits for jobs forever, also when who gives them out has been killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _run_safely(job: Job) -> list[Fact] | str:

@@ -4,6 +4,10 @@ Each test breaks one thing in a copy of the course that is small enough to be tr
 """
 
 import math
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -236,6 +240,37 @@ class TestWhatIsTried:
             conclusion.problems
         )
         assert not conclusion.ok
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that one has started, whatever has become of it."""
+    try:
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    except FileNotFoundError:
+        return []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_check_that_is_killed_leaves_no_process(how: signal.Signals) -> None:
+    command = [sys.executable, "-m", "grader", "check", "ex02", "--seeds=1000"]
+    checking = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+    def soon(happens: Callable[[], bool]) -> bool:
+        end = time.monotonic() + 60
+        while not happens() and time.monotonic() < end:
+            time.sleep(0.05)
+        return happens()
+
+    # A pool's process that has a zygote of its own is at work.
+    assert soon(lambda: any(map(_children, _children(checking.pid))))
+    pool = _children(checking.pid)
+    below = [*pool, *(zygote for worker in pool for zygote in _children(worker))]
+    checking.send_signal(how)
+    checking.wait()
+    assert soon(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
 
 
 class TestWhatIsThere:
