@@ -78,7 +78,7 @@ def path_title(path: LearningPath) -> str:
 
 
 def reworded(description: str) -> str:
-    """A value as `observing.describe` tells it, in the language of the moment.
+    """A value as `recording.describe` tells it, in the language of the moment.
 
     The answer's process describes values in English, as it has no catalogue.
     """

@@ -6,6 +6,7 @@ Everything here runs in the judge and is pure.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from grader.bans import BanHit
 from grader.catalogue import reworded, say
-from grader.observing import Call, Observation, Opaque, Trouble, describe
+from grader.observing import Observation, Opaque, Trouble
+from grader.recording import Call, describe
 from grader.tolerance import Allowance, Expectation, as_exact
 
 _DIGITS = (3, 4, 6, 9, 12)
@@ -55,9 +57,11 @@ def judge(
 
     `label` says under which precision the check ran, in words: "in bfloat16".
     """
+    other = _other_kind(seen, want)
     if seen.trouble:
-        wanted = want.form.calls
-        return Finding(seen.trouble.kind, tuple(_unusable(seen, wanted)), seen.trouble)
+        if other and seen.trouble.kind in ("unusable", "exception"):
+            return other
+        return Finding(seen.trouble.kind, tuple(_unusable(seen, want.form.calls)), seen.trouble)
     margins = margins if margins is not None else Margins()
     steps: tuple[Callable[[], Finding | None], ...] = (
         lambda: _structure(seen, want),
@@ -78,6 +82,7 @@ def judge(
             first = finding
             if finding.kind not in ("value", "gradient"):
                 break  # what follows would compare unlike things; numbers are measured to the end
+    first = first and (other or first)
     if first and label:
         line = say("comparing.labelled", line=first.lines[0], label=label)
         first = Finding(first.kind, (line, *first.lines[1:]))
@@ -91,6 +96,41 @@ def conduct(seen: Observation) -> Finding | None:
     return _modified(seen) or _disturbed(seen) or _banned(seen)
 
 
+def _other_kind(seen: Observation, want: Expectation) -> Finding | None:
+    """The first call that gave something of another kind: one tensor, say, and no pair.
+
+    Whatever went wrong, went wrong after it. A tensor that is taken for a pair may break nothing:
+    with two rows it comes apart into them. What is neither, such as a named tuple, may be right.
+    """
+    for got, wanted in zip(seen.calls, want.form.calls, strict=False):
+        if got.name != wanted.name:
+            return None
+        kinds = _kind_of(got.returned), _kind_of(wanted.returned)
+        if all(kinds) and kinds[0] != kinds[1]:
+            return Finding("type", (_returned(got, wanted),))
+    return None
+
+
+_KINDS = re.compile(r"(None)|an? (?:tuple|list) of (\d+)|an? (?:\w+ )*(tensor) \[")
+
+
+def _kind_of(description: str) -> str | None:
+    """None, a tensor, or how many things; None for everything else."""
+    found = _KINDS.match(description)
+    return found and found[found.lastindex or 0]
+
+
+def _returned(call: Call, wanted: Call | None) -> str:
+    """What a call returned, and what it should have."""
+    got = reworded(call.returned)
+    if wanted is None:
+        line = say("comparing.returned", name=call.name, got=got)
+    else:
+        want = reworded(wanted.returned)
+        line = say("comparing.returned_wanted", name=call.name, got=got, want=want)
+    return line + (say("comparing.no_return") if call.returned == "None" else "")
+
+
 def _unusable(seen: Observation, wanted: Sequence[Call] = ()) -> Iterator[str]:
     """For a scenario that broke on what the answer returned: which call returned what."""
     assert seen.trouble is not None
@@ -98,12 +138,8 @@ def _unusable(seen: Observation, wanted: Sequence[Call] = ()) -> Iterator[str]:
         return
     last = len(seen.calls) - 1
     call = seen.calls[last]
-    got = reworded(call.returned)
-    line = say("comparing.returned", name=call.name, got=got)
-    if last < len(wanted) and wanted[last].name == call.name:
-        want = reworded(wanted[last].returned)
-        line = say("comparing.returned_wanted", name=call.name, got=got, want=want)
-    yield line + (say("comparing.no_return") if call.returned == "None" else "")
+    same = last < len(wanted) and wanted[last].name == call.name
+    yield _returned(call, wanted[last] if same else None)
 
 
 def _structure(seen: Observation, want: Expectation) -> Finding | None:

@@ -15,7 +15,7 @@ import opcode
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import FrameType, FunctionType, ModuleType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any, Self
 
 import torch
@@ -25,6 +25,7 @@ from grader.bans import BanHit, BanWatch
 from grader.cost import Cost, CostMeter
 from grader.globalstate import GlobalState
 from grader.loading import Answer, forbid_imports, load_answer
+from grader.recording import Call, MissingName, Recorder, describe, is_plain_tensor
 
 DEEPEST = 20
 """How deep a plain output may nest."""
@@ -88,14 +89,6 @@ class Opaque:
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call of the answer's functions by the scenario: what it was and what came back."""
-
-    name: str
-    returned: str
-
-
-@dataclass(frozen=True)
 class Trouble:
     """Why there are no outputs.
 
@@ -125,35 +118,6 @@ class Observation:
     calls: tuple[Call, ...] = ()
     cost: Cost | None = None
     printed: str = ""
-
-
-class MissingName(AttributeError):
-    """The answer does not define a name that the scenario asks for."""
-
-
-class _Recorder:
-    """Stands before the answer's module and notes what its functions return."""
-
-    def __init__(self, module: ModuleType, calls: list[Call], watch: BanWatch) -> None:
-        self._module = module
-        self._calls = calls
-        self._watch = watch
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            value = getattr(self._module, name)
-        except AttributeError:
-            raise MissingName(name) from None
-        self._watch.look_at(value, str(self._module.__file__))
-        if isinstance(value, type) or not callable(value):
-            return value
-
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            returned = value(*args, **kwargs)
-            self._calls.append(Call(name, describe(returned)))
-            return returned
-
-        return recorded
 
 
 class Printed(io.TextIOBase):
@@ -215,7 +179,8 @@ def observe(
     watch = BanWatch(request.bans, learner_files, dispatch=request.watch_dispatch)
     meter = CostMeter() if request.meter else None
     prepared = _prepare(request)
-    run = _Run(_Recorder(module, calls, watch), request, prepared)
+    recorder = Recorder(module, calls, watch.look_at)
+    run = _Run(recorder, request, prepared)
     error: BaseException | None = None
     disturbed: tuple[str, ...] = ()
     cost: Cost | None = None
@@ -229,6 +194,7 @@ def observe(
                 stack.enter_context(meter)
             if request.bans:
                 stack.enter_context(watch)
+            stack.enter_context(recorder)
             inside = GlobalState()
             try:
                 run.forward()
@@ -273,7 +239,7 @@ def _seed(request: Request) -> None:
 class _Run:
     """The two halves of a run, apart because only the first must leave global state alone."""
 
-    def __init__(self, answer: _Recorder, request: Request, prepared: _Prepared) -> None:
+    def __init__(self, answer: Recorder, request: Request, prepared: _Prepared) -> None:
         self._answer = answer
         self._request = request
         self._inputs = prepared.inputs
@@ -294,11 +260,7 @@ class _Run:
         terms: list[Tensor] = []
         for name, cotangent in cotangents.items():
             output: Any = self._raw.get(name)
-            if (
-                _is_plain_tensor(output)
-                and output.requires_grad
-                and output.shape == cotangent.shape
-            ):
+            if is_plain_tensor(output) and output.requires_grad and output.shape == cotangent.shape:
                 weight = cotangent.to(output.device, output.dtype)
                 product = (output * weight.conj()).sum()
                 terms.append(product.real if product.is_complex() else product)
@@ -375,13 +337,9 @@ def _unchanged(old: Tensor, new: Tensor) -> bool:
     return bool(same.all())
 
 
-def _is_plain_tensor(value: object) -> bool:
-    return type(value) in (Tensor, torch.nn.Parameter)
-
-
 def _output(value: Any) -> Tensor | Plain | Opaque:
     try:
-        if _is_plain_tensor(value):
+        if is_plain_tensor(value):
             odd = value.is_quantized or value.is_meta or value.is_nested
             if value.layout is torch.strided and not odd and value.nbytes <= LARGEST:
                 return _plain(value)
@@ -405,35 +363,6 @@ def _is_plain_value(value: object, deeper: int = DEEPEST) -> bool:
             type(key) is str and _is_plain_value(item, deeper - 1) for key, item in value.items()
         )
     return value is None or type(value) in (bool, int, float, str)
-
-
-def describe(value: object, deeper: int = 2) -> str:
-    """What a value is, in a learner's words: "None", "a float32 tensor [2, 3]", "a tuple of 2"."""
-    if value is None:
-        return "None"
-    if isinstance(value, Tensor):
-        kind = "" if _is_plain_tensor(value) else f"{type(value).__name__} "
-        layout = "" if value.layout is torch.strided else f"{str(value.layout)[6:]} "
-        quantised = "quantised " if value.is_quantized else ""
-        where = "meta " if value.is_meta else ""
-        if value.is_nested:
-            return f"a nested {kind}tensor"
-        dtype = str(value.dtype).removeprefix("torch.")
-        article = "an" if dtype[0] in "iu" and not (kind or layout or quantised or where) else "a"
-        shape = ", ".join(str(int(size)) for size in value.shape)
-        return f"{article} {where}{layout}{quantised}{kind}{dtype} tensor [{shape}]"
-    if type(value) in (tuple, list):
-        items = "…"
-        if deeper:  # a list may hold itself
-            items = ", ".join(describe(item, deeper - 1) for item in value[:3])  # type: ignore[index]
-        more = ", …" if len(value) > 3 else ""  # type: ignore[arg-type]
-        return f"a {type(value).__name__} of {len(value)} ({items}{more})"  # type: ignore[arg-type]
-    if type(value) in (bool, int, float, str):
-        return f"the {type(value).__name__} {str(value)[:40]!r}"
-    if isinstance(value, FunctionType):
-        return "a function"
-    name = type(value).__name__
-    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def trouble_of(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from grader.catalogue import say
@@ -67,13 +67,21 @@ def block(failures: Sequence[Failure], trial: Trial, *, nothing_passed: bool) ->
     wrong = [diagnosed(f, trial) for f in failures if waits_for(f) is None]
     for mistakes in dict.fromkeys(f.mistakes for f in wrong):
         alike = [f for f in wrong if f.mistakes == mistakes]
-        for failure in alike:
-            yield from told(failure)
+        yield from _gathered(map(told, alike))
         yield from explained(mistakes, len(alike))
     for what, count in Counter(filter(None, map(waits_for, failures))).items():
         waiting = _tests_wait(count)
         yield say("summary.waits_for", exercise=first.exercise, what=what, waiting=waiting)
     yield next_step(first)
+
+
+def _gathered(messages: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Titles with what stands below them; what several have in common stands there once."""
+    titles: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for title, *lines in messages:
+        titles[tuple(lines)].append(title)
+    for common, those in titles.items():
+        yield from (*those, *common)
 
 
 def _tests_wait(count: int) -> str:

@@ -65,7 +65,7 @@ def test_rotate_half_is_a_quarter_turn_of_every_pair(check, rng):
 
 def test_queries_and_keys_are_turned_by_their_positions(check, rng):
     """Queries and keys at position s turn by row s of the tables, in every head alike."""
-    q, k = rng.normal(2, 5, 4, 12), rng.normal(2, 5, 3, 12)
+    q, k = rng.normal(3, 5, 4, 12), rng.normal(3, 5, 2, 12)
     check(turned, q, k, *half_tables(7, 5, 12), grad=("q", "k"))
 
 
@@ -82,7 +82,7 @@ def test_half_precision_is_widened_before_the_turn(check, rng):
     # Turned, these are zero in the first half but for what rounding the inputs leaves: exact
     # arithmetic sees that rest, rounded tables or products bury it.
     def cancelling(heads):
-        size = rng.uniform(2, 9, heads, 8, low=1.0, high=2.0)
+        size = rng.uniform(3, 9, heads, 8, low=1.0, high=2.0)
         return torch.cat((size * sin[:, None, :8], size * cos[:, None, :8]), dim=-1)
 
     def first_half(rope, q, k, cos, sin):
@@ -94,13 +94,13 @@ def test_half_precision_is_widened_before_the_turn(check, rng):
 
 def test_queries_and_keys_keep_their_own_dtypes(check, rng):
     """With queries in half precision and keys in float32, each result has its input's dtype."""
-    q, k = rng.normal(2, 5, 4, 8), rng.normal(2, 5, 3, 8)
+    q, k = rng.normal(3, 5, 4, 8), rng.normal(3, 5, 2, 8)
     check(turned, q, k, *half_tables(7, 5, 8), half=("q",))
 
 
 def test_a_table_of_the_wrong_length_is_refused(check, rng):
     """A table whose rows are not the S positions of q and k is a ValueError."""
-    q, k = rng.normal(2, 5, 4, 8), rng.normal(2, 5, 3, 8)
+    q, k = rng.normal(3, 5, 4, 8), rng.normal(3, 5, 2, 8)
 
     def refusals(rope, q, k, cos, sin):
         apply = rope.apply_rotary_pos_emb
@@ -121,7 +121,7 @@ def test_complex_table_holds_every_angle_once(check):
 
 def test_complex_form_turns_neighbouring_pairs(check, rng):
     """The complex form turns features 2i and 2i + 1 together, in x's own dtype and layout."""
-    heads_first = rng.normal(2, 4, 5, 12)
+    heads_first = rng.normal(3, 4, 5, 12)
 
     def layout(rope, x, table):
         return rope.apply_rotary_complex(x.transpose(1, 2), table)
@@ -132,7 +132,7 @@ def test_complex_form_turns_neighbouring_pairs(check, rng):
 def test_complex_form_widens_half_precision(check, rng):
     """The complex form, too, turns half precision in float32 and casts back once."""
     table = complex_table(3, 9, 16)
-    size = rng.uniform(2, 9, 4, 8, low=1.0, high=2.0)
+    size = rng.uniform(3, 9, 4, 8, low=1.0, high=2.0)
     # As above: the even features of the result are zero but for what rounding the input leaves.
     pairs = (size * table.imag[:, None], size * table.real[:, None])
     x = torch.stack(pairs, dim=-1).flatten(-2)
@@ -149,7 +149,7 @@ def test_complex_form_refuses_a_table_of_the_wrong_length(check, rng):
             "too many rows": refusal(lambda: apply(x, table)),
         }
 
-    check(refusals, rng.normal(2, 5, 4, 8), complex_table(0, 7, 8))
+    check(refusals, rng.normal(3, 5, 4, 8), complex_table(0, 7, 8))
 
 
 def test_weights_are_reordered_head_by_head(check, rng):

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from grader.bans import BanHit
 from grader.cost import Cost
-from grader.observing import DEEPEST, Call, Frame, Observation, Opaque, Plain, Trouble
+from grader.observing import DEEPEST, Frame, Observation, Opaque, Plain, Trouble
+from grader.recording import Call
 
 MAX_FRAME = 1 << 26
 _MAX_JSON = 1 << 22

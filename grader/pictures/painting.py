@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from grader.catalogue import reworded, say
-from grader.observing import Observation, Opaque, Request, describe
+from grader.observing import Observation, Opaque, Request
+from grader.recording import describe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -26,7 +26,7 @@ from grader.catalogue import (
 )
 from grader.cli import main
 from grader.curriculum import ROOT, load
-from grader.observing import describe
+from grader.recording import describe
 from grader.tests.pytest_run import ANSWERS, PytestRun
 
 ENGLISH, CHINESE = (sentences(name) for name in LANGUAGES)

@@ -174,7 +174,7 @@ class TestWhatIsTried:
         problem, _ = about(tried("stub"), "the stub")
         assert problem.startswith(
             "the stub fails test_02_rope.py::test_half_turn by type, not by being a stub: "
-            "result: got None"
+            "rotate_half returned None"
         )
 
     def test_a_test_that_no_mistake_needs(self, tried: Tried, course: Path) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from grader.bans import BanHit
 from grader.comparing import Margins, conduct, errors, excess, judge
 from grader.cost import Cost
-from grader.observing import Call, Observation, Opaque, Trouble
+from grader.observing import Observation, Opaque, Trouble
+from grader.recording import Call
 from grader.tolerance import Allowance, CostLimits, Expectation
 
 NAN, INF = math.nan, math.inf
@@ -133,6 +134,35 @@ class TestForm:
         want = wanted({})
         want = replace(want, form=replace(want.form, calls=(Call("f", "the int '3'"),)))
         assert told(seen, want)[1] == "f returned None, want the int '3' (is a `return` missing?)"
+
+    ONE, PAIR = "a float32 tensor [2, 3]", "a tuple of 2 (a float32 tensor [3], None)"
+
+    @pytest.mark.parametrize(
+        ("seen", "kind"),
+        [
+            (outputs(x=torch.ones(1, 2)), "shape"),
+            (Observation(trouble=Trouble("exception", "IndexError")), "exception"),
+            (Observation(trouble=Trouble("unusable", "ValueError")), "unusable"),
+        ],
+    )
+    def test_one_where_two_were_wanted_is_what_went_wrong(
+        self, seen: Observation, kind: str
+    ) -> None:
+        """A tensor of two rows comes apart into a pair; what follows only looks like the error."""
+        want = wanted({"x": torch.ones(2)})
+        want = replace(want, form=replace(want.form, calls=(Call("f", self.PAIR),)))
+        right = replace(seen, calls=(Call("f", "a list of 2 (a float32 tensor [3], None)"),))
+        named = replace(seen, calls=(Call("f", "a Pair"),))
+        for same in (right, named):
+            finding = judge(same, want)
+            assert finding is not None and finding.kind == kind
+        wrong = replace(seen, calls=(Call("f", self.ONE),))
+        assert told(wrong, want) == ("type", f"f returned {self.ONE}, want {self.PAIR}")
+
+    def test_what_gives_the_right_numbers_may_give_them_in_any_form(self) -> None:
+        want = wanted({"x": torch.ones(2)})
+        want = replace(want, form=replace(want.form, calls=(Call("f", self.PAIR),)))
+        assert judge(replace(outputs(x=torch.ones(2)), calls=(Call("f", self.ONE),)), want) is None
 
 
 class TestNumbers:

@@ -24,7 +24,8 @@ from grader.isolation.frames import (
     unpack_observation,
     write_frame,
 )
-from grader.observing import Call, Frame, Observation, Opaque, Trouble
+from grader.observing import Frame, Observation, Opaque, Trouble
+from grader.recording import Call
 
 DTYPES = [
     torch.float64,

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -23,11 +24,11 @@ from grader.observing import (
     Printed,
     Request,
     Trouble,
-    describe,
     load,
     map_tensors,
     observe,
 )
+from grader.recording import describe
 
 FILE = "/learner/ex99_answer.py"
 MINE = frozenset({FILE})
@@ -113,6 +114,36 @@ class TestOutputs:
             ("f", "the int '1'"),
             ("g", "None"),
         ]
+
+    def test_so_are_methods_but_not_what_the_answer_calls_itself(self) -> None:
+        text = """
+            import torch
+
+            class Layer(torch.nn.Module):
+                def forward(self, x): return self.halves(x)
+                def halves(self, x): return x.chunk(2)
+
+            class Store:
+                def put(self, x): return self.size()
+                def size(self): return 1
+                def _hidden(self): return 2
+            """
+
+        def scenario(module: Any) -> int:
+            module.Layer()(torch.ones(2))
+            store = module.Store()
+            return store.put(0) + store.size() + store._hidden()
+
+        module, _ = loaded(textwrap.dedent(text))
+        assert module is not None
+        before = dict(vars(module.Layer)), dict(vars(module.Store))
+        seen, _ = observe(module, Request(scenario, {}), MINE)
+        assert [(call.name, call.returned) for call in seen.calls] == [
+            ("Layer.forward", "a tuple of 2 (a float32 tensor [1], a float32 tensor [1])"),
+            ("Store.put", "the int '1'"),
+            ("Store.size", "the int '1'"),
+        ]
+        assert (dict(vars(module.Layer)), dict(vars(module.Store))) == before
 
 
 @pytest.mark.parametrize(

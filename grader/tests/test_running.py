@@ -173,7 +173,7 @@ class TestWhatToolsRead:
     MESSAGE = (
         "ex02_rope · Queries and keys at position s turn by row s of the tables, "
         "in every head alike\n"
-        r"  q turned\[0, 0, 0, 0\]: got \S+, want \S+   \(480 of 480 elements differ; .*\)\n"
+        r"  q turned\[0, 0, 0, 0\]: got \S+, want \S+   \(720 of 720 elements differ; .*\)\n"
         r"  this is exactly what comes out when neighbouring pairs \(x0, x1\) are rotated; .*\n"
         "  next: grader hint ex02"
     )

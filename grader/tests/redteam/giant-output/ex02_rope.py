@@ -4,4 +4,4 @@ import torch
 
 
 def rotate_half(x):
-    return torch.zeros(75_000_000)
+    return torch.empty(75_000_000)
