@@ -18,6 +18,7 @@ from grader import check
 from grader.check import Fact, Job, TestFact, jobs_of, run_job
 from grader.conclusions import Conclusion, conclude, course_problems
 from grader.curriculum import ROOT, load
+from grader.tests.processes import children, is_running
 
 EXERCISE = load(ROOT).find("ex02")
 TESTS = '''
@@ -242,16 +243,6 @@ class TestWhatIsTried:
         assert not conclusion.ok
 
 
-def _children(pid: int) -> list[int]:
-    """The processes that one has started, whatever has become of it."""
-    try:
-        return [
-            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ]
-    except FileNotFoundError:
-        return []
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_check_that_is_killed_leaves_no_process(how: signal.Signals) -> None:
@@ -265,12 +256,12 @@ def test_a_check_that_is_killed_leaves_no_process(how: signal.Signals) -> None:
         return happens()
 
     # A pool's process that has a zygote of its own is at work.
-    assert soon(lambda: any(map(_children, _children(checking.pid))))
-    pool = _children(checking.pid)
-    below = [*pool, *(zygote for worker in pool for zygote in _children(worker))]
+    assert soon(lambda: any(map(children, children(checking.pid))))
+    pool = children(checking.pid)
+    below = [*pool, *(zygote for worker in pool for zygote in children(worker))]
     checking.send_signal(how)
     checking.wait()
-    assert soon(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
+    assert soon(lambda: not any(map(is_running, below)))
 
 
 class TestWhatIsThere:

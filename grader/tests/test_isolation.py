@@ -19,6 +19,7 @@ from grader.isolation.sandbox import Sandbox
 from grader.loading import Answer, Source, load_answer
 from grader.observing import Observation, Request, observe
 from grader.pytest_runs import Observer, run_tests
+from grader.tests.processes import is_running
 
 FILE = "/nowhere/ex99_answer.py"
 PLENTY = 20.0
@@ -71,14 +72,6 @@ def result(worker: Worker, name: str = "f", *arguments: Any) -> Any:
 def kind(observation: Observation) -> str:
     assert observation.trouble is not None
     return observation.trouble.kind
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state not in "ZX"
 
 
 def ends_soon(pid: int) -> bool:

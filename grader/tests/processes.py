@@ -1,0 +1,21 @@
+"""What is to be known of other processes, on Linux."""
+
+from pathlib import Path
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and has not ended, though nobody may have waited for it."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+def children(pid: int) -> list[int]:
+    """The processes that one has started, whatever has become of them."""
+    try:
+        told = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except FileNotFoundError:
+        return []
+    return [int(child) for child in told.split()]
