@@ -134,7 +134,7 @@ def _returned(call: Call, wanted: Call | None) -> str:
 def _unusable(seen: Observation, wanted: Sequence[Call] = ()) -> Iterator[str]:
     """For a scenario that broke on what the answer returned: which call returned what."""
     assert seen.trouble is not None
-    if seen.trouble.kind != "unusable" or not seen.calls:
+    if seen.trouble.kind != "unusable" or not seen.calls or not seen.calls[-1].returned:
         return
     last = len(seen.calls) - 1
     call = seen.calls[last]

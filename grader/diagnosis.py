@@ -66,6 +66,12 @@ class Evidence:
     key: tuple[Any, ...] = ()
 
     @property
+    def asked(self) -> frozenset[str]:
+        """The functions and classes of the answer that the scenario calls."""
+        calls = (*self.seen.calls, *(self.want.form.calls if self.want else ()))
+        return frozenset(call.name.partition(".")[0] for call in calls)
+
+    @property
     def relative(self) -> float:
         """The fraction of the values by which two spellings of one mistake may differ."""
         if self.half:
@@ -97,7 +103,6 @@ class Diagnosis:
     ) -> None:
         self._kept = {} if kept is None else kept
         self._mistakes = list(mistakes)
-        self._left = list(mistakes)
         self._load = load
         self._modules: dict[str, ModuleType] = {}
         self._evidence: list[Evidence] = []
@@ -114,26 +119,29 @@ class Diagnosis:
 
     def candidates(self) -> list[Variant]:
         """The mistakes that explain every observation; all of them before anything failed."""
-        # What failed tells more than what passed: weigh it first.
-        for index in (*self._failed(), *self._passed()):
-            self._left = [v for v in self._left if self._is_same(v, index)]
-        return list(self._left)
+        return self._alone(tuple(range(len(self._evidence))))
 
     def explaining(self, test: str) -> list[Variant]:
         """The mistakes that explain a failed test and contradict nothing else that was seen.
 
         Those that explain everything by themselves, if there are any. Else those that together
         explain everything: each of them does what the learner's answer did, or does it right
-        where another of them does what the answer did.
+        where another of them does what the answer did. Else the same of what was seen of the
+        functions that this test asks for: the bank may make a mistake in two functions that the
+        learner made in one, and what is wrong with a third may be in no bank.
         """
         mine = [index for index, item in enumerate(self._evidence) if item.test == test]
         if test in self._unclear or not mine:
             return []
-        return [
-            variant
-            for variant in self.candidates() or self._together()
-            if all(self._is_same(variant, index) for index in mine)
-        ]
+        everything = tuple(range(len(self._evidence)))
+        for within in (everything, self._asked_alike(mine)):
+            able = self._alone(within) or self._together(within)
+            explaining = [v for v in able if all(self._is_same(v, index) for index in mine)]
+            if explaining:
+                break
+        # Of those that contradict what was seen elsewhere, the ones that do so least.
+        agreeing = [sum(self._is_same(v, index) for index in everything) for v in explaining]
+        return [v for v, n in zip(explaining, agreeing, strict=True) if n == max(agreeing)]
 
     def named(self, test: str) -> list[Variant]:
         """The mistakes to name for a failed test; none where too little was seen to tell one."""
@@ -171,9 +179,23 @@ class Diagnosis:
             for name, tests in told.items()
         }
 
-    def _together(self) -> list[Variant]:
-        """Mistakes which explain, between them, all that failed; none if anything is left over."""
-        failed = self._failed()
+    def _asked_alike(self, mine: Sequence[int]) -> tuple[int, ...]:
+        """The evidence about any function that some evidence is about."""
+        asked = frozenset().union(*(self._evidence[index].asked for index in mine))
+        alike = (i for i, evidence in enumerate(self._evidence) if evidence.asked & asked)
+        return tuple(sorted({*mine, *alike}))
+
+    def _alone(self, within: tuple[int, ...]) -> list[Variant]:
+        """The mistakes that explain all of some evidence, each by itself."""
+        left = self._mistakes
+        # What failed tells more than what passed: weigh it first.
+        for index in sorted(within, key=self._passed):
+            left = [v for v in left if self._is_same(v, index)]
+        return left
+
+    def _together(self, within: tuple[int, ...]) -> list[Variant]:
+        """Mistakes which explain, between them, some evidence; none if any failure is left over."""
+        failed = [index for index in within if not self._passed(index)]
         able = self._mistakes
         for index in failed:
             able = [v for v in able if self._relation(v, index) is not _Relation.OTHER]
@@ -183,17 +205,15 @@ class Diagnosis:
         able = [
             variant
             for variant in able
-            if explained[variant.id] and all(self._is_same(variant, i) for i in self._passed())
+            if explained[variant.id]
+            and all(self._is_same(variant, index) for index in within if self._passed(index))
         ]
         if set().union(*(explained[v.id] for v in able)) != set(failed):
             return []
         return [v for v in able if not any(explained[v.id] < explained[o.id] for o in able)]
 
-    def _failed(self) -> list[int]:
-        return [i for i, evidence in enumerate(self._evidence) if evidence.finding is not None]
-
-    def _passed(self) -> list[int]:
-        return [i for i, evidence in enumerate(self._evidence) if evidence.finding is None]
+    def _passed(self, index: int) -> bool:
+        return self._evidence[index].finding is None
 
     def _is_same(self, variant: Variant, index: int) -> bool:
         return self._relation(variant, index) is _Relation.SAME
@@ -269,12 +289,15 @@ def consistent(mistake: Observation, evidence: Evidence) -> bool:
 
 
 def _same_trouble(mistake: Trouble, learner: Trouble) -> bool:
-    """Whether two runs broke in the same way: the same error with the same words, but for sizes."""
-    return (mistake.kind, mistake.type_name, _NUMBER.sub("#", mistake.message)) == (
-        learner.kind,
-        learner.type_name,
-        _NUMBER.sub("#", learner.message),
-    )
+    """Whether two runs broke in the same way: the same error in the same words about the same
+    sizes, which another spelling of the mistake may have in another order."""
+    return _told(mistake) == _told(learner)
+
+
+def _told(trouble: Trouble) -> tuple[str, str, str, list[str]]:
+    message = trouble.message
+    words, sizes = _NUMBER.sub("#", message), sorted(_NUMBER.findall(message))
+    return trouble.kind, trouble.type_name, words, sizes
 
 
 def _same_outputs(mistake: Observation, evidence: Evidence) -> bool:

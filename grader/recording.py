@@ -17,10 +17,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the answer's by the scenario: what it was and what came back."""
+    """One call of the answer's by the scenario: what it was and what came back; "" for an error."""
 
     name: str
-    returned: str
+    returned: str = ""
 
 
 class MissingName(AttributeError):
@@ -81,11 +81,12 @@ class Recorder:
             if self._inside:
                 return function(*args, **kwargs)
             self._inside = True
+            self._calls.append(Call(name))
             try:
                 returned = function(*args, **kwargs)
             finally:
                 self._inside = False
-            self._calls.append(Call(name, describe(returned)))
+            self._calls[-1] = Call(name, describe(returned))
             return returned
 
         return recorded

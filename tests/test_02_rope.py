@@ -60,13 +60,18 @@ def test_default_tables_reach_position_32767(check):
 
 def test_rotate_half_is_a_quarter_turn_of_every_pair(check, rng):
     """rotate_half turns (a, b) into (-b, a), where b stands d/2 places after a."""
-    check(lambda rope, x: rope.rotate_half(x), rng.normal(3, 5, 8), grad=True)
+    x = rng.normal(3, 5, 8)
+    check(lambda rope, x: rope.rotate_half(x), x, grad=True, half=("x",))
 
 
 def test_queries_and_keys_are_turned_by_their_positions(check, rng):
     """Queries and keys at position s turn by row s of the tables, in every head alike."""
-    q, k = rng.normal(3, 5, 4, 12), rng.normal(3, 5, 2, 12)
-    check(turned, q, k, *half_tables(7, 5, 12), grad=("q", "k"))
+    heads_first = rng.normal(3, 4, 5, 12), rng.normal(3, 2, 5, 12)
+
+    def layout(rope, q, k, cos, sin):
+        return turned(rope, q.transpose(1, 2), k.transpose(1, 2), cos, sin)
+
+    check(layout, *heads_first, *half_tables(7, 5, 12), grad=("q", "k"))
 
 
 def test_one_new_token_turns_by_the_row_it_is_given(check, rng):
@@ -106,6 +111,7 @@ def test_a_table_of_the_wrong_length_is_refused(check, rng):
         apply = rope.apply_rotary_pos_emb
         return {
             "one row": refusal(lambda: apply(q, k, cos[:1], sin[:1])),
+            "one row of cos": refusal(lambda: apply(q, k, cos[:1], sin[:5])),
             "one row of sin": refusal(lambda: apply(q, k, cos[:5], sin[:1])),
             "too many rows": refusal(lambda: apply(q, k, cos, sin)),
         }
@@ -158,4 +164,4 @@ def test_weights_are_reordered_head_by_head(check, rng):
     def layout(rope, weight):
         return rope.interleaved_to_half(weight.T, 3)
 
-    check(layout, rng.normal(5, 24), grad=True)
+    check(layout, rng.normal(5, 24), grad=True, half=("weight",))

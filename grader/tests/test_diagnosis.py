@@ -150,8 +150,8 @@ class TestTwoAtOnce:
         run = tried(REWRITTEN["no_minus"].definitions, REWRITTEN[second].definitions)
         assert set().union(*run.named.values()) <= {"no_minus", second}
 
-    def test_one_that_other_results_contradict_is_not_named(self, tried: Tried) -> None:
-        """`no_minus` would show in the turned queries, which are right."""
+    def test_each_function_is_taken_for_itself(self, tried: Tried) -> None:
+        """`no_minus` would show in the turned queries, were rotate_half used for them."""
         run = tried(
             REWRITTEN["no_minus"].definitions,
             """
@@ -163,25 +163,53 @@ def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
     return turned.to(q.dtype), k
 """,
         )
-        assert run.named == dict.fromkeys({*self.TURNED, HALF_TURN}, set())
+        turned = dict.fromkeys(self.TURNED, {"keys_not_turned"})
+        assert run.named == {HALF_TURN: {"no_minus"}, **turned}
 
-    def test_one_that_explains_only_half_of_what_it_would_do_is_not_named(
-        self, tried: Tried
-    ) -> None:
-        """The exponent is wrong in one table of two, so it is not the mistake that is known."""
+    def test_one_that_was_made_in_one_of_two_functions(self, tried: Tried) -> None:
+        """The exponent of the other table is right; in the bank one function makes both."""
         halved = """
 def precompute_pos_cis(dim, end, theta):
     speeds = torch.tensor([theta ** -(i / dim) for i in range(dim // 2)])
     return torch.exp(1j * torch.outer(torch.arange(end), speeds))
 """
         run = tried(REWRITTEN["keys_not_turned"].definitions, halved)
-        assert len(run.named) == 5
-        assert not any(run.named.values())
+        turned = dict.fromkeys(self.TURNED, {"keys_not_turned"})
+        table = {"test_complex_table_holds_every_angle_once": {"exponent_without_two"}}
+        assert run.named == {**turned, **table}
 
-    def test_beside_an_unknown_one_nothing_is_certain(self, tried: Tried) -> None:
+    def test_of_two_that_explain_one_function_the_one_that_elsewhere_fits_better(
+        self, tried: Tried
+    ) -> None:
+        """Neighbours are paired in the turn alone: tables are right, rotate_half is not used."""
+        paired = """
+def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+    if len(cos) != q.shape[1] or len(sin) != q.shape[1]:
+        raise ValueError("rows")
+    def turn(x):
+        wide = x.float()
+        partner = torch.stack((-wide[..., 1::2], wide[..., ::2]), dim=-1).flatten(-2)
+        return (wide * cos[:, None] + partner * sin[:, None]).to(x.dtype)
+    return turn(q), turn(k)
+"""
+        run = tried(paired)
+        assert run.named == dict.fromkeys(self.TURNED, {"neighbouring_pairs"})
+
+    def test_beside_an_unknown_one_in_another_function(self, tried: Tried) -> None:
         run = tried(REWRITTEN["keys_not_turned"].definitions, UNKNOWN["columns reversed"])
-        assert len(run.named) == 5
-        assert not any(run.named.values())
+        turned = dict.fromkeys(self.TURNED, {"keys_not_turned"})
+        assert run.named == {**turned, "test_weights_are_reordered_head_by_head": set()}
+
+    def test_an_error_about_other_sizes_is_another_error(self, tried: Tried) -> None:
+        """Halves joined along the wrong axis break the turn in the same words."""
+        run = tried("""
+def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+    if len(cos) != q.shape[1] or len(sin) != q.shape[1]:
+        raise ValueError("rows")
+    cos, sin = cos.unsqueeze(2), sin.unsqueeze(2)
+    return q * cos + rotate_half(q) * sin, k * cos + rotate_half(k) * sin
+""")
+        assert run.named == dict.fromkeys(self.TURNED, set())
 
 
 class TestWhatSaysNothing:

@@ -45,6 +45,20 @@ class exponent_by_index_pairs:
         return 1.0 / base ** (torch.arange(0, dim, 2, dtype=torch.float32) / (dim // 2))
 
 
+class exponent_reaches_one:
+    """the exponents run from 0 to 1, as linspace has them; they are 2i/d, the last is 1 - 2/d"""
+
+    def _inverse_frequencies(dim, base):
+        return base ** -torch.linspace(0, 1, dim // 2)
+
+
+class pairs_from_one:
+    """pairs are counted from i = 1; the first is i = 0 and turns by p itself"""
+
+    def _inverse_frequencies(dim, base):
+        return 1.0 / base ** (torch.arange(2, dim + 2, 2, dtype=torch.float32) / dim)
+
+
 class base_always_1e6:
     """the base is always 1e6: use the argument rope_base (theta)"""
 
@@ -102,7 +116,23 @@ class bfloat16_positions:
     """positions are made in bfloat16, which cannot tell 256 from 257; make them in float32"""
 
     def _angles(dim, end, base):
+        positions = torch.arange(end, dtype=torch.bfloat16).float()
+        return positions[:, None] * _inverse_frequencies(dim, base)
+
+
+class positions_rounded_to_bfloat16:
+    """positions are rounded to bfloat16, which cannot tell 256 from 257; keep them in float32"""
+
+    def _angles(dim, end, base):
         positions = torch.arange(end, dtype=torch.float32).bfloat16().float()
+        return positions[:, None] * _inverse_frequencies(dim, base)
+
+
+class float16_positions:
+    """positions are made in float16, which cannot tell 2048 from 2049; make them in float32"""
+
+    def _angles(dim, end, base):
+        positions = torch.arange(end, dtype=torch.float16).float()
         return positions[:, None] * _inverse_frequencies(dim, base)
 
 
@@ -129,6 +159,22 @@ class tables_swapped:
         return angles.sin(), angles.cos()
 
 
+class angles_returned:
+    """the angles themselves are returned; return their cosines and sines"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
+        angles = _for_both_halves(_angles(dim, end, rope_base))
+        return angles, angles
+
+
+class tables_turn_backwards:
+    """the sines are negative: the angles are p times the frequency, not -p"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
+        angles = _for_both_halves(_angles(dim, end, rope_base))
+        return angles.cos(), -angles.sin()
+
+
 class turned_backwards:
     """rotate_half puts the minus on the wrong half, (b, -a), which turns backwards"""
 
@@ -153,6 +199,56 @@ class halves_not_swapped:
         return torch.cat((-first, second), dim=-1)
 
 
+class second_half_negated:
+    """rotate_half negates the second half and leaves both in place; it is (-second, first)"""
+
+    def rotate_half(x):
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((first, -second), dim=-1)
+
+
+class neighbours_parted:
+    """the odd features are negated and put before the even ones; the halves change places"""
+
+    def rotate_half(x):
+        return torch.cat((-x[..., 1::2], x[..., 0::2]), dim=-1)
+
+
+class joined_along_the_first_axis:
+    """the halves are joined along the first axis: torch.cat needs dim=-1"""
+
+    def rotate_half(x):
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((-second, first))
+
+
+class rotate_half_in_place:
+    """rotate_half writes into its argument; make a new tensor"""
+
+    def rotate_half(x):
+        half = x.shape[-1] // 2
+        first = x[..., :half].clone()
+        x[..., :half] = -x[..., half:]
+        x[..., half:] = first
+        return x
+
+
+class rotate_half_always_float32:
+    """rotate_half widens x and leaves the result in float32; it has the dtype of x"""
+
+    def rotate_half(x):
+        first, second = x.float().chunk(2, dim=-1)
+        return torch.cat((-second, first), dim=-1)
+
+
+class rotate_half_of_four_axes:
+    """rotate_half takes x for [B, S, H, d]; it may have any number of leading axes"""
+
+    def rotate_half(x):
+        half = x.shape[3] // 2
+        return torch.cat((-x[:, :, :, half:], x[:, :, :, :half]), dim=3)
+
+
 class cos_and_sin_exchanged:
     """x meets sin and rotate_half(x) meets cos; it is x · cos + rotate_half(x) · sin"""
 
@@ -167,6 +263,14 @@ class difference_of_terms:
     def _rotate(x, cos, sin):
         wide = _widen(x)
         return (wide * _over_heads(cos) - rotate_half(wide) * _over_heads(sin)).to(x.dtype)
+
+
+class rotate_half_forgotten:
+    """x meets both tables as it is; it is x · cos + rotate_half(x) · sin"""
+
+    def _rotate(x, cos, sin):
+        wide = _widen(x)
+        return (wide * _over_heads(cos) + wide * _over_heads(sin)).to(x.dtype)
 
 
 class along_the_heads:
@@ -192,6 +296,15 @@ class rounded_tables:
         return x * cos + rotate_half(x) * sin
 
 
+class tables_rounded_before_widening:
+    """the tables are cast to the dtype of q and then widened: what was cut off stays lost"""
+
+    def _rotate(x, cos, sin):
+        wide = _widen(x)
+        cos, sin = _widen(cos.to(x.dtype)), _widen(sin.to(x.dtype))
+        return (wide * _over_heads(cos) + rotate_half(wide) * _over_heads(sin)).to(x.dtype)
+
+
 class rounded_products:
     """x · cos and rotate_half(x) · sin are each cast back before they are added: cast once"""
 
@@ -208,6 +321,42 @@ class keys_not_turned:
         _check_rows("cos", cos, q)
         _check_rows("sin", sin, q)
         return _rotate(q, cos, sin), k
+
+
+class queries_not_turned:
+    """keys are turned and queries are not; turn both"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        _check_rows("cos", cos, q)
+        _check_rows("sin", sin, q)
+        return q, _rotate(k, cos, sin)
+
+
+class keys_turned_backwards:
+    """keys are turned the other way; queries and keys turn alike, the scores do the rest"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        _check_rows("cos", cos, q)
+        _check_rows("sin", sin, q)
+        return _rotate(q, cos, sin), _rotate(k, cos, -sin)
+
+
+class keys_returned_first:
+    """the keys are returned before the queries"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        _check_rows("cos", cos, q)
+        _check_rows("sin", sin, q)
+        return _rotate(k, cos, sin), _rotate(q, cos, sin)
+
+
+class keys_not_returned:
+    """the turned queries are returned alone; return both, (q, k)"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        _check_rows("cos", cos, q)
+        _check_rows("sin", sin, q)
+        return _rotate(q, cos, sin)
 
 
 class keys_in_the_dtype_of_queries:
@@ -268,6 +417,29 @@ class only_cos_is_checked:
         return _rotate(q, cos, sin), _rotate(k, cos, sin)
 
 
+class only_sin_is_checked:
+    """only the rows of sin are compared with S; check cos as well"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        _check_rows("sin", sin, q)
+        return _rotate(q, cos, sin), _rotate(k, cos, sin)
+
+
+class rows_asserted:
+    """rows that do not match S end in an AssertionError; raise a ValueError"""
+
+    def _check_rows(name, table, x):
+        assert table.shape[0] == x.shape[1], f"{name}: {table.shape[0]} rows, want {x.shape[1]}"
+
+
+class too_few_rows_are_accepted:
+    """only tables that are too long are refused; one row would be broadcast over all positions"""
+
+    def _check_rows(name, table, x):
+        if table.shape[0] > x.shape[1]:
+            raise ValueError(f"{name}: got {table.shape[0]} rows, want {x.shape[1]}")
+
+
 class longer_tables_are_cut:
     """a table that is too long is cut to S rows in silence; refuse it, the rows may be wrong"""
 
@@ -278,6 +450,22 @@ class longer_tables_are_cut:
         return _rotate(q, cos, sin), _rotate(k, cos, sin)
 
 
+class tables_are_cut_and_broadcast:
+    """tables are cut to S rows and not checked: refuse what is too long, and one row"""
+
+    def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+        cos, sin = cos[: q.shape[1]], sin[: q.shape[1]]
+        return _rotate(q, cos, sin), _rotate(k, cos, sin)
+
+
+class too_many_rows_break:
+    """only tables that are too short are refused; refuse those that are too long likewise"""
+
+    def _check_rows(name, table, x):
+        if table.shape[0] < x.shape[1]:
+            raise ValueError(f"{name}: got {table.shape[0]} rows, want {x.shape[1]}")
+
+
 class complex_form_pairs_halves:
     """the complex form pairs i with i + d/2; it pairs neighbours, 2i with 2i + 1"""
 
@@ -286,6 +474,13 @@ class complex_form_pairs_halves:
 
     def _complex_to_pairs(z):
         return torch.cat((z.real, z.imag), dim=-1)
+
+
+class complex_form_reads_halves:
+    """the complex form takes i and i + d/2 for a pair and puts it back as neighbours"""
+
+    def _pairs_to_complex(x):
+        return torch.complex(*x.chunk(2, dim=-1))
 
 
 class complex_parts_left_apart:
@@ -330,6 +525,32 @@ class complex_no_row_check:
         return _complex_to_pairs(turned).to(x.dtype)
 
 
+class complex_longer_table_is_cut:
+    """a complex table that is too long is cut to S rows in silence; refuse it"""
+
+    def apply_rotary_complex(x, pos_cis):
+        pos_cis = pos_cis[: x.shape[1]]
+        _check_rows("pos_cis", pos_cis, x)
+        turned = _pairs_to_complex(_widen(x)) * _over_heads(pos_cis)
+        return _complex_to_pairs(turned).to(x.dtype)
+
+
+class complex_along_the_heads:
+    """the complex table meets the axis of the heads; unsqueeze it so that it meets S"""
+
+    def apply_rotary_complex(x, pos_cis):
+        _check_rows("pos_cis", pos_cis, x)
+        turned = _pairs_to_complex(_widen(x)) * pos_cis
+        return _complex_to_pairs(turned).to(x.dtype)
+
+
+class complex_pairs_not_flattened:
+    """the last axis is left as pairs, [d/2, 2]; flatten the two into [d]"""
+
+    def _complex_to_pairs(z):
+        return torch.view_as_real(z)
+
+
 class complex_viewed_without_copy:
     """x.view(B, S, -1, 2) merges heads and pairs, which a transposed x does not allow"""
 
@@ -362,6 +583,30 @@ class complex_sin_first:
     def precompute_pos_cis(dim, end, theta):
         angles = _angles(dim, end, theta)
         return torch.complex(angles.sin(), angles.cos())
+
+
+class complex_table_conjugated:
+    """the complex table is cos t - j·sin t, which turns backwards; it is cos t + j·sin t"""
+
+    def precompute_pos_cis(dim, end, theta):
+        angles = _angles(dim, end, theta)
+        return torch.polar(torch.ones_like(angles), -angles)
+
+
+class complex_table_in_complex128:
+    """the complex table is complex128; it is complex64, whatever the angles were computed in"""
+
+    def precompute_pos_cis(dim, end, theta):
+        angles = _angles(dim, end, theta).double()
+        return torch.polar(torch.ones_like(angles), angles)
+
+
+class complex_table_in_two:
+    """the complex table is returned as (cos, sin); it is one tensor of complex numbers"""
+
+    def precompute_pos_cis(dim, end, theta):
+        angles = _angles(dim, end, theta)
+        return angles.cos(), angles.sin()
 
 
 class across_heads:
@@ -399,3 +644,27 @@ class columns_reordered:
 
     def interleaved_to_half(weight, n_heads):
         return torch.cat((weight[:, 0::2], weight[:, 1::2]), dim=1)
+
+
+class heads_taken_for_the_inner_axis:
+    """the rows are read as [d, n_heads]; they are [n_heads, d], head after head"""
+
+    def interleaved_to_half(weight, n_heads):
+        features = weight.reshape(-1, n_heads, weight.shape[-1])
+        return torch.cat((features[0::2], features[1::2])).reshape(weight.shape)
+
+
+class heads_not_joined:
+    """the heads are left as an axis of their own, [n_heads, d, C]; join them again"""
+
+    def interleaved_to_half(weight, n_heads):
+        heads = weight.reshape(n_heads, -1, weight.shape[-1])
+        return torch.cat((heads[:, 0::2], heads[:, 1::2]), dim=1)
+
+
+class weight_always_float32:
+    """the weight comes back in float32; it keeps its dtype"""
+
+    def interleaved_to_half(weight, n_heads):
+        heads = weight.float().reshape(n_heads, -1, weight.shape[-1])
+        return torch.cat((heads[:, 0::2], heads[:, 1::2]), dim=1).flatten(0, 1)
