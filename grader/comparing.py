@@ -139,7 +139,8 @@ def _unusable(seen: Observation, wanted: Sequence[Call] = ()) -> Iterator[str]:
     last = len(seen.calls) - 1
     call = seen.calls[last]
     same = last < len(wanted) and wanted[last].name == call.name
-    yield _returned(call, wanted[last] if same else None)
+    if not same or call.returned != wanted[last].returned:
+        yield _returned(call, wanted[last] if same else None)
 
 
 def _structure(seen: Observation, want: Expectation) -> Finding | None:

@@ -81,12 +81,13 @@ class CountsFlash(TorchFunctionMode):
 
 
 def test_the_layer_has_the_weights_of_minimind(check):
-    """The state dict has six entries, named and shaped as in MiniMind, and no biases."""
+    """The state dict has six entries, named and shaped as in MiniMind; all are trained."""
 
     def entries(kv):
         layer = kv.Attention(MiniMindConfig.tiny())
+        trained = {name for name, value in layer.named_parameters() if value.requires_grad}
         return {
-            f"shape of {name}": list(value.shape)
+            name: f"{list(value.shape)}, {'trained' if name in trained else 'not trained'}"
             for name, value in sorted(layer.state_dict().items())
         }
 

@@ -172,6 +172,25 @@ class divided_by_the_standard_deviation:
             return (self.weight * wide * torch.rsqrt(variance + self.eps)).to(x.dtype)
 
 
+class divided_by_the_unbiased_standard_deviation:
+    """x is divided by what x.var gives, which subtracts the mean and divides by D - 1; take the
+    mean of x²"""
+
+    class RMSNorm(RMSNorm):
+        def forward(self, x):
+            wide = _widen(x)
+            variance = wide.var(-1, keepdim=True)
+            return (self.weight * wide * torch.rsqrt(variance + self.eps)).to(x.dtype)
+
+
+class scaled_to_length_one:
+    """x is scaled to length 1, as F.normalize does; here the mean of the squares becomes 1"""
+
+    class RMSNorm(RMSNorm):
+        def forward(self, x):
+            return (self.weight * torch.nn.functional.normalize(_widen(x), dim=-1)).to(x.dtype)
+
+
 class no_root:
     """x is divided by the mean square itself; take its root"""
 

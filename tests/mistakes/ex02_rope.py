@@ -525,6 +525,14 @@ class complex_no_row_check:
         return _complex_to_pairs(turned).to(x.dtype)
 
 
+class complex_rows_left_to_view:
+    """the table is viewed as S rows, which ends in torch's error; compare its rows and refuse"""
+
+    def apply_rotary_complex(x, pos_cis):
+        table = pos_cis.view(1, x.shape[1], 1, -1)
+        return _complex_to_pairs(_pairs_to_complex(_widen(x)) * table).to(x.dtype)
+
+
 class complex_longer_table_is_cut:
     """a complex table that is too long is cut to S rows in silence; refuse it"""
 

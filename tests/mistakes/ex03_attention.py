@@ -232,6 +232,13 @@ class aligned_top_left:
         return torch.ones(q_len, kv_len, dtype=torch.bool).tril()
 
 
+class mask_moved_the_wrong_way:
+    """the diagonal is moved by S - T; it is T - S: the last query meets the last key"""
+
+    def causal_mask(q_len, kv_len):
+        return torch.ones(q_len, kv_len, dtype=torch.bool).tril(q_len - kv_len)
+
+
 class causal_mask_inverted:
     """causal_mask is True where a key is hidden; True means that it may be attended to"""
 

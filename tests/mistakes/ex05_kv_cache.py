@@ -125,6 +125,16 @@ class values_normalised:
             return q, k, self.k_norm(v)
 
 
+class norms_not_trained:
+    """the weights of the norms ask for no gradient; they are trained like all others"""
+
+    class Attention(Attention):
+        def __init__(self, config):
+            super().__init__(config)
+            self.q_norm.requires_grad_(False)
+            self.k_norm.requires_grad_(False)
+
+
 class eps_left_at_its_default:
     """RMSNorm is made without eps, so 1e-5 is used: hand it config.rms_norm_eps"""
 
