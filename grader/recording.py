@@ -17,7 +17,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the answer's by the scenario: what it was and what came back; "" for an error."""
+    """Something of the answer's that the scenario used, and what came back.
+
+    Nothing does, `returned` is empty, from a call that ends in an error and from a class.
+    """
 
     name: str
     returned: str = ""
@@ -72,6 +75,7 @@ class Recorder:
     def _exchange_methods(self, owner: type) -> None:
         if owner in self._exchanged or owner.__module__ != self._module.__name__:
             return
+        self._calls.append(Call(owner.__name__))
         self._exchanged[owner] = methods = _methods(owner)
         for name, method in methods.items():
             setattr(owner, name, self._recorded(method, f"{owner.__name__}.{name}"))

@@ -139,7 +139,9 @@ class TestOutputs:
         before = dict(vars(module.Layer)), dict(vars(module.Store))
         seen, _ = observe(module, Request(scenario, {}), MINE)
         assert [(call.name, call.returned) for call in seen.calls] == [
+            ("Layer", ""),
             ("Layer.forward", "a tuple of 2 (a float32 tensor [1], a float32 tensor [1])"),
+            ("Store", ""),
             ("Store.put", "the int '1'"),
             ("Store.size", "the int '1'"),
         ]

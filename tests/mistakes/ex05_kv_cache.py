@@ -737,6 +737,14 @@ class flash_with_a_past:
             return self.flash_attn and mask is None
 
 
+class flash_for_chunks:
+    """flash with is_causal=True is called for chunks behind a past: it aligns at the top left"""
+
+    class Attention(Attention):
+        def _may_flash(self, queries, keys, mask):
+            return self.flash_attn and mask is None and queries > 1
+
+
 class flash_for_single_tokens:
     """for one new token flash is called with is_causal=True, which shows it key 0 and no other"""
 

@@ -616,6 +616,18 @@ class count_outside_the_state:
         p.sub_(_direction(now, group["betas"], group["eps"]), alpha=group["lr"])
 
 
+class moments_in_the_default_dtype:
+    """m and v come from torch.zeros(p.shape), without the dtype of p: zeros_like has it"""
+
+    def _state_of(optimizer, p):
+        state = optimizer.state[p]
+        if not state:
+            state["step"] = 0
+            state["exp_avg"] = torch.zeros(p.shape)
+            state["exp_avg_sq"] = torch.zeros(p.shape)
+        return state
+
+
 class moments_in_float32:
     """m and v are float32 whatever their parameter is; they have its dtype"""
 

@@ -23,6 +23,19 @@ class not_divided:
         return total / len(micro_batches)
 
 
+class summed_over_the_window:
+    """the loss is the sum over the micro-batches, gradients and all; it is their mean"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch)
+            _backward(loss, scaler)
+            total += loss.item()
+        return total
+
+
 class divided_twice:
     """the mean of the losses is divided by the number of micro-batches once more"""
 
@@ -346,7 +359,7 @@ class another_default_clip:
 
 
 class clipped_after_the_step:
-    """gradients are clipped after the step, too late; clip them before it"""
+    """gradients are not clipped before the step: afterwards is too late"""
 
     def train_step(
         model,
