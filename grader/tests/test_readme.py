@@ -60,7 +60,10 @@ def test_commands_are_those_that_there_are() -> None:
     assert documented == {name for name, command in main.commands.items() if not command.hidden}
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/running-a-course.md"])
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/running-a-course.md", "docs/writing-tests.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     file = ROOT / page
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text(encoding="utf-8"))
