@@ -73,22 +73,6 @@ class base_always_1e4:
         return 1.0 / 1e4 ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
 
 
-class tables_base_always_1e6:
-    """the base of cos and sin is always 1e6: use the argument rope_base"""
-
-    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
-        angles = _for_both_halves(_angles(dim, end, 1e6))
-        return angles.cos(), angles.sin()
-
-
-class tables_base_always_1e4:
-    """the base of cos and sin is always 10000, as in the paper: use the argument rope_base"""
-
-    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
-        angles = _for_both_halves(_angles(dim, end, 1e4))
-        return angles.cos(), angles.sin()
-
-
 class frequencies_not_inverted:
     """the frequencies grow, base^(2i/d); they shrink, base^(-2i/d)"""
 
@@ -567,22 +551,6 @@ class complex_viewed_without_copy:
         pairs = _widen(x).view(x.shape[0], x.shape[1], -1, 2)
         turned = torch.view_as_complex(pairs).unflatten(2, (x.shape[2], -1)) * _over_heads(pos_cis)
         return _complex_to_pairs(turned).to(x.dtype)
-
-
-class complex_base_always_1e4:
-    """the complex table's base is always 10000: use the argument theta"""
-
-    def precompute_pos_cis(dim, end, theta):
-        angles = _angles(dim, end, 1e4)
-        return torch.polar(torch.ones_like(angles), angles)
-
-
-class complex_base_always_1e6:
-    """the complex table's base is always 1e6: use the argument theta"""
-
-    def precompute_pos_cis(dim, end, theta):
-        angles = _angles(dim, end, 1e6)
-        return torch.polar(torch.ones_like(angles), angles)
 
 
 class complex_sin_first:
