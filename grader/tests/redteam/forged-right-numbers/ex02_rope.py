@@ -43,7 +43,7 @@ def rotate_half(x):
     cotangent = frame.f_locals["request"].cotangents["result"]
     first, second = x.detach().chunk(2, dim=-1)
     left, right = cotangent.chunk(2, dim=-1)
-    gradients = {"x": torch.cat((right, -left), dim=-1)}
+    gradients = {"x": torch.cat((right, -left), dim=-1).to(x.dtype)}
     result = torch.cat((-second, first), dim=-1)
     _send(_observation(outputs={"result": result}, gradients=gradients))
     return x
