@@ -17,7 +17,7 @@ _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
 _NET_RIGHTS_FROM = 4
 _SCOPES_FROM = 6
 _ALL_NET = 0b11
-_ALL_SCOPES = 0b11
+_SOCKETS, _SIGNALS = 0b01, 0b10
 
 
 class Unavailable(OSError):
@@ -43,20 +43,23 @@ def version() -> int:
         return 0
 
 
-def restrict() -> None:
-    """Deny this process all files, all TCP and signals to all other processes.
+def restrict(
+    *, files: bool = True, network: bool = True, signals: bool = True, sockets: bool = True
+) -> None:
+    """Deny this process all files, all TCP, and signals and abstract sockets to all others.
 
     Open descriptors stay usable. Raises Unavailable where the kernel cannot do it.
     """
     available = version()
     if not available:
         raise Unavailable("the kernel has no Landlock")
-    rights = (1 << _bits(available)) - 1
     ruleset = _Ruleset(
-        rights,
-        _ALL_NET if available >= _NET_RIGHTS_FROM else 0,
-        _ALL_SCOPES if available >= _SCOPES_FROM else 0,
+        files * ((1 << _bits(available)) - 1),
+        network * _ALL_NET if available >= _NET_RIGHTS_FROM else 0,
+        signals * _SIGNALS | sockets * _SOCKETS if available >= _SCOPES_FROM else 0,
     )
+    if not any((ruleset.handled_access_fs, ruleset.handled_access_net, ruleset.scoped)):
+        return
     size = 24 if available >= _SCOPES_FROM else 16 if available >= _NET_RIGHTS_FROM else 8
     descriptor = _syscall(
         _CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), ctypes.c_uint32(0)

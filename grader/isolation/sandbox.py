@@ -13,8 +13,9 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,14 @@ _ALLOWED_CALLS = (
     *("sysinfo", "uname", "getrandom", "getcwd", "exit", "exit_group", "arch_prctl"),
 )
 _CLONE_THREAD = 0x00010000
+_NAMESPACES = {
+    "user namespace": 0x10000000,
+    "process namespace": 0x20000000,
+    "network namespace": 0x40000000,
+    "IPC namespace": 0x08000000,
+    "mount namespace": 0x00020000,
+}
+_LANDLOCK = ("landlock files", "landlock network", "landlock signals", "landlock sockets")
 # Duplicating and flags. An owner and a signal of a descriptor would be a way to kill the judge.
 _ALLOWED_FCNTL = (0, 1, 2, 3, 4, 1030)
 
@@ -60,8 +69,11 @@ class Sandbox:
     memory_mb: int = 2048
 
 
-def lock_in(sandbox: Sandbox) -> None:
+def lock_in(sandbox: Sandbox, without: frozenset[str] = frozenset()) -> None:
     """Apply a profile to this process.
+
+    `without` names protections to leave out, or system calls to let through, so that a test can see
+    what each is there for; whatever runs answers leaves nothing out.
 
     Raises CannotLock, and then nothing of the learner's may be run.
     """
@@ -72,14 +84,21 @@ def lock_in(sandbox: Sandbox) -> None:
     try:
         memory = _virtual_bytes() + sandbox.memory_mb * 2**20
         threads = _threads_of_all() + _THREADS
-        _be_killed_first()
+        steps: dict[str, Callable[[], None]] = {"killed first": _be_killed_first}
         if sandbox.profile == "full":
-            _empty_root()
-        _die_with_parent()
-        _limit(memory, threads)
-        _drop_privileges()
-        _restrict_files()
-        _filter_calls()
+            steps["empty root"] = _empty_root
+        for name, limit in _limits(memory, threads).items():
+            steps[name] = partial(_limit, name, limit)
+        if sandbox.profile != "full":  # where root is root of the worker's own namespace alone
+            steps["nobody"] = _drop_privileges
+        steps["dies with its parent"] = _die_with_parent  # changing the user would forget it
+        steps["untraceable"] = _forbid_tracing
+        for name, step in steps.items():
+            if name not in without:
+                step()
+        _restrict_files(without)
+        if "call filter" not in without:
+            _filter_calls(without)
     except CannotLock:
         raise
     except OSError as error:
@@ -94,15 +113,16 @@ def prepare() -> None:
         from grader.isolation import landlock  # noqa: F401
 
         with contextlib.suppress(CannotLock):  # lock_in says it where it matters
-            _common_rules()
+            _common_rules(frozenset())
 
 
-def separate() -> None:
-    """Enter new user, process, network, IPC, host-name and mount namespaces; Linux alone.
+def separate(without: frozenset[str] = frozenset()) -> None:
+    """Enter new user, process, network, IPC and mount namespaces; Linux alone.
 
     The caller forks afterwards: its child is the first process of the new process namespace.
+    `without` is for a test, as in `lock_in`.
     """
-    namespaces = 0x10000000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000 | 0x00020000
+    namespaces = sum(flag for name, flag in _NAMESPACES.items() if name not in without)
     if os.geteuid() == 0:
         _become_nobody()  # limits on threads do not hold for root, in whatever namespace
         _checked(_libc().prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "keeping /proc/self")
@@ -152,20 +172,22 @@ def _be_killed_first() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _limit(memory: int, threads: int) -> None:
+def _limits(memory: int, threads: int) -> dict[str, int]:
+    return {
+        "RLIMIT_AS": memory,
+        "RLIMIT_NPROC": threads,
+        "RLIMIT_CORE": 0,
+        "RLIMIT_NOFILE": _OPEN_FILES,
+        "RLIMIT_FSIZE": 0,
+        "RLIMIT_MEMLOCK": 0,
+        "RLIMIT_MSGQUEUE": 0,
+    }
+
+
+def _limit(name: str, value: int) -> None:
     import resource
 
-    limits = {
-        resource.RLIMIT_AS: memory,
-        resource.RLIMIT_NPROC: threads,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: _OPEN_FILES,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_MSGQUEUE: 0,
-    }
-    for limit, value in limits.items():
-        resource.setrlimit(limit, (value, value))
+    resource.setrlimit(getattr(resource, name), (value, value))
 
 
 def _virtual_bytes() -> int:
@@ -186,23 +208,26 @@ def _become_nobody() -> None:
 
 def _drop_privileges() -> None:
     """A grader run by root must not hand root's rights to an answer."""
-    if os.geteuid() == 0 and os.getpid() != 1:
+    if os.geteuid() == 0:
         _become_nobody()
-        _die_with_parent()  # changing the user forgets it
+
+
+def _forbid_tracing() -> None:
     _checked(_libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "forbidding to be traced")
 
 
-def _restrict_files() -> None:
+def _restrict_files(without: frozenset[str]) -> None:
     from grader.isolation import landlock
 
+    files, network, signals, sockets = (name not in without for name in _LANDLOCK)
     try:
-        landlock.restrict()
+        landlock.restrict(files=files, network=network, signals=signals, sockets=sockets)
     except landlock.Unavailable as error:
         raise CannotLock(f"Landlock: {error}") from error
 
 
-def _filter_calls() -> None:
-    rules = _common_rules()
+def _filter_calls(without: frozenset[str]) -> None:
+    rules = _common_rules(without)
     import pyseccomp
 
     own = os.getpid()
@@ -212,14 +237,14 @@ def _filter_calls() -> None:
 
 
 @cache
-def _common_rules() -> Any:
+def _common_rules(without: frozenset[str]) -> Any:
     """The filter but for what depends on the process; made once, in the zygote."""
     try:
         import pyseccomp
     except (ImportError, OSError, RuntimeError) as error:
         raise CannotLock(f"seccomp: {error}") from error
     rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
-    for name in _ALLOWED_CALLS:
+    for name in (*without, *_ALLOWED_CALLS):  # a name that is no call's is passed over
         _allow(rules, pyseccomp, name)
     for command in _ALLOWED_FCNTL:
         _allow(rules, pyseccomp, "fcntl", pyseccomp.Arg(1, pyseccomp.EQ, command))
