@@ -45,14 +45,14 @@ _ALLOWED_CALLS = (
     *("sysinfo", "uname", "getrandom", "getcwd", "exit", "exit_group", "arch_prctl"),
 )
 _CLONE_THREAD = 0x00010000
-_NAMESPACES = {
+NAMESPACES = {
     "user namespace": 0x10000000,
     "process namespace": 0x20000000,
     "network namespace": 0x40000000,
     "IPC namespace": 0x08000000,
     "mount namespace": 0x00020000,
 }
-_LANDLOCK = ("landlock files", "landlock network", "landlock signals", "landlock sockets")
+LANDLOCK = ("landlock files", "landlock network", "landlock signals", "landlock sockets")
 # Duplicating and flags. An owner and a signal of a descriptor would be a way to kill the judge.
 _ALLOWED_FCNTL = (0, 1, 2, 3, 4, 1030)
 
@@ -82,18 +82,7 @@ def lock_in(sandbox: Sandbox, without: frozenset[str] = frozenset()) -> None:
     if not _LINUX:
         raise CannotLock(f"the profile {sandbox.profile} needs Linux, this is {sys.platform}")
     try:
-        memory = _virtual_bytes() + sandbox.memory_mb * 2**20
-        threads = _threads_of_all() + _THREADS
-        steps: dict[str, Callable[[], None]] = {"killed first": _be_killed_first}
-        if sandbox.profile == "full":
-            steps["empty root"] = _empty_root
-        for name, limit in _limits(memory, threads).items():
-            steps[name] = partial(_limit, name, limit)
-        if sandbox.profile != "full":  # where root is root of the worker's own namespace alone
-            steps["nobody"] = _drop_privileges
-        steps["dies with its parent"] = _die_with_parent  # changing the user would forget it
-        steps["untraceable"] = _forbid_tracing
-        for name, step in steps.items():
+        for name, step in steps(sandbox).items():
             if name not in without:
                 step()
         _restrict_files(without)
@@ -103,6 +92,21 @@ def lock_in(sandbox: Sandbox, without: frozenset[str] = frozenset()) -> None:
         raise
     except OSError as error:
         raise CannotLock(f"{sandbox.profile}: {error}") from error
+
+
+def steps(sandbox: Sandbox) -> dict[str, Callable[[], None]]:
+    """What a profile does before Landlock and the filter, by the name of each, in order."""
+    memory = _virtual_bytes() + sandbox.memory_mb * 2**20
+    found: dict[str, Callable[[], None]] = {"killed first": _be_killed_first}
+    if sandbox.profile == "full":
+        found["empty root"] = _empty_root
+    for name, limit in _limits(memory, _threads_of_all() + _THREADS).items():
+        found[name] = partial(_limit, name, limit)
+    if sandbox.profile != "full":  # there root is root of the worker's own namespace alone
+        found["nobody"] = _drop_privileges
+    found["dies with its parent"] = _die_with_parent  # changing the user would forget it
+    found["untraceable"] = _forbid_tracing
+    return found
 
 
 def prepare() -> None:
@@ -122,7 +126,7 @@ def separate(without: frozenset[str] = frozenset()) -> None:
     The caller forks afterwards: its child is the first process of the new process namespace.
     `without` is for a test, as in `lock_in`.
     """
-    namespaces = sum(flag for name, flag in _NAMESPACES.items() if name not in without)
+    namespaces = sum(flag for name, flag in NAMESPACES.items() if name not in without)
     if os.geteuid() == 0:
         _become_nobody()  # limits on threads do not hold for root, in whatever namespace
         _checked(_libc().prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "keeping /proc/self")
@@ -219,7 +223,7 @@ def _forbid_tracing() -> None:
 def _restrict_files(without: frozenset[str]) -> None:
     from grader.isolation import landlock
 
-    files, network, signals, sockets = (name not in without for name in _LANDLOCK)
+    files, network, signals, sockets = (name not in without for name in LANDLOCK)
     try:
         landlock.restrict(files=files, network=network, signals=signals, sockets=sockets)
     except landlock.Unavailable as error:
