@@ -73,12 +73,15 @@ def answer_of(
         source = read_source(implementation.folder / exercise.answer_file)
         siblings: list[Source] = []
         own: set[str] = set()
-        for needed in curriculum.closure(exercise):
-            if implementation.own:
-                siblings.append(read_source(implementation.folder / needed.answer_file))
-                own.add(needed.id)
-            else:
-                siblings += right_answer(needed, root)
+        needed = curriculum.closure(exercise)
+        for earlier in curriculum.earlier(exercise):
+            if not implementation.own:
+                siblings += right_answer(earlier, root)
+                continue
+            file = implementation.folder / earlier.answer_file
+            if earlier in needed or file.exists():
+                siblings.append(read_source(file))
+                own.add(earlier.id)
         answer = Answer(package, source, tuple(siblings), frozenset(own))
     if implementation.variant is None:
         return answer
