@@ -75,13 +75,17 @@ def answer_of(
         own: set[str] = set()
         needed = curriculum.closure(exercise)
         for earlier in curriculum.earlier(exercise):
-            if not implementation.own:
-                siblings += right_answer(earlier, root)
-                continue
-            file = implementation.folder / earlier.answer_file
-            if earlier in needed or file.exists():
-                siblings.append(read_source(file))
+            if implementation.own:
+                files = [implementation.folder / earlier.answer_file]
+            else:
+                files = [earlier.paths(root).solution, earlier.paths(root).reference]
+            if earlier not in needed and not any(file.exists() for file in files):
+                continue  # nobody misses it before an answer imports it
+            if implementation.own:
+                siblings.append(read_source(files[0]))
                 own.add(earlier.id)
+            else:
+                siblings += right_answer(earlier, root)
         answer = Answer(package, source, tuple(siblings), frozenset(own))
     if implementation.variant is None:
         return answer
