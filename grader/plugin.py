@@ -468,7 +468,7 @@ def _assertion(excinfo: pytest.ExceptionInfo[BaseException] | None) -> Finding |
 
 def _out_of_time(excinfo: pytest.ExceptionInfo[BaseException] | None) -> Finding | None:
     """Where the backstop strikes outside an answer, the judge itself got no processor."""
-    if excinfo is None or not isinstance(excinfo.value, pytest.fail.Exception):
+    if excinfo is None or type(excinfo.value) is not pytest.fail.Exception:
         return None
     busy = Trouble("not graded", message=say("workers.busy"))
     return Finding(busy.kind, (), busy)
