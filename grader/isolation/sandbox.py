@@ -140,6 +140,8 @@ def separate(without: frozenset[str] = frozenset()) -> None:
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     except OSError as error:
         raise CannotLock(f"namespaces cannot be mapped here: {error}") from error
+    if "dies with its parent" not in without:  # it stays outside, and who is inside dies with it
+        _die_with_parent()
 
 
 def _libc() -> Any:
