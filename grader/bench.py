@@ -185,7 +185,8 @@ def _attacked(name: str, results: Sequence[Result]) -> Iterator[Figure]:
     unrewarded = _total(not r.honest for r in results)
     yield Figure(f"{name}.honest without full marks", unrewarded, "submissions", 0)
     yield Figure(f"{name}.longer than limit + 1 s", _total(r.is_late for r in results), "runs", 0)
-    yield Figure(f"{name}.longest", max(r.seconds for r in results), "s")
+    yield Figure(f"{name}.longest answer", max(r.spent for r in results), "s")
+    yield Figure(f"{name}.longest judgement", max(r.judged for r in results), "s")
     otherwise = _total(bool(r.complaints) for r in results)
     yield Figure(f"{name}.another verdict or an invalid report", otherwise, "runs", 0)
 
