@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_TICK = 0.2
+_TICK = 0.5
 """The longest that one look may count as time slept: between two looks much may have happened."""
 
 
@@ -43,7 +43,10 @@ def _read() -> Iterator[tuple[int, Process]]:
 
 def below(pid: int) -> dict[int, Process]:
     """The processes started by one and by its children, as far down as it goes."""
-    everybody = processes()
+    return _below(pid, processes())
+
+
+def _below(pid: int, everybody: Mapping[int, Process]) -> dict[int, Process]:
     family, found = {pid}, dict[int, Process]()
     while more := {p: s for p, s in everybody.items() if s.parent in family and p not in found}:
         found |= more
@@ -60,22 +63,20 @@ class Patience:
 
     def __init__(self, pid: int, *, busy: float, idle: float) -> None:
         self._pid = pid
-        self._used, self._busy = self._seconds(), busy
-        self._slept, self._idle = 0.0, idle
-        self._looked = time.monotonic()
+        self._busy, self._idle = busy, idle
+        self._began = sum(process.seconds for process in self._family())
+        self._slept, self._looked = 0.0, time.monotonic()
 
     def is_over(self) -> bool:
-        """Look again: to be called several times a second."""
-        everybody = self._everybody()
-        now = time.monotonic()
-        if not any(process.state in "RD" for process in everybody):
+        """Look again, a few times a second: a look takes milliseconds."""
+        family, now = self._family(), time.monotonic()
+        if not any(process.state in "RD" for process in family):
             self._slept += min(now - self._looked, _TICK)
         self._looked = now
-        return self._slept > self._idle or self._seconds() - self._used > self._busy
+        used = sum(process.seconds for process in family) - self._began
+        return self._slept > self._idle or used > self._busy
 
-    def _everybody(self) -> list[Process]:
-        itself = processes().get(self._pid)
-        return [*([itself] if itself else []), *below(self._pid).values()]
-
-    def _seconds(self) -> float:
-        return sum(process.seconds for process in self._everybody())
+    def _family(self) -> list[Process]:
+        everybody = processes()
+        itself = [everybody[self._pid]] if self._pid in everybody else []
+        return [*itself, *_below(self._pid, everybody).values()]

@@ -8,6 +8,7 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -45,6 +46,7 @@ _SETTLING = 0.3
 """Processor seconds of ours in which what was killed has as many turns as we to end."""
 _NAIVE_BUSY, _NAIVE_IDLE = 30.0, 20.0
 """Processor seconds after which the naive grader hangs, and seconds in which it only sleeps."""
+_LOOK = 0.4
 _NAIVE_MEMORY = 6 << 30
 _MUCH_MEMORY_MB = 1200
 _MUCH_OUTPUT = 1 << 20
@@ -375,8 +377,11 @@ class NaiveGrader:
             )
             _confine(process.pid)
             patience = Patience(process.pid, busy=_NAIVE_BUSY, idle=_NAIVE_IDLE)
-            while not (ended := process.poll() is not None) and not patience.is_over():
-                time.sleep(0.05)
+            ended = False
+            while not ended and not patience.is_over():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK)
+                    ended = True
             if not ended:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

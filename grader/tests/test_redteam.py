@@ -15,6 +15,7 @@ import pytest
 from grader.curriculum import ROOT
 from grader.doctor import is_offered
 from grader.redteam import AIMS, CASES, Case, NaiveGrader, RedTeam, read_cases
+from grader.tests.processes import BACKSTOP
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
 
@@ -102,7 +103,7 @@ def collect(folder: Path, home: Path) -> str:
         env=os.environ | {"HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=BACKSTOP,
     )
     return done.stdout + done.stderr
 
