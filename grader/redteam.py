@@ -44,7 +44,7 @@ SLACK = 1.0
 
 _SETTLING = 0.3
 """Processor seconds of ours in which what was killed has as many turns as we to end."""
-_NAIVE_BUSY, _NAIVE_IDLE = 30.0, 20.0
+_NAIVE_BUSY, _NAIVE_IDLE = 15.0, 15.0
 """Processor seconds after which the naive grader hangs, and seconds in which it only sleeps."""
 _LOOK = 0.4
 _NAIVE_MEMORY = 6 << 30
