@@ -1,5 +1,8 @@
 """Landlock: take away a process's access to files, network and other processes, for good.
 
+A ruleset is made once, where all files can still be opened, and enforced in every process forked
+from there: that takes microseconds, however many files it allows to read.
+
 The kernel's interface (Linux 5.13 and later, `man 7 landlock`) has no stable Python binding.
 """
 
@@ -7,8 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
+from pathlib import Path
 
-_CREATE_RULESET, _RESTRICT_SELF = 444, 446
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_PATH_BENEATH = 1
+_WRITE_FILE, _READ_FILE, _READ_FOLDER = 1 << 1, 1 << 2, 1 << 3
 _VERSION_FLAG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -32,6 +39,11 @@ class _Ruleset(ctypes.Structure):
     )
 
 
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
+
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -43,33 +55,62 @@ def version() -> int:
         return 0
 
 
-def restrict(
-    *, files: bool = True, network: bool = True, signals: bool = True, sockets: bool = True
-) -> None:
-    """Deny this process all files, all TCP, and signals and abstract sockets to all others.
-
-    Open descriptors stay usable. Raises Unavailable where the kernel cannot do it.
+def make_ruleset(
+    readable: Iterable[Path],
+    *,
+    files: bool = True,
+    network: bool = True,
+    signals: bool = True,
+    sockets: bool = True,
+) -> int:
+    """A descriptor of rules: no file but those to read and the null device, no TCP, no signals to
+    other processes, no abstract sockets of theirs. Raises Unavailable where there is no Landlock.
     """
     available = version()
     if not available:
         raise Unavailable("the kernel has no Landlock")
-    ruleset = _Ruleset(
+    attributes = _Ruleset(
         files * ((1 << _bits(available)) - 1),
         network * _ALL_NET if available >= _NET_RIGHTS_FROM else 0,
         signals * _SIGNALS | sockets * _SOCKETS if available >= _SCOPES_FROM else 0,
     )
-    if not any((ruleset.handled_access_fs, ruleset.handled_access_net, ruleset.scoped)):
-        return
     size = 24 if available >= _SCOPES_FROM else 16 if available >= _NET_RIGHTS_FROM else 8
-    descriptor = _syscall(
-        _CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), ctypes.c_uint32(0)
+    ruleset = _syscall(
+        _CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), ctypes.c_uint32(0)
     )
+    if files:
+        for path in readable:
+            _allow(ruleset, path, _READ_FILE | (_READ_FOLDER if path.is_dir() else 0))
+        _allow(ruleset, Path(os.devnull), _READ_FILE | _WRITE_FILE)
+    return ruleset
+
+
+def _allow(ruleset: int, path: Path, access: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_PATH)
+    except OSError:  # a broken link: there is nothing to read
+        return
+    try:
+        rule = _PathBeneath(access, descriptor)
+        _syscall(
+            _ADD_RULE,
+            ctypes.c_int(ruleset),
+            ctypes.c_int(_PATH_BENEATH),
+            ctypes.byref(rule),
+            ctypes.c_uint32(0),
+        )
+    finally:
+        os.close(descriptor)
+
+
+def enforce(ruleset: int) -> None:
+    """Keep this process to a ruleset for good; descriptors that are open stay usable."""
     try:
         if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
             raise Unavailable(ctypes.get_errno(), "no_new_privs was refused")
-        _syscall(_RESTRICT_SELF, ctypes.c_int(descriptor), ctypes.c_uint32(0))
+        _syscall(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     finally:
-        os.close(descriptor)
+        os.close(ruleset)
 
 
 def _bits(available: int) -> int:

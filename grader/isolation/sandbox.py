@@ -1,8 +1,9 @@
 """How a worker locks itself in before it reads a byte of the learner's file.
 
 Profiles, each with all of the one before: `process` is a process of its own with a deadline;
-`light` adds resource limits, Landlock (no file) and a system-call filter (no network, fork, exec,
-kill); `full` adds user, process, network and mount namespaces and an empty root folder.
+`light` adds resource limits, Landlock (no file but those of Python's library, torch and numpy, to
+read) and a system-call filter (no network, fork, exec, kill); `full` adds user, process, network
+and mount namespaces and a root folder that holds those files alone.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import ctypes
 import errno
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -23,13 +25,19 @@ PROFILES = ("process", "light", "full")
 
 _LINUX = sys.platform == "linux"
 _NOBODY = 65534
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS = 1, 4, 8
+_CAP_DAC_READ_SEARCH = 1 << 2
+_CAPABILITIES_VERSION = 0x20080522
 _OPEN_FILES = 64
+_FIONBIO = 0x5421
 _THREADS = 512
 
-# What CPython and torch on the CPU need once everything is imported. What is not here fails with
-# EPERM: files, sockets, processes, signals to others, shared memory, tracing, io_uring, mounts.
+# What CPython and torch on the CPU need. What is not here fails with EPERM: sockets, processes,
+# signals to others, shared memory, tracing, io_uring, mounts. Landlock says what may be opened.
 _ALLOWED_CALLS = (
+    *("open", "openat", "stat", "lstat", "newfstatat", "fstatat64", "statx", "access", "faccessat"),
+    *("faccessat2", "readlink", "readlinkat", "getdents64", "pread64", "fadvise64"),
+    *("epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2"),
     *("read", "write", "readv", "writev", "close", "lseek", "fstat", "dup", "poll"),
     *("ppoll", "select", "pselect6", "sendmsg", "recvmsg", "sendto", "recvfrom", "shutdown"),
     *("mmap", "munmap", "mprotect", "mremap", "madvise", "brk", "mincore", "membarrier"),
@@ -114,9 +122,10 @@ def prepare() -> None:
     if _LINUX:
         import resource  # noqa: F401
 
-        from grader.isolation import landlock  # noqa: F401
-
+        _proc()
+        _is_hidden_from_nobody()
         with contextlib.suppress(CannotLock):  # lock_in says it where it matters
+            _ruleset(frozenset())
             _common_rules(frozenset())
 
 
@@ -127,7 +136,10 @@ def separate(without: frozenset[str] = frozenset()) -> None:
     `without` is for a test, as in `lock_in`.
     """
     namespaces = sum(flag for name, flag in NAMESPACES.items() if name not in without)
+    itself = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
     if os.geteuid() == 0:
+        if "empty root" not in without:
+            _empty_root_of_root()
         _become_nobody()  # limits on threads do not hold for root, in whatever namespace
         _checked(_libc().prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "keeping /proc/self")
     uid, gid = os.getuid(), os.getgid()
@@ -135,13 +147,35 @@ def separate(without: frozenset[str] = frozenset()) -> None:
         error = ctypes.get_errno()
         raise CannotLock(f"namespaces are refused here: {os.strerror(error)}")
     try:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        _write_in(itself, "setgroups", "deny")
+        _write_in(itself, "uid_map", f"0 {uid} 1")
+        _write_in(itself, "gid_map", f"0 {gid} 1")
     except OSError as error:
         raise CannotLock(f"namespaces cannot be mapped here: {error}") from error
+    finally:
+        os.close(itself)
     if "dies with its parent" not in without:  # it stays outside, and who is inside dies with it
         _die_with_parent()
+
+
+def _write_in(folder: int, name: str, text: str) -> None:
+    descriptor = os.open(name, os.O_WRONLY, dir_fd=folder)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _read_proc(name: str) -> str:
+    descriptor = os.open(name, os.O_RDONLY, dir_fd=_proc())
+    with open(descriptor, encoding="utf-8") as file:
+        return file.read()
+
+
+@cache
+def _proc() -> int:
+    """A descriptor of /proc, which is still needed when the root is another."""
+    return os.open("/proc", os.O_PATH | os.O_DIRECTORY)
 
 
 def _libc() -> Any:
@@ -154,18 +188,74 @@ def _checked(result: int, what: str) -> None:
         raise CannotLock(f"{what}: {os.strerror(error)}")
 
 
+def _empty_root_of_root() -> None:
+    """Change the root while this process is root, who may see folders that nobody may not.
+
+    Where root may not do that, as in many containers, the worker does it for itself later.
+    """
+    if _libc().unshare(NAMESPACES["mount namespace"]) == 0:
+        _empty_root()
+
+
 def _empty_root() -> None:
-    """Make an empty file system in memory the root of everything this process sees."""
+    """Make a file system that holds the library alone the root of everything this process sees."""
+    if _has_own_root():
+        return
+    from grader.isolation import library
+
     libc = _libc()
-    private, detach = 1 << 18 | 1 << 14, 2
+    private, bound, detach = 1 << 18 | 1 << 14, 1 << 12 | 1 << 14, 2
+    folders, packages = library.standard_folders(), library.package_files()
     _checked(libc.mount(b"none", b"/", None, private, None), "making mounts private")
-    options = b"size=1m,mode=0700"
-    _checked(libc.mount(b"answer", b"/tmp", b"tmpfs", 0, options), "mounting an empty folder")
-    os.chdir("/tmp")
+    root = _mount_point((*folders, *packages))
+    _mount_empty(root)
+    for path in (*folders, *packages, Path(os.devnull)):
+        place = root / path.relative_to("/")
+        _make_place(path, place)
+        _checked(libc.mount(bytes(path), bytes(place), None, bound, None), f"showing {path}")
+        for closed in (place / name for name in library.NOT_PYTHON_S):
+            if path in folders and closed.is_dir():
+                _mount_empty(closed)
+    for path in packages:
+        # The import system looks into a folder again only where its time is another.
+        times = path.parent.stat()
+        place = root / path.parent.relative_to("/")
+        os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.chdir(root)
     pivot_root = 155 if os.uname().machine == "x86_64" else 41
     _checked(libc.syscall(pivot_root, b".", b"."), "changing the root folder")
     _checked(libc.umount2(b".", detach), "leaving the old root folder")
     os.chdir("/")
+    Path("/", _OWN_ROOT).touch()
+
+
+_OWN_ROOT = ".worker"
+
+
+def _has_own_root() -> bool:
+    return Path("/", _OWN_ROOT).exists()
+
+
+def _mount_point(shown: Iterable[Path]) -> Path:
+    """A folder to mount the new root on, which hides nothing that shall be seen in it."""
+    for place in map(Path, ("/mnt", "/media", "/sys", "/tmp")):
+        if place.is_dir() and not any(path.is_relative_to(place) for path in shown):
+            return place
+    raise CannotLock("there is no folder to mount an empty one on")
+
+
+def _mount_empty(place: Path) -> None:
+    mounted = _libc().mount(b"answer", bytes(place), b"tmpfs", 0, b"size=1m,mode=0755")
+    _checked(mounted, "mounting an empty folder")
+
+
+def _make_place(path: Path, place: Path) -> None:
+    """What a file or folder can be mounted on."""
+    if path.is_dir():
+        place.mkdir(parents=True, exist_ok=True)
+    else:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
 
 
 def _die_with_parent() -> None:
@@ -175,7 +265,7 @@ def _die_with_parent() -> None:
 def _be_killed_first() -> None:
     """If the machine runs out of memory, the kernel shall end the answer and not the judge."""
     with contextlib.suppress(OSError):  # not everywhere, and nothing rests on it
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        _write_in(_proc(), "self/oom_score_adj", "1000")
 
 
 def _limits(memory: int, threads: int) -> dict[str, int]:
@@ -197,13 +287,13 @@ def _limit(name: str, value: int) -> None:
 
 
 def _virtual_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    pages = int(_read_proc("self/statm").split()[0])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _threads_of_all() -> int:
     """Threads on this machine: the limit counts those of the user, who has at most as many."""
-    return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    return int(_read_proc("loadavg").split()[3].partition("/")[2])
 
 
 def _become_nobody() -> None:
@@ -213,9 +303,34 @@ def _become_nobody() -> None:
 
 
 def _drop_privileges() -> None:
-    """A grader run by root must not hand root's rights to an answer."""
-    if os.geteuid() == 0:
-        _become_nobody()
+    """A grader run by root must not hand root's rights to an answer.
+
+    Python may lie in a folder of root's own. Then the worker keeps the right to look into folders,
+    and Landlock says which files of them it can read.
+    """
+    if os.geteuid() != 0:
+        return
+    keeps = _is_hidden_from_nobody()
+    _checked(_libc().prctl(_PR_SET_KEEPCAPS, int(keeps), 0, 0, 0), "keeping a capability")
+    _become_nobody()
+    if keeps and not _set_capabilities(_CAP_DAC_READ_SEARCH):
+        _set_capabilities(0)  # it was not there to be kept, and the library cannot be read
+
+
+@cache
+def _is_hidden_from_nobody() -> bool:
+    from grader.isolation import library
+
+    paths = {*library.standard_folders(), *library.package_files()}
+    paths |= {parent for path in paths for parent in path.parents}
+    return not all(path.stat().st_mode & 0o001 for path in paths if path.is_dir())
+
+
+def _set_capabilities(kept: int) -> bool:
+    """Give up all capabilities but some; whether those could be kept."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
+    effective_permitted_inheritable = (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)
+    return int(_libc().capset(header, effective_permitted_inheritable)) == 0
 
 
 def _forbid_tracing() -> None:
@@ -225,9 +340,23 @@ def _forbid_tracing() -> None:
 def _restrict_files(without: frozenset[str]) -> None:
     from grader.isolation import landlock
 
+    try:
+        landlock.enforce(_ruleset(without))
+    except landlock.Unavailable as error:
+        raise CannotLock(f"Landlock: {error}") from error
+    os.close(_proc())
+
+
+@cache
+def _ruleset(without: frozenset[str]) -> int:
+    """Landlock's rules, made once, in the zygote."""
+    from grader.isolation import landlock, library
+
     files, network, signals, sockets = (name not in without for name in LANDLOCK)
     try:
-        landlock.restrict(files=files, network=network, signals=signals, sockets=sockets)
+        return landlock.make_ruleset(
+            library.readable(), files=files, network=network, signals=signals, sockets=sockets
+        )
     except landlock.Unavailable as error:
         raise CannotLock(f"Landlock: {error}") from error
 
@@ -236,9 +365,11 @@ def _filter_calls(without: frozenset[str]) -> None:
     rules = _common_rules(without)
     import pyseccomp
 
-    own = os.getpid()
-    for name in ("tgkill", "kill"):  # an abort ends this process, and no other
-        _allow(rules, pyseccomp, name, pyseccomp.Arg(0, pyseccomp.EQ, own))
+    own = pyseccomp.Arg(0, pyseccomp.EQ, os.getpid())
+    # An abort ends this process, and no other. It can neither stop nor kill itself, so that
+    # whoever is killed was killed from outside.
+    _allow(rules, pyseccomp, "kill", own, pyseccomp.Arg(1, pyseccomp.EQ, signal.SIGABRT))
+    _allow(rules, pyseccomp, "tgkill", own, pyseccomp.Arg(2, pyseccomp.EQ, signal.SIGABRT))
     rules.load()
 
 
@@ -254,12 +385,17 @@ def _common_rules(without: frozenset[str]) -> Any:
         _allow(rules, pyseccomp, name)
     for command in _ALLOWED_FCNTL:
         _allow(rules, pyseccomp, "fcntl", pyseccomp.Arg(1, pyseccomp.EQ, command))
+    # Two ends that only this process has: what runs coroutines wakes itself by them.
+    _allow(rules, pyseccomp, "socketpair", pyseccomp.Arg(0, pyseccomp.EQ, socket.AF_UNIX))
     thread = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _CLONE_THREAD, _CLONE_THREAD)
     _allow(rules, pyseccomp, "clone", thread)
     # The C library takes this for an old kernel and calls clone, whose flags can be looked at.
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
     _allow(rules, pyseccomp, "prlimit64", pyseccomp.Arg(2, pyseccomp.EQ, 0))
-    rules.add_rule(pyseccomp.ERRNO(errno.ENOTTY), "ioctl")
+    # No descriptor of a worker is a terminal. Sockets are told not to wait by one of these calls.
+    other = pyseccomp.Arg(1, pyseccomp.NE, _FIONBIO)
+    rules.add_rule(pyseccomp.ERRNO(errno.ENOTTY), "ioctl", other)
+    _allow(rules, pyseccomp, "ioctl", pyseccomp.Arg(1, pyseccomp.EQ, _FIONBIO))
     return rules
 
 

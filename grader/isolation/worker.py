@@ -22,8 +22,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch  # noqa: E402
 
-from grader import loading, observing  # noqa: E402
-from grader.isolation import frames, sandbox  # noqa: E402
+from grader import eager, loading, observing  # noqa: E402
+from grader.isolation import frames, library, sandbox  # noqa: E402
 
 SOFT_DEADLINE = hasattr(signal, "setitimer")
 """Whether the worker itself can interrupt learner code and so tell the line it was at."""
@@ -74,6 +74,7 @@ def enter(root: str) -> None:
     _silence_standard_streams()
     sys.path[:] = [path for path in sys.path if not _leads_to(path, root)]
     sys.meta_path[:] = [finder for finder in sys.meta_path if not _is_editable(finder)]
+    eager.compile_nothing_more()
 
 
 def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> None:
@@ -86,10 +87,13 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
     except sandbox.CannotLock as error:
         frames.write_frame(to_judge, frames.pack_greeting(str(error)))
         return
+    if locked.profile != "process":  # it has nowhere to keep what it might compile
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.sep
     frames.write_frame(to_judge, frames.pack_greeting(""))
     first = frames.read_frame(from_judge)
     if first is None:
         return
+    library.LibraryAlone.install()
     assignment: Assignment = pickle.loads(first)
     torch.set_num_threads(assignment.threads)
     loading.install_config(assignment.config)
