@@ -112,8 +112,9 @@ def _outcome(order: Order) -> str:
 
 
 def _tried(order: Order) -> str:
+    without = frozenset(order.without)
+
     def lock() -> None:
-        without = frozenset(order.without)
         if order.profile == "full":
             sandbox.separate(without)
             if inner := os.fork():
@@ -122,7 +123,9 @@ def _tried(order: Order) -> str:
         sandbox.lock_in(sandbox.Sandbox(order.profile, memory_mb=1024), without)
 
     try:
-        if os.geteuid() == 0 and not order.by_root:
+        sandbox.prepare(without)  # as the zygote does, before it is anybody else
+        # In full, root shows the worker what a plain user cannot see, such as a Python of its own.
+        if os.geteuid() == 0 and not order.by_root and order.profile != "full":
             _become_a_plain_user()
         return "reached" if PROBES[order.probe](lock) else "stopped"
     except Missing as missing:
@@ -180,6 +183,8 @@ def _bystander() -> int:
     """Another process of the same user, such as the judge or another answer's worker."""
     pid = os.fork()
     if pid == 0:
+        if os.geteuid() == 0:
+            _become_a_plain_user()
         while True:
             signal.pause()
     return pid
@@ -248,14 +253,18 @@ def _line_of(pid: int) -> list[int]:
     return line
 
 
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
 def _ends(pid: int) -> bool:
     """Whether a process that would sleep for ever ends instead; one of both happens."""
     while True:
         try:
-            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            told = _status(pid)
         except OSError:
             return True
-        told = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
         pending = int(told["SigPnd"], 16) | int(told["ShdPnd"], 16)
         if told["State"][0] in "ZX":
             return True
@@ -343,8 +352,12 @@ def opens_a_message_queue(lock: Lock) -> bool:
 @probe
 def is_root(lock: Lock) -> bool:
     os.setgroups([0, 4])
-    lock()
-    return (*os.getresuid(), *os.getresgid(), *os.getgroups()) != (_NOBODY,) * 6
+    child = _Child(lock)
+    told = _status(child.pids[-1])
+    looks_into_folders = 1 << 2  # which it may keep, where Python lies in a folder of root's
+    rights = int(told["CapPrm"], 16) | int(told["CapEff"], 16) | int(told["CapInh"], 16)
+    ids = {*told["Uid"].split(), *told["Gid"].split(), *told["Groups"].split()}
+    return ids != {str(_NOBODY)} or bool(rights & ~looks_into_folders)
 
 
 @probe
@@ -401,6 +414,7 @@ def _folder() -> Any:
         path = Path(name)
         found = _Folder(path, path / "file", path / "inner")
         found.file.write_text("secret")
+        path.chmod(0o755)
         found.inner.mkdir()
         yield found
 
@@ -519,6 +533,16 @@ def connects_to_an_abstract_socket(lock: Lock) -> bool:
     return True
 
 
+@probe
+def asks_for_another_kind_of_pair(lock: Lock) -> bool:
+    lock()
+    try:
+        socket.socketpair(socket.AF_INET)
+    except OSError as error:
+        return error.errno != errno.EPERM  # the kernel has none of this kind; that is its answer
+    return True
+
+
 # Other processes
 
 
@@ -568,6 +592,31 @@ def signals_another(lock: Lock) -> bool:
     lock()
     os.kill(other, 0)
     return True
+
+
+@probe
+def signals_another_s_thread(lock: Lock) -> bool:
+    other = _bystander()
+    lock()
+    return call("tgkill", other, other, 0) == 0
+
+
+@probe
+def stops_itself(lock: Lock) -> bool:
+    return _is_stopped(_Child(lock, lambda: os.kill(os.getpid(), signal.SIGSTOP)))
+
+
+@probe
+def stops_its_thread(lock: Lock) -> bool:
+    def stop() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+    return _is_stopped(_Child(lock, stop))
+
+
+def _is_stopped(child: _Child) -> bool:
+    child.begin()
+    return os.WIFSTOPPED(os.waitpid(child.pids[0], os.WUNTRACED)[1])
 
 
 @probe
@@ -644,7 +693,7 @@ def makes_a_file_in_memory(lock: Lock) -> bool:
 @probe
 def finds_shared_memory(lock: Lock) -> bool:
     key = os.getpid()
-    made = call("shmget", key, ctypes.c_size_t(4096), 0o1600)
+    made = call("shmget", key, ctypes.c_size_t(4096), 0o1666)
     try:
         return _Child(lock, lambda: call("shmget", key, ctypes.c_size_t(0), 0)).act()
     finally:
