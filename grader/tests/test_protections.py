@@ -6,6 +6,7 @@ which, and what it shows is that this one would hold by itself.
 """
 
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ import pytest
 
 from grader.curriculum import ROOT
 from grader.doctor import is_offered
-from grader.isolation import landlock, sandbox
+from grader.isolation import frames, landlock, sandbox
+from grader.observing import Observation
 from grader.tests.probes import PROBES, Order, Prober
 
 pytestmark = pytest.mark.skipif(not is_offered("light"), reason="not offered here")
@@ -183,6 +185,18 @@ def test_full_cannot_be_had_without(name: str, prober: Prober) -> None:
 def test_calls_that_no_answer_needs_are_refused(prober: Prober) -> None:
     """Whoever lets another call through by mistake hears of it here; a limit would hide `mlock`."""
     assert prober.run(Order("makes_another_call", "light", ("RLIMIT_MEMLOCK",))) == "stopped"
+
+
+def test_the_cap_of_a_header_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blanks at its end change nothing but its length."""
+    honest = frames.pack_observation(Observation())
+    (length,) = struct.unpack("<Q", honest[:8])
+    header = honest[8 : 8 + length] + b" " * frames._MAX_JSON
+    long = struct.pack("<Q", len(header)) + header + honest[8 + length :]
+    with pytest.raises(frames.ProtocolError, match="a header of"):
+        frames.unpack_observation(long)
+    monkeypatch.setattr(frames, "_MAX_JSON", len(header))
+    assert frames.unpack_observation(long) == Observation()
 
 
 def test_every_protection_has_its_row() -> None:
