@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,17 +52,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Mark:
-    """What one exercise of a submission is worth; `flags` are the banned calls that were seen.
-
-    `spent` are the processor seconds that the answer has used.
-    """
+    """What one exercise of a submission is worth; `flags` are the banned calls that were seen."""
 
     exercise: str
     possible: int
     points: Fraction
     verdicts: tuple[Verdict, ...]
     flags: tuple[str, ...] = ()
-    spent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -140,9 +136,7 @@ def grade(
         for exercise in exercises:
             observer = Observer(zygote=zygote, curriculum=curriculum, note_bans=True)
             outcome = run_tests(root, [exercise], options, observer)[0]
-            mark = _mark(exercise, outcome.runs, folder, bans_cost_points)
-            spent = getattr(outcome.trial, "spent", outcome.seconds)
-            marks.append(replace(mark, spent=spent))
+            marks.append(_mark(exercise, outcome.runs, folder, bans_cost_points))
     return Grade(harmless(str(submission)), seed, profile, tuple(marks))
 
 

@@ -33,7 +33,7 @@ from grader.grading import VERSION, Grade, grade
 from grader.harmless import harmless
 from grader.isolation.launching import Zygote, start_zygote
 from grader.isolation.sandbox import PROFILES
-from grader.processes import Patience, below
+from grader.processes import Patience, below, processes
 
 CASES = Path("grader") / "tests" / "redteam"
 AIMS = ("end", "values", "steal", "exhaust", "host")
@@ -51,6 +51,8 @@ _NAIVE_MEMORY = 6 << 30
 _MUCH_MEMORY_MB = 1200
 _MUCH_OUTPUT = 1 << 20
 _NOBODY = 65534
+_NO_WORKER = (1 << 22) + 1
+"""An id that no process has: Linux gives none above this."""
 _SECRET = "REDTEAM_SECRET"
 _REACHED = "REACHED"
 """What an attack says that has got somewhere."""
@@ -98,7 +100,7 @@ class Case:
 class Result:
     """What came of an attack under one profile; `complaints` say in words what should not be.
 
-    `spent` are the processor seconds of the answer, `judged` those of the judge.
+    `spent` are the processor seconds of the answer's workers, `judged` those of the judge.
     """
 
     case: Case
@@ -217,9 +219,10 @@ class RedTeam:
         with tempfile.TemporaryDirectory() as scratch:
             folder = submitted(case, Path(scratch), self._root)
             handed_in = _contents(folder)
-            began = time.process_time()
+            spent, judged = self._workers_seconds(), time.process_time()
             graded = self._graded(folder, case, profile, LIMITS)
-            judged = time.process_time() - began
+            judged = time.process_time() - judged
+            spent = self._workers_seconds() - spent
             surviving = _settled(processes)
             changed = (*_differences(files, _contents(self._root)), *_left_behind(Path(scratch)))
             changed += _differences(handed_in, _contents(folder))
@@ -229,7 +232,7 @@ class RedTeam:
             case,
             profile,
             graded,
-            sum(mark.spent for mark in graded.marks),
+            spent,
             judged,
             tuple(surviving.values()),
             changed,
@@ -240,6 +243,16 @@ class RedTeam:
     def _graded(self, folder: Path, case: Case, profile: str, limits: Limits | None) -> Grade:
         curriculum = _only(load(self._root), case.exercise, limits)
         return grade(folder, curriculum, self._root, profile=profile, zygote=self._zygote)
+
+    def _workers_seconds(self) -> float:
+        """Processor seconds of all workers so far, as the system has counted them, not the judge.
+
+        It counts those that were waited for: so was everyone, once a later request is answered.
+        """
+        if self._zygote is None:
+            return 0.0
+        self._zygote.reap(_NO_WORKER)()
+        return processes()[self._zygote.pid].seconds
 
     def _is_honest_work_rewarded(self, case: Case, scratch: Path, profile: str) -> bool:
         folder = scratch / "honest"
