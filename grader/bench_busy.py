@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from grader.comparing import Finding
     from grader.pytest_runs import Outcome
 
-BURNERS = 16
+_BURNERS, _QUICK_BURNERS = 16, 4
 _QUICK_ANSWERS = 2
 # It ends by itself when whoever started it has ended, however that may have been.
 _BURNER = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
@@ -38,7 +38,9 @@ def figures(root: Path, quick: bool) -> Measured:
     curriculum = load(root)
     answers = right_answers(curriculum, root)
     answers = random.sample(answers, _QUICK_ANSWERS) if quick else answers
-    with burning(BURNERS):
+    burners = _QUICK_BURNERS if quick else _BURNERS
+    yield Figure("busy.burners", burners, "processes")
+    with burning(burners):
         for name, options in (("in process", []), ("isolated", MODES[best_profile()])):
             lost = ungraded = 0
             for stage, (exercise, answer) in stages(f"answers {name}", answers):
