@@ -9,6 +9,7 @@ from pathlib import Path
 
 from grader.catalogue import say
 from grader.comparing import Finding
+from grader.deadline import BACKSTOP
 from grader.harmless import harmless
 from grader.observing import Frame, Trouble
 
@@ -137,8 +138,7 @@ def _trouble(trouble: Trouble, failure: Failure) -> list[str]:
     """What went wrong, then the learner's own frames and nothing of ours."""
     last = trouble.frames[-1] if trouble.frames else None
     if trouble.kind == "timed out":
-        line = say("messages.timed_out", seconds=failure.seconds)
-        return [line, *_frame(last, failure)]
+        return [_out_of_time(trouble.how, failure.seconds), *_frame(last, failure)]
     if trouble.kind == "out of memory":
         return [say("messages.out_of_memory"), *_frame(last, failure)]
     if trouble.kind == "forbidden":
@@ -165,6 +165,14 @@ def _trouble(trouble: Trouble, failure: Failure) -> list[str]:
     what = f"  {trouble.type_name}: {lines[0]}".rstrip(": ") + when
     frames = [line for frame in trouble.frames[-_FRAMES:] for line in _frame(frame, failure)]
     return [what, *_indented(lines[1:], 4), *frames]
+
+
+def _out_of_time(how: str, seconds: float) -> str:
+    if how == "too slow":
+        return say("messages.too_slow", seconds=seconds)
+    if how == "waiting":
+        return say("messages.waiting", seconds=seconds * BACKSTOP)
+    return say("messages.timed_out", seconds=seconds)
 
 
 def _frame(frame: Frame | None, failure: Failure) -> list[str]:

@@ -14,7 +14,7 @@ import linecache
 import opcode
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType, ModuleType, TracebackType
 from typing import Any, Self
 
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from grader.bans import BanHit, BanWatch
 from grader.cost import Cost, CostMeter
+from grader.deadline import Deadline, OutOfTime
 from grader.globalstate import GlobalState
 from grader.loading import Answer, forbid_imports, load_answer
 from grader.recording import Call, MissingName, Recorder, describe, is_plain_tensor
@@ -41,10 +42,6 @@ _SEED_STEP = 0x9E3779B97F4A7C15
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 
 Plain = None | bool | int | float | str | list[Any] | tuple[Any, ...] | dict[str, Any]
-
-
-class OutOfTime(BaseException):
-    """Raised in the learner's frame when its time is over; no `except Exception` catches it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,8 @@ class Trouble:
 
     `kind` is one of: not implemented, missing, exception, recursion, timed out, exited, unusable,
     cannot load, syntax, forbidden import, no file, out of memory, forbidden; and, seen by the judge
-    alone, out of time, crashed and protocol.
+    alone, out of time, crashed, protocol and not graded. `how` says of what has timed out that it
+    is "too slow" or "waiting"; it is empty for a loop that seems to have no end.
     """
 
     kind: str
@@ -103,6 +101,7 @@ class Trouble:
     frames: tuple[Frame, ...] = ()
     in_backward: bool = False
     at_load: bool = False
+    how: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +117,16 @@ class Observation:
     calls: tuple[Call, ...] = ()
     cost: Cost | None = None
     printed: str = ""
+
+
+def timed_out(seen: Observation, deadline: Deadline) -> Observation:
+    """What was seen, where it took longer than it may: said as that, whatever came of it."""
+    trouble = seen.trouble
+    if trouble is not None and trouble.kind == "timed out":
+        return replace(seen, trouble=replace(trouble, how=deadline.how))
+    if deadline.is_over and trouble is None:
+        return Observation(trouble=Trouble("timed out", how="too slow"), printed=seen.printed)
+    return seen
 
 
 class Printed(io.TextIOBase):

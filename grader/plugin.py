@@ -31,6 +31,7 @@ from grader import early  # noqa: E402
 from grader.catalogue import say  # noqa: E402
 from grader.comparing import Finding  # noqa: E402
 from grader.curriculum import ROOT, Curriculum, Exercise, UnknownExercise, load  # noqa: E402
+from grader.deadline import BACKSTOP  # noqa: E402
 from grader.harmless import harmless  # noqa: E402
 from grader.implementations import UsageError, choose  # noqa: E402
 from grader.messages import Failure, render  # noqa: E402
@@ -243,7 +244,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         exercise = session.exercise_of(item.path)
         if exercise is not None:
-            item.add_marker(pytest.mark.timeout(exercise.limits.call_seconds))
+            # The processor's seconds are limited; this ends an answer that sleeps or waits.
+            item.add_marker(pytest.mark.timeout(exercise.limits.call_seconds * BACKSTOP))
 
 
 def _leave_out_benchmarks(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from grader.bans import BanHit, UnreadableSource, scan_source
+from grader.catalogue import say
 from grader.comparing import Finding, Margins, conduct, judge
 from grader.curriculum import Curriculum, Exercise
+from grader.deadline import BACKSTOP, Deadline, OutOfTime
 from grader.diagnosis import Diagnosis, Evidence
 from grader.implementations import (
     Implementation,
@@ -28,8 +30,9 @@ from grader.implementations import (
     reference_module,
     solution_of,
 )
+from grader.late import import_now, late_imports
 from grader.loading import Answer, forget
-from grader.observing import Observation, Request, Trouble, load, map_tensors, observe
+from grader.observing import Observation, Request, Trouble, load, map_tensors, observe, timed_out
 from grader.samples import Samples
 from grader.scenarios import check_scenario
 from grader.tolerance import NO_LIMITS, CostLimits, Expectation, Expecting, Precision
@@ -54,7 +57,13 @@ Seen = tuple[Observation, BaseException | None]
 
 
 class Executor(Protocol):
-    """Runs requests on an answer, in this process or in another."""
+    """Runs requests on an answer, in this process or in another.
+
+    `spent` are the seconds of the processor that the answer has used so far.
+    """
+
+    @property
+    def spent(self) -> float: ...
 
     def get_ready(self) -> Trouble | None:
         """Do what must not count as the answer's time; why nothing can be run, if it cannot."""
@@ -66,33 +75,68 @@ class Executor(Protocol):
         """Free what the executor holds."""
 
 
+_STOPPED = Trouble("not graded", message="stopped")
+
+
 class InProcess:
     """The answer in the process that judges it: fast, and `print` and `--pdb` work."""
 
-    def __init__(self, answer: Answer, timeouts: tuple[type[BaseException], ...]) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        imports: Sequence[str],
+        seconds: float,
+        timeouts: tuple[type[BaseException], ...],
+    ) -> None:
         self._answer = answer
-        self._timeouts = timeouts
+        self._imports = imports
+        self._seconds = seconds
+        self._timeouts: tuple[type[BaseException], ...] = (OutOfTime, *timeouts)
+        self.spent = 0.0
         self._loaded: tuple[ModuleType | None, Trouble | None, BaseException | None] | None = None
 
     def module(self) -> ModuleType | None:
         """The answer's module; None if it cannot be imported."""
         if self._loaded is None:
-            self._loaded = load(self._answer, timeouts=self._timeouts)
+            with Deadline(self._seconds, self._answer.learner_files) as deadline:
+                module, trouble, error = load(self._answer, timeouts=self._timeouts)
+            seen = self._noted(Observation(trouble=trouble), deadline)
+            self._loaded = module, trouble and seen.trouble, error
         return self._loaded[0]
 
     def get_ready(self) -> Trouble | None:
+        import_now(self._imports)
         return None
 
     def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
-        return lambda: self._observe(request)
+        def seen() -> Seen:
+            found = self._observe(request, seconds)
+            if found[0].trouble == _STOPPED:  # whoever stopped this process stopped its clocks
+                found = self._observe(request, seconds)
+            return found
 
-    def _observe(self, request: Request) -> Seen:
+        return seen
+
+    def _observe(self, request: Request, seconds: float) -> Seen:
         module = self.module()
         assert self._loaded is not None
         _, trouble, error = self._loaded
         if module is None:
             return Observation(trouble=trouble), error
-        return observe(module, request, self._answer.learner_files, timeouts=self._timeouts)
+        files = self._answer.learner_files
+        with Deadline(seconds, files) as deadline:
+            seen, error = observe(module, request, files, timeouts=self._timeouts)
+        return self._noted(seen, deadline), error
+
+    def _noted(self, seen: Observation, deadline: Deadline) -> Observation:
+        self.spent += deadline.spent
+        seen = timed_out(seen, deadline)
+        if seen.trouble is None or seen.trouble.how != "waiting":
+            return seen
+        if deadline.was_stopped:
+            return Observation(trouble=_STOPPED)
+        busy = Trouble("not graded", message=say("workers.busy"))
+        return Observation(trouble=busy) if deadline.machine_was_busy else seen
 
     def close(self) -> None:
         self._loaded = None
@@ -101,6 +145,8 @@ class InProcess:
 
 class Given:
     """A module that is there already: the null answers of the course check."""
+
+    spent = 0.0
 
     def __init__(self, module: ModuleType) -> None:
         self._module = module
@@ -117,6 +163,8 @@ class Given:
 
 class NothingToRun:
     """Stands in where no file was handed in, or one that cannot be accepted."""
+
+    spent = 0.0
 
     def __init__(self, trouble: Trouble) -> None:
         self._trouble = trouble
@@ -141,6 +189,7 @@ class Isolated:
         root: Path,
         zygote: Zygote | None,
         profile: str,
+        imports: Sequence[str],
     ) -> None:
         from grader.isolation.host import Worker
         from grader.isolation.launching import NotGraded
@@ -152,12 +201,17 @@ class Isolated:
             root=root,
             threads=torch.get_num_threads(),
             seconds=exercise.limits.call_seconds,
+            seconds_in_all=exercise.limits.seconds,
             locked=Sandbox(profile, exercise.limits.memory_mb),
-            imports=exercise.imports,
+            imports=imports,
             zygote=zygote,
         )
         with contextlib.suppress(NotGraded):  # it is told where the worker is needed
             self._worker.launch()
+
+    @property
+    def spent(self) -> float:
+        return self._worker.spent
 
     def get_ready(self) -> Trouble | None:
         from grader.isolation.launching import NotGraded
@@ -224,7 +278,7 @@ class Trial:
         self._curriculum = curriculum
         self._root = root
         self._legal: Sequence[ModuleType] | None = None
-        self._spent = 0.0
+        self._waited = 0.0
         self._banned_in_source: tuple[BanHit, ...] = ()
         self.learner_files: frozenset[str] = frozenset()
         self.executor: Executor
@@ -256,9 +310,10 @@ class Trial:
             self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
         except UnreadableSource as error:  # whoever nests deeply enough must not escape the scan
             return NothingToRun(Trouble("cannot load", "RecursionError", str(error), at_load=True))
+        imports = (*self.exercise.imports, *late_imports(answer.source.text))
         if isolate:
-            return Isolated(answer, self.exercise, self._root, zygote, profile)
-        return InProcess(answer, timeouts)
+            return Isolated(answer, self.exercise, self._root, zygote, profile, imports)
+        return InProcess(answer, imports, self.exercise.limits.call_seconds, timeouts)
 
     def _load_mistake(self, variant: Any) -> ModuleType:
         return load_variant(variant, solution_of(self.exercise, self._curriculum, self._root))
@@ -360,18 +415,25 @@ class Trial:
     def _begin(self, run: Run, request: Request) -> Callable[[], Seen]:
         """Start a request within the time that the answer has left."""
         limits = self.exercise.limits
-        seconds = min(limits.call_seconds, limits.seconds - self._spent)
-        trouble = Trouble("out of time") if seconds <= 0 else self.executor.get_ready()
+        seconds = min(limits.call_seconds, limits.seconds - self.executor.spent)
+        is_over = seconds <= 0 or self._waited > limits.seconds * BACKSTOP
+        trouble = Trouble("out of time") if is_over else self.executor.get_ready()
         if trouble is not None:
             seen = Observation(trouble=trouble)
             return lambda: (seen, None)
         pending = self.executor.begin(request, seconds)
         return lambda: self._end(run, pending)
 
+    @property
+    def spent(self) -> float:
+        """The seconds of the processor that the answer has used."""
+        return self.executor.spent
+
     def _end(self, run: Run, pending: Callable[[], Seen]) -> Seen:
         started = time.monotonic()
         seen, error = pending()
-        self._spent += time.monotonic() - started
+        if seen.trouble is None or seen.trouble.kind != "not graded":
+            self._waited += time.monotonic() - started
         run.printed += seen.printed
         if self._banned_in_source and not seen.trouble and not seen.banned:
             seen = dataclasses.replace(seen, banned=self._banned_in_source)

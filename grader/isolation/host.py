@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import secrets
 import select
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, BinaryIO, Protocol, cast
@@ -22,12 +23,12 @@ from torch import Tensor
 
 from grader.catalogue import say
 from grader.isolation import frames
+from grader.isolation.clock import MachineTooBusy, UsedUp, WorkerClock
 from grader.isolation.launching import Branch, NotGraded, clean_environment, command
 from grader.isolation.sandbox import Sandbox
 from grader.isolation.streams import PipeStream, SocketStream, Stream
 from grader.isolation.worker import (
     NO_MEMORY,
-    SOFT_DEADLINE,
     TOKEN_BYTES,
     Assignment,
     Task,
@@ -37,10 +38,12 @@ from grader.isolation.worker import (
 from grader.loading import Answer, Source
 from grader.observing import Observation, Request, Trouble
 
-_STARTING_SECONDS = 60.0
+_STARTING_SECONDS = 600.0
 """How long a worker may take to import torch on a busy machine before that is our failure."""
 _GRACE_SECONDS = 0.5
-"""The judge's deadline lies this much after the worker's own, which can tell the line."""
+"""The judge's limit lies this much above the worker's own, which can tell the line."""
+_FROM_OUTSIDE = {"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"}
+"""Signals that a worker cannot send to itself, and that no error in it brings about."""
 
 _MOST_RECEIVED = 1 << 28
 """What one worker may send in all: the judge keeps every reply for the diagnosis."""
@@ -58,8 +61,15 @@ class _Process(Protocol):
 
     stream: Stream
 
-    def wait(self, seconds: float) -> int | None:
-        """The exit code, negative for a signal; None if it is still running after all."""
+    @property
+    def clock(self) -> WorkerClock:
+        """What it has used of the processor."""
+
+    def wait(self, seconds: float) -> int:
+        """The exit code, negative for a signal.
+
+        Raises TimeoutError if it is still running after so many seconds.
+        """
 
     def kill(self) -> None:
         """End it at once and free what it holds."""
@@ -80,12 +90,13 @@ class _Spawned:
         )
         reader, writer = cast(BinaryIO, self._popen.stdout), cast(BinaryIO, self._popen.stdin)
         self.stream: Stream = PipeStream(reader, writer)
+        self.clock = WorkerClock(self._popen.pid, in_namespace=False)
 
-    def wait(self, seconds: float) -> int | None:
+    def wait(self, seconds: float) -> int:
         try:
             code = self._popen.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
-            return None
+            raise TimeoutError from None
         _kill_group(self._popen.pid)
         self.stream.close()
         return code
@@ -106,11 +117,17 @@ class _Forked:
         self._forked = zygote.fork(theirs, locked, imports)
         theirs.close()
         self.stream: Stream = SocketStream(ours)
+        self._in_namespace = locked.profile == "full"
 
-    def wait(self, seconds: float) -> int | None:
+    @cached_property
+    def clock(self) -> WorkerClock:
+        return WorkerClock(self._forked(), in_namespace=self._in_namespace)
+
+    def wait(self, seconds: float) -> int:
         pid = self._forked()
         if not _ended(pid, seconds):
-            return None
+            raise TimeoutError
+        self.clock.used()  # while it can still be read
         _kill_group(pid)
         self.stream.close()
         return self._zygote.reap(pid)()
@@ -126,7 +143,10 @@ class _Forked:
 
 
 class Worker:
-    """One worker for one answer, started when it is first needed and again when it has died."""
+    """One worker for one answer, started when it is first needed and again when it has died.
+
+    Importing the answer may take `seconds` of the processor, and everything `seconds_in_all`.
+    """
 
     def __init__(
         self,
@@ -136,11 +156,13 @@ class Worker:
         root: Path,
         threads: int = 1,
         seconds: float = 10.0,
+        seconds_in_all: float = math.inf,
         locked: Sandbox | None = None,
         imports: Sequence[str] = (),
         zygote: Branch | None = None,
     ) -> None:
         self._assignment = Assignment(answer, config, threads, seconds)
+        self._seconds_in_all = seconds_in_all
         self._root = root
         self._locked = locked or Sandbox()
         self._imports = imports
@@ -148,6 +170,14 @@ class Worker:
         self._process: _Process | None = None
         self._greeted = False
         self._received = 0
+        self._ended_used = 0.0
+        self._has_loaded = False
+
+    @property
+    def spent(self) -> float:
+        """Seconds of the processor that all processes for this answer have used."""
+        running = self._process.clock.used() if self._process and self._greeted else 0.0
+        return self._ended_used + running
 
     def launch(self) -> None:
         """Begin to start the process, if none is running: it gets ready while the judge works.
@@ -157,7 +187,7 @@ class Worker:
         if self._process is not None:
             return
         self._process = self._launched()
-        self._greeted = False
+        self._greeted = self._has_loaded = False
         self._received = 0
         self._process.stream.send(_pickled(self._assignment))
 
@@ -169,6 +199,16 @@ class Worker:
         self.launch()
         if self._greeted:
             return
+        refusal = self._refusal()
+        if refusal:  # it may have been killed before it said a word
+            self.launch()
+            refusal = self._refusal()
+        if refusal:
+            raise NotGraded(say("workers.none", why=refusal))
+        self._greeted = True
+
+    def _refusal(self) -> str:
+        """Why the process is not locked in, and then it is ended; empty if it is."""
         refusal = say("workers.not_started")
         with contextlib.suppress(TimeoutError, frames.ProtocolError):
             greeting = self._stream.receive(_STARTING_SECONDS)
@@ -176,8 +216,7 @@ class Worker:
                 refusal = frames.unpack_greeting(greeting)
         if refusal:
             self.stop()
-            raise NotGraded(say("workers.none", why=refusal))
-        self._greeted = True
+        return refusal
 
     def _launched(self) -> _Process:
         if self._zygote:
@@ -187,31 +226,52 @@ class Worker:
         return _Spawned(self._root)
 
     def ask(self, request: Request, seconds: float) -> Pending:
-        """Send a request; the worker runs it while the judge goes on with its own work."""
+        """Send a request; the worker runs it while the judge goes on with its own work.
+
+        A worker that was killed from outside is asked again, once, in a new process.
+        """
+        reply = self._asked(request, seconds)
+
+        def answered() -> Observation:
+            seen = reply()
+            if _killed_by(seen):
+                seen = self._asked(request, seconds)()
+            if signal := _killed_by(seen):
+                return _not_graded(say("workers.killed", how=signal))
+            return seen
+
+        return answered
+
+    def _asked(self, request: Request, seconds: float) -> Pending:
         self.start()
-        stream = self._stream
+        process = self._process
+        assert process is not None
         token = secrets.token_bytes(TOKEN_BYTES)
-        stream.send(token + _pickled(Task(request, seconds)))
-        deadline = time.monotonic() + seconds + _GRACE_SECONDS * SOFT_DEADLINE
-        return lambda: self._reply(stream, token, deadline)
+        process.stream.send(token + _pickled(Task(request, seconds)))
+        # The first time, the answer may still be being imported.
+        allowed = seconds + (0.0 if self._has_loaded else self._assignment.seconds)
+        self._has_loaded = True
+        allowed = min(allowed, self._seconds_in_all - self.spent)
+        return lambda: self._reply(process, token, allowed + _GRACE_SECONDS)
 
     @property
     def _stream(self) -> Stream:
         assert self._process is not None
         return self._process.stream
 
-    def _reply(self, stream: Stream, token: bytes, deadline: float) -> Observation:
+    def _reply(self, process: _Process, token: bytes, seconds: float) -> Observation:
         """What the worker saw, or why it could not say: a trouble of a kind of the judge's."""
         try:
-            # What it has sent in time it may need a moment to hand over: the judge did not listen.
-            left = max(deadline - time.monotonic(), _GRACE_SECONDS)
-            reply = stream.receive(left)
+            reply = process.clock.wait(process.stream.receive, seconds)
             if reply is None:
                 return Observation(trouble=self._how_it_ended())
             return frames.unpack_observation(self._checked(reply, token))
-        except TimeoutError:
+        except UsedUp as used_up:
             self.stop()
-            return Observation(trouble=Trouble("timed out"))
+            return Observation(trouble=Trouble("timed out", how=used_up.how))
+        except MachineTooBusy:
+            self.stop()
+            return _not_graded(say("workers.busy"))
         except frames.ProtocolError as error:
             self.stop()
             return _protocol(str(error))
@@ -229,14 +289,22 @@ class Worker:
         """End the process, whatever it is doing."""
         process, self._process = self._process, None
         if process is not None:
+            self._note_end(process)
             process.kill()
+
+    def _note_end(self, process: _Process) -> None:
+        if self._greeted:
+            self._ended_used += process.clock.used()
+        self._greeted = False
 
     def _how_it_ended(self) -> Trouble:
         assert self._process is not None
-        code = self._process.wait(_GRACE_SECONDS)
-        if code is None:
+        try:
+            code = self._process.clock.wait(self._process.wait, _GRACE_SECONDS)
+        except (UsedUp, MachineTooBusy):
             self.stop()
             return Trouble("protocol", message="the answer closed the worker's stream")
+        self._note_end(self._process)
         self._process = None
         if code < 0:
             return Trouble("crashed", type_name=_signal_name(-code))
@@ -271,6 +339,18 @@ def _pickled(value: object) -> bytes:
     with io.BytesIO() as into:
         _Pickler(into).dump(value)
         return into.getvalue()
+
+
+def _killed_by(seen: Observation) -> str:
+    """The signal that somebody has sent to a worker; empty where nobody has."""
+    trouble = seen.trouble
+    if trouble is None or trouble.kind != "crashed" or trouble.type_name not in _FROM_OUTSIDE:
+        return ""
+    return trouble.type_name
+
+
+def _not_graded(why: str) -> Observation:
+    return Observation(trouble=Trouble("not graded", message=why))
 
 
 def _protocol(what: str) -> Observation:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
-import signal
 import sys
 from dataclasses import dataclass
 from types import CodeType
@@ -23,10 +22,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import torch  # noqa: E402
 
 from grader import eager, loading, observing  # noqa: E402
+from grader.deadline import Deadline  # noqa: E402
 from grader.isolation import frames, library, sandbox  # noqa: E402
 
-SOFT_DEADLINE = hasattr(signal, "setitimer")
-"""Whether the worker itself can interrupt learner code and so tell the line it was at."""
 NO_MEMORY = 117
 """How a worker exits that has not even enough memory to say so."""
 TOKEN_BYTES = 16
@@ -45,7 +43,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Task:
-    """One scenario to run and the seconds it may take."""
+    """One scenario to run and the seconds of the processor that it may take."""
 
     request: observing.Request
     seconds: float
@@ -98,8 +96,9 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
     torch.set_num_threads(assignment.threads)
     loading.install_config(assignment.config)
     files = assignment.answer.learner_files
-    with observing.Printed() as printed, _deadline(assignment.seconds):
+    with observing.Printed() as printed, Deadline(assignment.seconds, files) as deadline:
         module, trouble, _ = observing.load(assignment.answer)
+    unloaded = observing.timed_out(observing.Observation(trouble=trouble), deadline)
     said = printed.text()
     while (received := frames.read_frame(from_judge)) is not None:
         token, pickled = received[:TOKEN_BYTES], received[TOKEN_BYTES:]
@@ -111,11 +110,12 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
             observation = observing.Observation(trouble=unread)
             frames.write_frame(to_judge, token + frames.pack_observation(observation))
             continue
-        with observing.Printed() as printed, _deadline(task.seconds):
-            if module is None:
-                observation = observing.Observation(trouble=trouble)
-            else:
+        observation = unloaded
+        with observing.Printed() as printed, Deadline(task.seconds, files) as deadline:
+            if module is not None:
                 observation, _ = observing.observe(module, task.request, files)
+        if module is not None:
+            observation = observing.timed_out(observation, deadline)
         observation = dataclasses.replace(observation, printed=said + printed.text())
         said = ""
         frames.write_frame(to_judge, token + _packed(observation))
@@ -129,26 +129,6 @@ def _packed(observation: observing.Observation) -> bytes:
         what = f"the outputs cannot be sent: {error}"
         trouble = observing.Trouble(kind, type(error).__name__, what)
         return frames.pack_observation(observing.Observation(trouble=trouble))
-
-
-class _deadline:
-    """Raises OutOfTime in the learner's frame after some seconds; the judge's own one is later."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        if SOFT_DEADLINE:
-            signal.signal(signal.SIGALRM, self._expire)
-            signal.setitimer(signal.ITIMER_REAL, self._seconds)
-
-    def __exit__(self, *_: object) -> None:
-        if SOFT_DEADLINE:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-    @staticmethod
-    def _expire(*_: object) -> None:
-        raise observing.OutOfTime
 
 
 def _silence_standard_streams() -> None:
