@@ -197,13 +197,13 @@ class TestDeadline:
             """
             import signal
             def f():
-                signal.signal(signal.SIGALRM, signal.SIG_IGN)
+                signal.signal(signal.SIGPROF, signal.SIG_IGN)
                 while True: pass
             """,
             """
             import signal
             def f():
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 while True: pass
             """,
             """
@@ -214,7 +214,7 @@ class TestDeadline:
                     except BaseException: pass
             """,
             "def f(): sum(range(10**12))",
-            "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nwhile True: pass",
+            "import signal\nsignal.signal(signal.SIGPROF, signal.SIG_IGN)\nwhile True: pass",
         ],
         ids=["ignored", "stopped", "swallowed", "in C", "while importing"],
     )
@@ -226,7 +226,7 @@ class TestDeadline:
         import signal
         calls = []
         def f():
-            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            signal.signal(signal.SIGPROF, signal.SIG_IGN)
             while True: pass
         def g():
             calls.append(1)
