@@ -210,7 +210,12 @@ class RedTeam:
             self._own_zygote.close()
 
     def attack(self, case: Case, profile: str) -> Result:
-        """Grade an attack; once more where files changed, as others may be at work on them."""
+        """Grade an attack; once more where files changed, as others may be at work on them.
+
+        Raises ValueError for a profile that does not promise to stop it: it might really do it.
+        """
+        if profile not in case.profiles:
+            raise ValueError(f"{case.name} is for {', '.join(case.profiles)}, not for {profile}")
         result = self._attack(case, profile)
         return self._attack(case, profile) if result.changed else result
 
