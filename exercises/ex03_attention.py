@@ -32,8 +32,8 @@ def softmax(x: torch.Tensor, dim: int = -1) -> torch.Tensor:
     slice changes nothing in the result. An entry of minus infinity gets weight 0 and gradient 0.
     What a slice of nothing but minus infinity gives is free.
 
-    Computed in ``torch.promote_types(x.dtype, torch.float32)``, so bfloat16 and float16 are
-    widened first and float64 stays float64. The finished result is cast back, once.
+    Computed in float32 at least: bfloat16 and float16 are widened first. The finished result is
+    cast back, once.
 
     Args:
         x: any shape.

@@ -9,7 +9,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import NoReturn
 
@@ -162,6 +162,10 @@ class Curriculum:
         """The path to go on with at the end of this one; None at the end of the longest."""
         longer = [other for other in self.paths if other.minutes > path.minutes]
         return min(longer, key=lambda other: other.minutes, default=None)
+
+    def earlier(self, exercise: Exercise) -> tuple[Exercise, ...]:
+        """The exercises before one, which its answer may import."""
+        return tuple(takewhile(lambda other: other.id != exercise.id, self.exercises))
 
     def closure(self, exercise: Exercise) -> tuple[Exercise, ...]:
         """Everything `exercise` builds on, directly or not, in the order of the course."""

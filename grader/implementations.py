@@ -73,12 +73,19 @@ def answer_of(
         source = read_source(implementation.folder / exercise.answer_file)
         siblings: list[Source] = []
         own: set[str] = set()
-        for needed in curriculum.closure(exercise):
+        needed = curriculum.closure(exercise)
+        for earlier in curriculum.earlier(exercise):
             if implementation.own:
-                siblings.append(read_source(implementation.folder / needed.answer_file))
-                own.add(needed.id)
+                files = [implementation.folder / earlier.answer_file]
             else:
-                siblings += right_answer(needed, root)
+                files = [earlier.paths(root).solution, earlier.paths(root).reference]
+            if earlier not in needed and not any(file.exists() for file in files):
+                continue  # nobody misses it before an answer imports it
+            if implementation.own:
+                siblings.append(read_source(files[0]))
+                own.add(earlier.id)
+            else:
+                siblings += right_answer(earlier, root)
         answer = Answer(package, source, tuple(siblings), frozenset(own))
     if implementation.variant is None:
         return answer

@@ -6,12 +6,12 @@ imports nothing but the standard library.
 
 from __future__ import annotations
 
-import ast
 import linecache
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 
 REFERENCE_PACKAGE = "minimind_ref"
@@ -31,7 +31,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Answer:
-    """The one file that is tested and the files it may import as `.name`, in import order.
+    """The one file that is tested and the files it may import as `.name`.
 
     `own` names the siblings that are the learner's too (`--own`): their frames are shown, and a
     stub among them counts as an unfinished prerequisite.
@@ -49,12 +49,8 @@ class Answer:
         return frozenset(own | {self.source.path})
 
 
-class ForbiddenImport(ImportError):
-    """The answer imports something that is not part of an answer; the message says what to do."""
-
-
 def load_answer(answer: Answer) -> ModuleType:
-    """Execute an answer's siblings and then the answer, and return its module.
+    """Execute an answer and return its module; its siblings are executed when it imports them.
 
     Whatever the learner's file raises on import passes through unchanged.
     """
@@ -62,8 +58,7 @@ def load_answer(answer: Answer) -> ModuleType:
     package = ModuleType(answer.package)
     package.__path__ = []  # relative imports work and find nothing but what is put there
     sys.modules[answer.package] = package
-    for sibling in answer.siblings:
-        _execute(answer.package, sibling)
+    sys.meta_path.insert(0, _Siblings(answer))
     return _execute(answer.package, answer.source)
 
 
@@ -71,6 +66,27 @@ def forget(package: str) -> None:
     """Remove a package loaded earlier, so that no state of it survives into the next one."""
     for name in vars(sys.modules.pop(package, object)).copy():
         sys.modules.pop(f"{package}.{name}", None)
+    sys.meta_path[:] = [
+        finder
+        for finder in sys.meta_path
+        if not (isinstance(finder, _Siblings) and finder.package == package)
+    ]
+
+
+class _Siblings(MetaPathFinder, Loader):
+    """Finds the files that an answer may import, and loads one when it is asked for."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.package = answer.package
+        self._sources = {f"{answer.package}.{s.name}": s for s in answer.siblings}
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name not in self._sources:
+            return None
+        return ModuleSpec(name, self, origin=self._sources[name].path)
+
+    def exec_module(self, module: ModuleType) -> None:
+        _run(module, self._sources[module.__name__])
 
 
 def install_config(config: Source) -> None:
@@ -81,67 +97,19 @@ def install_config(config: Source) -> None:
     _execute(REFERENCE_PACKAGE, config)
 
 
-def forbid_imports(answer: Answer) -> None:
-    """Refuse what an answer may not import, with the sentence that a learner needs.
-
-    Raises ForbiddenImport. A file that does not parse passes: compiling it says more.
-    """
-    try:
-        tree = ast.parse(answer.source.text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return
-    siblings = {sibling.name for sibling in answer.siblings}
-    for module, line in _imports(tree, answer.package):
-        sentence = _refusal(module, answer, siblings)
-        if sentence:
-            raise ForbiddenImport(f"{answer.source.path}:{line} {sentence}")
-
-
-def _refusal(module: str, answer: Answer, siblings: set[str]) -> str | None:
-    top, _, rest = module.partition(".")
-    if top == answer.package:
-        name = rest.partition(".")[0]
-        if not name or name in siblings or name == answer.source.name:
-            return None
-        return (
-            f"imports .{name}, which is not handed to this exercise: an answer is one file, "
-            f"so move what it needs into {answer.source.name}.py"
-        )
-    if top == REFERENCE_PACKAGE and module not in (
-        REFERENCE_PACKAGE,
-        f"{REFERENCE_PACKAGE}.config",
-    ):
-        return f"imports {module}: of the reference only minimind_ref.config may be imported"
-    if top in ("solutions", "tests", "grader"):
-        return f"imports {module}, which is not part of an answer: write it in this file"
-    return None
-
-
-def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, int]]:
-    """Every module that an import statement names, absolute, with its line."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node.lineno
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                base = f"{package}.{base}" if base else package
-            if base in (package, REFERENCE_PACKAGE):  # `from . import ex01_rmsnorm`
-                for alias in node.names:
-                    yield f"{base}.{alias.name}", node.lineno
-            else:
-                yield base, node.lineno
-
-
 def _execute(package: str, source: Source) -> ModuleType:
     full_name = f"{package}.{source.name}"
     module = ModuleType(full_name)
     module.__package__ = package
-    module.__file__ = source.path
     # In sys.modules before it runs: dataclasses under postponed annotations look themselves up.
     sys.modules[full_name] = module
     setattr(sys.modules[package], source.name, module)
+    _run(module, source)
+    return module
+
+
+def _run(module: ModuleType, source: Source) -> None:
+    module.__file__ = source.path
     linecache.cache[source.path] = (
         len(source.text),
         None,
@@ -149,7 +117,6 @@ def _execute(package: str, source: Source) -> ModuleType:
         source.path,
     )
     exec(_compiled(source.text, source.path), module.__dict__)
-    return module
 
 
 @lru_cache(maxsize=256)

@@ -18,6 +18,7 @@ import torch  # noqa: E402
 gc.freeze()
 gc.enable()
 
+import contextlib  # noqa: E402
 import secrets  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable, Generator, Sequence  # noqa: E402
@@ -32,10 +33,11 @@ from grader.catalogue import say  # noqa: E402
 from grader.comparing import Finding  # noqa: E402
 from grader.curriculum import ROOT, Curriculum, Exercise, UnknownExercise, load  # noqa: E402
 from grader.deadline import BACKSTOP  # noqa: E402
+from grader.eager import compile_nothing  # noqa: E402
 from grader.harmless import harmless  # noqa: E402
 from grader.implementations import UsageError, choose  # noqa: E402
 from grader.messages import Failure, render  # noqa: E402
-from grader.observing import end_at_learner  # noqa: E402
+from grader.observing import Trouble, end_at_learner  # noqa: E402
 from grader.samples import Samples, derived  # noqa: E402
 from grader.summary import PRINTED, diagnosed, print_failures  # noqa: E402
 from grader.tolerance import CostLimits  # noqa: E402
@@ -43,7 +45,9 @@ from grader.trial import Run, Trial  # noqa: E402
 
 _SESSION = pytest.StashKey["CourseSession"]()
 _RUN = pytest.StashKey[Run]()
-_FAILURE = pytest.StashKey[Failure]()
+
+NOT_GRADED = 75
+"""The exit code where some tests could not be run and none failed: EX_TEMPFAIL of sysexits.h."""
 
 _LOADING_SECONDS = 240.0
 """What an exercise may take longer on an accelerator, which loads each kernel at its first use."""
@@ -144,6 +148,9 @@ class CourseSession:
         if self.isolate and self.device != "cpu" and self.profile != "process":
             raise UsageError(say("answers.locked_device", device=self.device, profile=self.profile))
         self.trials: dict[str, Trial] = {}
+        self._compiling = contextlib.ExitStack()
+        if not _is_for_benchmarks(config):
+            self._compiling.enter_context(compile_nothing())
 
     @property
     def is_the_learner_s(self) -> bool:
@@ -186,7 +193,14 @@ class CourseSession:
             note_bans=self._note_bans,
         )
 
+    @property
+    def not_graded(self) -> int:
+        """How many tests have said nothing about the answer."""
+        runs = (run for trial in self.trials.values() for run in trial.runs.values())
+        return sum(run.finding is not None and run.finding.kind == "not graded" for run in runs)
+
     def close(self) -> None:
+        self._compiling.close()
         for trial in self.trials.values():
             trial.close()
         if self._own_zygote:
@@ -235,9 +249,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     session = config.stash[_SESSION]
-    if not (
-        config.getoption("benchmark_only", False) or config.getoption("benchmark_enable", False)
-    ):
+    if not _is_for_benchmarks(config):
         _leave_out_benchmarks(config, items)
     if session.isolate:
         return  # the judge's own deadline ends a worker
@@ -246,6 +258,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if exercise is not None:
             # The processor's seconds are limited; this ends an answer that sleeps or waits.
             item.add_marker(pytest.mark.timeout(exercise.limits.call_seconds * BACKSTOP))
+
+
+def _is_for_benchmarks(config: pytest.Config) -> bool:
+    names = ("benchmark_only", "benchmark_enable")
+    return any(config.getoption(name, False) for name in names)
 
 
 def _leave_out_benchmarks(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -259,6 +276,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     course = session.config.stash.get(_SESSION, None)
     if course:
         course.close()
+        if 0 < session.testsfailed == course.not_graded:
+            session.exitstatus = NOT_GRADED
 
 
 class Check:
@@ -412,7 +431,7 @@ def pytest_runtest_makereport(
     run = item.stash.get(_RUN, None)
     if run is None or call.when != "call":
         return (yield)
-    finding = run.finding or _assertion(call.excinfo)
+    finding = run.finding or _assertion(call.excinfo) or _out_of_time(call.excinfo)
     if finding is not None:
         # Ours takes its place; setting a traceback out takes longer than most tests.
         item.repr_failure = lambda *_: ""  # type: ignore[method-assign]
@@ -447,6 +466,14 @@ def _assertion(excinfo: pytest.ExceptionInfo[BaseException] | None) -> Finding |
     return Finding("property", (lines or ["it does not hold"])[0:1])  # type: ignore[arg-type]
 
 
+def _out_of_time(excinfo: pytest.ExceptionInfo[BaseException] | None) -> Finding | None:
+    """Where the backstop strikes outside an answer, the judge itself got no processor."""
+    if excinfo is None or not isinstance(excinfo.value, pytest.fail.Exception):
+        return None
+    busy = Trouble("not graded", message=say("workers.busy"))
+    return Finding(busy.kind, (), busy)
+
+
 def _note_failure(item: pytest.Item, run: Run, finding: Finding, report: Any) -> None:
     session = course_session(item.config)
     exercise = session.exercise_of(item.path)
@@ -460,8 +487,8 @@ def _note_failure(item: pytest.Item, run: Run, finding: Finding, report: Any) ->
         seconds=exercise.limits.call_seconds,
         root=session.root,
     )
-    item.stash[_FAILURE] = failure
-    report.course_failure = failure
+    if not hasattr(item.config, "workerinput"):  # pytest-xdist sends reports; lines are enough
+        report.course_failure = failure
     report.longrepr = "\n".join(render_with_diagnosis(session, failure))
 
 

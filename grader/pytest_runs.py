@@ -21,7 +21,7 @@ import pytest
 
 from grader.catalogue import say
 from grader.curriculum import BrokenCourse, Curriculum, Exercise
-from grader.plugin import CourseSession, course_session
+from grader.plugin import NOT_GRADED, CourseSession, course_session
 from grader.trial import Run, Trial
 
 _LEFT_OUT = (
@@ -101,7 +101,8 @@ def run_tests(
     observer.seconds.clear()
     with _ours_alone(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         code = pytest.main([*arguments, *files], plugins=[_Registration(observer)])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or observer.session is None:
+    ran = code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, NOT_GRADED)
+    if not ran or observer.session is None:
         raise TestsFailed(say("running.no_tests", code=int(code), said=said.getvalue().rstrip()))
     trials = observer.session.trials
     outcomes = []

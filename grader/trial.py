@@ -30,6 +30,7 @@ from grader.implementations import (
     reference_module,
     solution_of,
 )
+from grader.imports import refused_import
 from grader.late import import_now, late_imports
 from grader.loading import Answer, forget
 from grader.observing import Observation, Request, Trouble, load, map_tensors, observe, timed_out
@@ -310,6 +311,8 @@ class Trial:
             self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
         except UnreadableSource as error:  # whoever nests deeply enough must not escape the scan
             return NothingToRun(Trouble("cannot load", "RecursionError", str(error), at_load=True))
+        if refusal := refused_import(answer, self.exercise, self._curriculum):
+            return NothingToRun(Trouble("forbidden import", message=refusal, at_load=True))
         imports = (*self.exercise.imports, *late_imports(answer.source.text))
         if isolate:
             return Isolated(answer, self.exercise, self._root, zygote, profile, imports)

@@ -24,7 +24,7 @@ from torch import nn
 
 
 def _widen(x: torch.Tensor) -> torch.Tensor:
-    """x in at least float32; float64 stays float64."""
+    """x in float32 at least."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -64,8 +64,9 @@ class RMSNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise x.
 
-        Squares, mean and root are computed in ``torch.promote_types(x.dtype, torch.float32)``, so
-        bfloat16 and float16 are widened *before* they are squared and float64 stays float64.
+        Squares, mean and root are computed in float32 at least, so bfloat16 and float16 are widened
+        *before* they are squared: ``x.float()`` does it, and so does
+        ``x.to(torch.promote_types(x.dtype, torch.float32))``, which keeps float64 as it is.
         Multiplying by the weight before or after the cast back is both right.
 
         Args:
@@ -114,8 +115,7 @@ def rms_norm_backward(
         grad_weight = sum of g * x / r                            over all leading axes
 
     The weight stands in both terms of grad_x, in the second one inside the sum only. Computed in
-    ``torch.promote_types(x.dtype, torch.float32)`` like the forward pass. Do not call autograd
-    here.
+    float32 at least, like the forward pass.
 
     Args:
         grad_output: gradient of the loss with respect to the output, ``[..., D]``.

@@ -27,7 +27,7 @@ import torch
 
 
 def _widen(x: torch.Tensor) -> torch.Tensor:
-    """x in at least float32; float64 stays float64."""
+    """x in float32 at least."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -42,8 +42,8 @@ def softmax(x: torch.Tensor, dim: int = -1) -> torch.Tensor:
     slice changes nothing in the result. An entry of minus infinity gets weight 0 and gradient 0.
     What a slice of nothing but minus infinity gives is free.
 
-    Computed in ``torch.promote_types(x.dtype, torch.float32)``, so bfloat16 and float16 are
-    widened first and float64 stays float64. The finished result is cast back, once.
+    Computed in float32 at least: bfloat16 and float16 are widened first. The finished result is
+    cast back, once.
 
     Args:
         x: any shape.

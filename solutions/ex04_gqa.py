@@ -41,7 +41,7 @@ def repeat_kv(x: torch.Tensor, n_rep: int) -> torch.Tensor:
 
 # BEGIN SOLUTION
 def _widen(x: torch.Tensor) -> torch.Tensor:
-    """x in at least float32; float64 stays float64."""
+    """x in float32 at least."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -105,8 +105,8 @@ def grouped_attention(
     as they are, a loop over heads, and ``scaled_dot_product_attention`` with ``enable_gqa`` are
     all allowed.
 
-    The softmax is computed in ``torch.promote_types(q.dtype, torch.float32)``; the products with
-    keys and values may be computed in q's dtype or wider.
+    The softmax is computed in float32 at least; the products with keys and values may be computed
+    in q's dtype or wider.
 
     Args:
         q: queries ``[B, S, H, d]``.

@@ -72,9 +72,8 @@ def apply_rotary_pos_emb(
     Both x = q and x = k become ``x * cos + rotate_half(x) * sin``: position s of x meets row s
     of the tables, and all batch rows and heads share that row.
 
-    Computed in ``torch.promote_types(x.dtype, torch.float32)``, so bfloat16 and float16 are
-    widened first and float64 stays float64. The tables are used as they are, never rounded to
-    x's dtype. The finished result is cast back, once.
+    Computed in float32 at least: bfloat16 and float16 are widened first. The tables are used as
+    they are, never rounded to x's dtype. The finished result is cast back, once.
 
     Args:
         q: queries ``[B, S, H, d]``.
@@ -122,8 +121,7 @@ def apply_rotary_complex(x: torch.Tensor, pos_cis: torch.Tensor) -> torch.Tensor
     is multiplied by ``pos_cis[s, i]``. The two parts of the product go back to where the pair
     came from.
 
-    Computed in ``torch.promote_types(x.dtype, torch.float32)`` and cast back once, as in
-    ``apply_rotary_pos_emb``.
+    Computed in float32 at least and cast back once, as in ``apply_rotary_pos_emb``.
 
     Args:
         x: ``[B, S, H, d]``.

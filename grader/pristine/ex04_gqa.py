@@ -47,8 +47,8 @@ def grouped_attention(
     as they are, a loop over heads, and ``scaled_dot_product_attention`` with ``enable_gqa`` are
     all allowed.
 
-    The softmax is computed in ``torch.promote_types(q.dtype, torch.float32)``; the products with
-    keys and values may be computed in q's dtype or wider.
+    The softmax is computed in float32 at least; the products with keys and values may be computed
+    in q's dtype or wider.
 
     Args:
         q: queries ``[B, S, H, d]``.

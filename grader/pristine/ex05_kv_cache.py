@@ -72,8 +72,7 @@ class Attention(nn.Module):
         New token s stands at place P + s of T and sees the keys 0 to P + s, the cached ones all
         and the new ones up to itself; also where S > 1 tokens follow a past. Keys whose
         ``attention_mask`` is 0 are seen by nobody. The softmax is computed in
-        ``torch.promote_types(x.dtype, torch.float32)``; the products with keys and values may be
-        computed in x's dtype or wider.
+        float32 at least; the products with keys and values may be computed in x's dtype or wider.
 
         Args:
             x: new tokens ``[B, S, C]``. All weights have its dtype in tests.

@@ -39,7 +39,7 @@ def batch_aux_loss(scores: torch.Tensor, topk_idx: torch.Tensor) -> torch.Tensor
     the mean over the N tokens of the scores of expert e. The result is 1 when every expert has
     the same share of the choices.
 
-    Computed in ``torch.promote_types(scores.dtype, torch.float32)`` and returned in that dtype.
+    Computed in float32 at least and returned in that dtype: float32 for scores in half precision.
 
     Args:
         scores: ``[N, E]``, softmax probabilities over all E experts, not renormalised.
@@ -59,7 +59,7 @@ def sequence_aux_loss(scores: torch.Tensor, topk_idx: torch.Tensor) -> torch.Ten
     Here f and P belong to one sequence: f_e is its share of that sequence's S * k choices, P_e the
     mean over its S tokens.
 
-    Computed and returned in ``torch.promote_types(scores.dtype, torch.float32)``.
+    Computed in float32 at least and returned in that dtype.
 
     Args:
         scores: ``[B, S, E]``, softmax probabilities over all E experts, not renormalised.
@@ -83,7 +83,7 @@ def qwen_aux_loss(scores: torch.Tensor, topk_idx: torch.Tensor) -> torch.Tensor:
         topk_idx: ``[N, k]``, likewise.
 
     Returns:
-        A tensor without axes, in ``torch.promote_types(scores.dtype, torch.float32)``.
+        A tensor without axes, in float32 at least.
     """
     # your code here
     raise NotImplementedError
@@ -119,9 +119,9 @@ class MoEGate(nn.Module):
            "sequence"), from the scores before step 3, times ``router_aux_loss_coef``. In eval it
            is 0.
 
-        All of this runs in ``torch.promote_types(x.dtype, torch.float32)``, the product in step 1
-        and the division in step 3 too, whatever the weight's dtype is: two logits that bfloat16
-        cannot tell apart decide where a token goes. Only the finished weights are cast back.
+        All of this runs in float32 at least, the product in step 1 and the division in step 3 too,
+        whatever the weight's dtype is: two logits that bfloat16 cannot tell apart decide where a
+        token goes. Only the finished weights are cast back.
 
         Args:
             x: hidden states ``[B, S, C]``. Every position counts, padding as well.
