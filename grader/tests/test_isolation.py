@@ -265,7 +265,6 @@ class TestDeath:
             ("os._exit(0)", ("exited", "", "0")),
             ("os._exit(7)", ("exited", "", "7")),
             ("os.abort()", ("crashed", "SIGABRT", "")),
-            ("os.kill(os.getpid(), 9)", ("crashed", "SIGKILL", "")),
             ("sys.exit(3)", ("exited", "SystemExit", "3")),
             ("raise KeyboardInterrupt", ("exited", "", "1")),
         ],
