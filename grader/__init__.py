@@ -23,5 +23,5 @@ Words and files
     `cli` takes commands, `report` alone prints, `catalogue` has every sentence in each language;
     `harmless` and `writing` are careful with text and files.
 Figures
-    `bench`, `bench_history`, `bench_report`, `bench_watch`, `figures`; `driven` is a terminal.
+    `bench` and `bench_*` measure `figures`; `driven` is a terminal, `processes` are others.
 """

@@ -1,34 +1,42 @@
 """The project's own figures: measured, never guessed, each by one name.
 
-Times are ratios within one run, for machines differ and are shared.
+Times are ratios within one run, for machines differ and are shared. Whatever measures yields each
+figure as soon as it is known, and in between how far it is.
 """
 
 from __future__ import annotations
 
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from grader.curriculum import Curriculum, Exercise, load
 from grader.doctor import is_offered
-from grader.figures import Figure
+from grader.figures import Figure, Measured, Stage, stages
 from grader.isolation.launching import start_zygote
 from grader.variants import read_variants
 
 if TYPE_CHECKING:
-    from grader.redteam import Result
+    from grader.redteam import Case, Result
 
-_ROUNDS = 15
+_ROUNDS, _QUICK_ROUNDS = 15, 1
 _BANNED_MODULES = ("transformers", "matplotlib", "sympy", "torch._dynamo", "torch._inductor")
 
 
-def latency(root: Path) -> Iterator[Figure]:
+class Bench(Protocol):
+    """Measures figures of one kind; `quick` with fewer rounds and samples."""
+
+    def __call__(self, root: Path, quick: bool) -> Measured: ...
+
+
+def latency(root: Path, quick: bool) -> Measured:
     """What `pytest tests/test_02_rope.py` takes over a file with one trivial torch test."""
     test_file = root / "tests" / "test_02_rope.py"
     with tempfile.TemporaryDirectory() as folder:
@@ -43,7 +51,7 @@ def latency(root: Path) -> Iterator[Figure]:
             "floor": [*python, str(floor_file)],
             "solution": [*python, "--impl=solutions", str(test_file)],
         }
-        times = _interleaved(commands, Path(folder), root)
+        times = yield from _interleaved(commands, Path(folder), root, quick)
     for name, seconds in times.items():
         yield Figure(f"latency.{name}.median", statistics.median(seconds), "s")
     ratios = [s / f for s, f in zip(times["solution"], times["floor"], strict=True)]
@@ -52,11 +60,13 @@ def latency(root: Path) -> Iterator[Figure]:
 
 
 def _interleaved(
-    commands: dict[str, list[str]], folder: Path, root: Path
-) -> dict[str, list[float]]:
+    commands: dict[str, list[str]], folder: Path, root: Path, quick: bool
+) -> Generator[Figure | Stage, None, dict[str, list[float]]]:
     """Seconds of each command, one after the other in every round, so that load hits all alike."""
     times: dict[str, list[float]] = {name: [] for name in commands}
-    for round_number in range(_ROUNDS + 1):
+    rounds = range((_QUICK_ROUNDS if quick else _ROUNDS) + 1)
+    for stage, round_number in stages("rounds of commands", rounds):
+        yield stage
         for name, command in commands.items():
             cwd = root if name == "solution" else folder
             started = time.perf_counter()
@@ -83,17 +93,32 @@ def _slow_modules(root: Path, test_file: Path) -> float:
     return float(len(line.split()) - 1)
 
 
-_MODES: dict[str, list[str]] = {
+MODES: dict[str, list[str]] = {
     "open": [],
     "process": ["--isolate", "--sandbox=process"],
     "light": ["--isolate", "--sandbox=light"],
     "full": ["--isolate", "--sandbox=full"],
 }
-_FLAKE_RUNS = 1000
-_COST_ROUNDS = 12
+_FLAKE_RUNS, _QUICK_FLAKE_RUNS = 1000, 5
+_COST_ROUNDS, _QUICK_COST_ROUNDS = 12, 1
+_QUICK_ANSWERS = 2
+"""Right answers that are tried in a quick run, of the many that there are."""
+
+Options = list[str]
 
 
-def isolation(root: Path) -> Iterator[Figure]:
+def right_answers(curriculum: Curriculum, root: Path) -> list[tuple[Exercise, Options]]:
+    """Every answer that deserves full marks, as the options that choose it."""
+    found = []
+    for exercise in curriculum.exercises:
+        alternatives = read_variants(exercise.paths(root).alternatives)
+        answers = [["--impl=solutions"]]
+        answers += [["--impl=solutions", f"--variant={v.id}"] for v in alternatives]
+        found += [(exercise, answer) for answer in answers]
+    return found
+
+
+def isolation(root: Path, quick: bool) -> Measured:
     """What isolation costs, and whether it ever changes a verdict on a right answer."""
     zygote = start_zygote(root)
     from grader.pytest_runs import Observer, run_tests
@@ -104,41 +129,43 @@ def isolation(root: Path) -> Iterator[Figure]:
         observer = Observer(zygote=zygote)
         return float(run_tests(root, [exercise], options, observer)[0].share)
 
-    yield Figure(
-        "isolation.right answers losing points", _differences(curriculum, root, run), "", 0
-    )
-    yield from _costs(curriculum, run)
+    answers = right_answers(curriculum, root)
+    answers += [(exercise, ["--impl=minimind_ref"]) for exercise in curriculum.exercises]
+    answers = random.sample(answers, _QUICK_ANSWERS) if quick else answers
+    lost = 0
+    tries = [(exercise, [*answer, *mode]) for exercise, answer in answers for mode in _offered()]
+    for stage, (exercise, options) in stages("right answers in all modes", tries):
+        yield stage
+        lost += run(exercise, *options) < 1
+    yield Figure(f"isolation.losing points in {len(tries)} runs of right answers", lost, "", 0)
+    yield from _costs(curriculum, run, quick)
     rope = curriculum.find("ex02")
-    seeds = range(_FLAKE_RUNS)
-    flakes = sum(
-        run(rope, "--impl=solutions", *_MODES["light"], f"--seed={seed}") < 1 for seed in seeds
-    )
-    yield Figure(f"isolation.flakes in {_FLAKE_RUNS} runs", flakes, "runs", 0)
+    flakes, runs = 0, _QUICK_FLAKE_RUNS if quick else _FLAKE_RUNS
+    for stage, seed in stages("runs with another seed", range(runs)):
+        yield stage
+        flakes += run(rope, "--impl=solutions", *MODES["light"], f"--seed={seed}") < 1
+    yield Figure(f"isolation.flakes in {runs} runs", flakes, "runs", 0)
     if zygote is not None:
         zygote.close()
-    yield from _cold_start(root)
+    yield from _cold_start(root, quick)
 
 
-def _differences(curriculum: Curriculum, root: Path, run: Callable[..., float]) -> float:
-    """How many (right answer, mode) pairs do not get full marks."""
-    lost = 0
-    for exercise in curriculum.exercises:
-        alternatives = read_variants(exercise.paths(root).alternatives)
-        answers = [["--impl=solutions"], ["--impl=minimind_ref"]]
-        answers += [["--impl=solutions", f"--variant={v.id}"] for v in alternatives]
-        for answer in answers:
-            for mode in _MODES.values():
-                lost += run(exercise, *answer, *mode) < 1
-    return float(lost)
+def _offered() -> list[Options]:
+    """The modes that this machine has."""
+    return [options for mode, options in MODES.items() if mode == "open" or is_offered(mode)]
 
 
-def _costs(curriculum: Curriculum, run: Callable[..., float]) -> Iterator[Figure]:
+def _costs(curriculum: Curriculum, run: Callable[..., float], quick: bool) -> Measured:
     """Median milliseconds that an exercise takes more than in process, warm, all modes in turn."""
-    added: dict[str, list[float]] = {mode: [] for mode in _MODES if mode != "open"}
-    for round_number in range(_COST_ROUNDS):
-        for exercise in curriculum.exercises:
+    added: dict[str, list[float]] = {mode: [] for mode in MODES if mode != "open"}
+    exercises = curriculum.exercises[:1] if quick else curriculum.exercises
+    for stage, round_number in stages(
+        "rounds in all modes", range((_QUICK_COST_ROUNDS if quick else _COST_ROUNDS) + 1)
+    ):
+        yield stage
+        for exercise in exercises:
             times = {}
-            for mode, options in _MODES.items():
+            for mode, options in MODES.items():
                 started = time.perf_counter()
                 run(exercise, "--impl=solutions", *options)
                 times[mode] = (time.perf_counter() - started) * 1000
@@ -149,35 +176,51 @@ def _costs(curriculum: Curriculum, run: Callable[..., float]) -> Iterator[Figure
         yield Figure(f"isolation.{mode} costs", statistics.median(added[mode]), "ms", limit)
 
 
-def _cold_start(root: Path) -> Iterator[Figure]:
+def _cold_start(root: Path, quick: bool) -> Measured:
     test_file = str(root / "tests" / "test_02_rope.py")
     python = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--impl=solutions"]
     commands = {"open": [*python, test_file], "isolated": [*python, "--isolate", test_file]}
-    times = _interleaved(commands, root, root)
+    times = yield from _interleaved(commands, root, root, quick)
     ratios = [i / o for i, o in zip(times["isolated"], times["open"], strict=True)]
     yield Figure("isolation.cold start over in process", statistics.median(ratios), "x", 1.3)
 
 
-def redteam(root: Path) -> Iterator[Figure]:
+_QUICK_ATTACKS = {"light": 6, "full": 2, "process": 2, "naive": 1}
+"""How many attacks a quick run draws for each grader."""
+
+
+def redteam(root: Path, quick: bool) -> Measured:
     """What all attacks come to in every profile, and whether they still are attacks."""
     from grader.redteam import NaiveGrader, RedTeam, read_cases
 
     cases = read_cases(root)
+
+    def drawn(grader: str, suitable: list[Case]) -> list[Case]:
+        return random.sample(suitable, _QUICK_ATTACKS[grader]) if quick else suitable
+
     yield Figure("redteam.cases", len(cases), "attacks")
     for profile in ("light", "full", "process"):
         if is_offered(profile):
             team = RedTeam(root)
-            results = [team.attack(case, profile) for case in cases if profile in case.profiles]
+            results = []
+            suitable = [case for case in cases if profile in case.profiles]
+            for stage, case in stages(f"attacks on {profile}", drawn(profile, suitable)):
+                yield stage
+                results.append(team.attack(case, profile))
             team.close()
             yield from _attacked(f"redteam.{profile}", results)
     grader = NaiveGrader(root)
-    attacks = [grader.attack(case) for case in cases if not case.is_too_dangerous]
+    attacks = []
+    suitable = [case for case in cases if not case.is_too_dangerous]
+    for stage, case in stages("attacks on a naive grader", drawn("naive", suitable)):
+        yield stage
+        attacks.append(grader.attack(case))
     yield Figure("redteam.naive.cases", len(attacks), "attacks")
     yield Figure("redteam.naive.successful", sum(bool(a.signs) for a in attacks), "attacks")
     yield Figure("redteam.naive.rotted", sum(a.rotted for a in attacks), "attacks", 0)
 
 
-def _attacked(name: str, results: Sequence[Result]) -> Iterator[Figure]:
+def _attacked(name: str, results: Sequence[Result]) -> Measured:
     yield Figure(f"{name}.cases", len(results), "attacks")
     yield Figure(f"{name}.points won for values", _total(r.undeserved for r in results), "", 0)
     yield Figure(f"{name}.surviving", _total(len(r.surviving) for r in results), "processes", 0)
@@ -185,7 +228,8 @@ def _attacked(name: str, results: Sequence[Result]) -> Iterator[Figure]:
     unrewarded = _total(not r.honest for r in results)
     yield Figure(f"{name}.honest without full marks", unrewarded, "submissions", 0)
     yield Figure(f"{name}.longer than limit + 1 s", _total(r.is_late for r in results), "runs", 0)
-    yield Figure(f"{name}.longest", max(r.seconds for r in results), "s")
+    yield Figure(f"{name}.longest answer", max(r.spent for r in results), "s")
+    yield Figure(f"{name}.longest judgement", max(r.judged for r in results), "s")
     otherwise = _total(bool(r.complaints) for r in results)
     yield Figure(f"{name}.another verdict or an invalid report", otherwise, "runs", 0)
 
@@ -194,31 +238,39 @@ def _total(values: Iterable[float | Fraction]) -> float:
     return float(sum(values))
 
 
-def history(root: Path) -> Iterator[Figure]:
+def busy(root: Path, quick: bool) -> Measured:
+    """Whether a right answer loses points on a machine that has other things to do."""
+    from grader.bench_busy import figures
+
+    yield from figures(root, quick)
+
+
+def history(root: Path, quick: bool) -> Measured:
     """What kills cost the history, and what `grader` costs where nothing has changed."""
     from grader.bench_history import figures
 
-    yield from figures(root)
+    yield from figures(root, quick)
 
 
-def report(root: Path) -> Iterator[Figure]:
-    """How large a learner's report is."""
+def report(root: Path, quick: bool) -> Measured:
+    """How large a learner's report is: there is nothing to leave out."""
     from grader.bench_report import figures
 
     yield from figures(root)
 
 
-def watch(root: Path) -> Iterator[Figure]:
+def watch(root: Path, quick: bool) -> Measured:
     """How soon after a save its verdict is on the screen, and what idling costs."""
     from grader.bench_watch import figures
 
-    yield from figures(root)
+    yield from figures(root, quick)
 
 
-FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
+BENCHES: dict[str, Bench] = {
     "latency": latency,
     "isolation": isolation,
     "redteam": redteam,
+    "busy": busy,
     "history": history,
     "report": report,
     "watch": watch,

@@ -13,22 +13,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from grader.curriculum import ROOT, load
-from grader.figures import Figure
+from grader.figures import Figure, Measured, Stage, stages
 from grader.history import FILE, History, RunRecord
 
-KILLS = 200
+_KILLS, _QUICK_KILLS = 200, 10
 _WRITERS = 2
 _KILLS_PER_DATABASE = 10
 _LONGEST_DELAY = 0.05
 """Seconds between a writer's start and its end: within it are opening, migrating and writing."""
-_ROUNDS = 5
+_ROUNDS, _QUICK_ROUNDS = 5, 1
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "redteam")
 _COPIED = ("grader", "minimind_ref", "solutions", "tests", "conftest.py", "pyproject.toml")
 
@@ -114,10 +113,11 @@ def _run(exercise: str, number: int) -> RunRecord:
     )
 
 
-def figures(root: Path) -> Iterator[Figure]:
+def figures(root: Path, quick: bool) -> Measured:
     """All figures of the history."""
     with tempfile.TemporaryDirectory() as folder:
-        killed = kill_writers(Path(folder), KILLS)
+        yield Stage("killing writers", 0, 1)
+        killed = kill_writers(Path(folder), _QUICK_KILLS if quick else _KILLS)
     yield Figure("history.kills during writes", killed.kills, "kills")
     yield Figure("history.kills that cut off a transaction", killed.amid, "kills")
     yield Figure("history.records kept before", killed.kept, "records")
@@ -125,10 +125,11 @@ def figures(root: Path) -> Iterator[Figure]:
     yield Figure("history.databases corrupt", killed.corrupt, "databases", 0)
     yield Figure("history.writers stopped by themselves", killed.stopped, "writers", 0)
     with tempfile.TemporaryDirectory() as folder:
-        yield from _progress(solved_course(root, Path(folder)))
+        rounds = _QUICK_ROUNDS if quick else _ROUNDS
+        yield from _progress(solved_course(root, Path(folder)), rounds)
 
 
-def _progress(course: Path) -> Iterator[Figure]:
+def _progress(course: Path, rounds: int) -> Measured:
     """What `grader` costs where every exercise is solved, at first and where nothing changed."""
     commands = {
         "import torch": ["-c", "import torch"],
@@ -138,7 +139,8 @@ def _progress(course: Path) -> Iterator[Figure]:
     times: dict[str, list[float]] = {name: [] for name in commands}
     exercises = len(load(course).exercises)
     in_vain = 0
-    for round_number in range(_ROUNDS + 1):
+    for stage, round_number in stages("rounds of all exercises", range(rounds + 1)):
+        yield stage
         shutil.rmtree(course / FILE.parent, ignore_errors=True)
         for name, command in commands.items():
             seconds = _seconds(command, course)

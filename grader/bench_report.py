@@ -6,13 +6,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from grader.bench_history import solved_course
 from grader.curriculum import load
-from grader.figures import Figure
+from grader.figures import Figure, Measured, stages
 from grader.history import History, RunRecord
 from grader.variants import read_variants
 
@@ -20,13 +19,14 @@ _LARGEST_MB = 2.0
 _ATTEMPTS = 200
 
 
-def figures(root: Path) -> Iterator[Figure]:
+def figures(root: Path) -> Measured:
     """All figures of the report of a learner with everything solved and a long way behind."""
     with tempfile.TemporaryDirectory() as folder:
         course = solved_course(root, Path(folder))
         _remember(course)
         page = course / "report.html"
-        for name in ("tests run", "nothing changed"):
+        for stage, name in stages("reports", ("tests run", "nothing changed")):
+            yield stage
             started = time.perf_counter()
             command = [sys.executable, "-m", "grader", "report", "--html", str(page)]
             subprocess.run(command, cwd=course, check=True, stdout=subprocess.DEVNULL)

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -441,18 +441,28 @@ def _chosen(curriculum: Curriculum, names: Sequence[str]) -> list[Exercise]:
 
 
 @main.command(hidden=True)
-@click.argument("name")
+@click.argument("names", nargs=-1)
+@click.option("--quick", is_flag=True, help="Fewer rounds and samples: all of them in two minutes.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
-def bench(name: str, json_file: Path | None) -> None:
-    """Measure the project's figures (for maintainers)."""
-    from grader.bench import FIGURES
+def bench(names: Sequence[str], quick: bool, json_file: Path | None) -> None:
+    """Measure the project's figures, all or those named (for maintainers)."""
+    from grader.bench import BENCHES
     from grader.report import Report
 
-    if name not in FIGURES:
-        raise click.UsageError(f"no figures {name!r}: known are {', '.join(FIGURES)}")
-    figures = list(FIGURES[name](ROOT))
-    Report().figures(figures)
-    if json_file:
-        rows = [dataclasses.asdict(figure) | {"ok": figure.ok} for figure in figures]
-        json_file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    for name in names:
+        if name not in BENCHES:
+            raise click.UsageError(f"no figures {name!r}: known are {', '.join(BENCHES)}")
+    report = Report()
+    if quick:
+        report.lines(["quick: few rounds and samples, drawn at random; without --quick it is all"])
+    measured = chain.from_iterable(BENCHES[name](ROOT, quick) for name in names or BENCHES)
+    figures = []
+    try:
+        for figure in report.figures(measured):
+            figures.append(figure)
+    finally:  # what was measured before somebody stopped it is kept
+        if json_file:
+            rows = [dataclasses.asdict(figure) | {"ok": figure.ok} for figure in figures]
+            text = json.dumps([row | {"quick": True} if quick else row for row in rows], indent=1)
+            json_file.write_text(text + "\n", encoding="utf-8")
     sys.exit(0 if all(figure.ok is not False for figure in figures) else 1)

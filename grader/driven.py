@@ -10,18 +10,21 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import pexpect
 import pyte
 
+from grader.processes import Patience, below, processes
+
 _LEFT_OUT = (".*", "__pycache__", "*.egg-info", "build", "dist", "docs", "shared")
 _ENVIRONMENT = {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "GRADER_LANG": "en"}
 _CHUNK = 1 << 16
-_PATIENCE = 30.0
+_BUSY, _IDLE = 120.0, 30.0
+"""Processor seconds that a command may use, and seconds that it may sleep, before it is late."""
+_PIECE = 0.1
 
 
 def copied_course(root: Path, folder: Path) -> Path:
@@ -68,8 +71,8 @@ class Terminal:
     def close(self) -> None:
         """Hang up, and end the command if it does not end by that."""
         self.hang_up()
-        end = time.monotonic() + _PATIENCE
-        while self.process.isalive() and time.monotonic() < end:
+        patience = self._patience()
+        while self.process.isalive() and not patience.is_over():
             time.sleep(0.05)
         if self.process.isalive():
             self.process.kill(signal.SIGKILL)
@@ -105,15 +108,14 @@ class Terminal:
         self._screen.alignment_display()
         self.process.setwinsize(rows, columns)
 
-    def wait_for(self, *texts: str, seconds: float = _PATIENCE) -> float:
+    def wait_for(self, *texts: str) -> float:
         """Wait until the screen shows all of some texts; when what completed it was received.
 
         A text may be broken into lines.
 
-        Raises AssertionError with the screen where it does not in time.
+        Raises AssertionError with the screen where it never does.
         """
-        seen = time.perf_counter()
-        for seen in self._read_until(time.perf_counter() + seconds):
+        for seen in self._pieces(self._patience().is_over):
             unbroken = " ".join(self.text.split())
             if all(text in self.text or text in unbroken for text in texts):
                 return seen
@@ -121,12 +123,14 @@ class Terminal:
 
     def read_for(self, seconds: float) -> None:
         """Let the command draw for a while."""
-        for _ in self._read_until(time.perf_counter() + seconds):
+        end = time.perf_counter() + seconds
+        for _ in self._pieces(lambda: time.perf_counter() >= end):
             pass
 
-    def ended(self, seconds: float = _PATIENCE) -> int:
+    def ended(self) -> int:
         """Wait for the command to end; its exit code."""
-        self.read_for(seconds)
+        for _ in self._pieces(self._patience().is_over):
+            pass
         self.close()
         return int(self.process.exitstatus if self.process.exitstatus is not None else -1)
 
@@ -135,45 +139,30 @@ class Terminal:
 
         Those that have lost their parent are known by the session of one that has not; Linux alone.
         """
-        stats = dict(_stats())
-        family = {self.process.pid}
-        while more := {pid for pid, stat in stats.items() if stat.parent in family} - family:
-            family |= more
-        sessions = {stats[pid].session for pid in family if pid in stats}
-        return {pid: stat.seconds for pid, stat in stats.items() if stat.session in sessions}
+        everybody = processes()
+        family = {self.process.pid, *below(self.process.pid)}
+        sessions = {everybody[pid].session for pid in family if pid in everybody}
+        return {pid: p.seconds for pid, p in everybody.items() if p.session in sessions}
 
-    def _read_until(self, end: float) -> Iterator[float]:
+    def _patience(self) -> Patience:
+        return Patience(self.process.pid, busy=_BUSY, idle=_IDLE)
+
+    def _pieces(self, is_over: Callable[[], bool]) -> Iterator[float]:
         """Read what comes, with the time of each piece; the first piece is what is there."""
-        yield time.perf_counter()
-        while (left := end - time.perf_counter()) > 0:
+        looked = time.perf_counter()
+        yield looked
+        while True:
+            if time.perf_counter() - looked >= _PIECE:  # a look takes milliseconds
+                if is_over():
+                    return
+                looked = time.perf_counter()
             try:
-                piece = self.process.read_nonblocking(_CHUNK, timeout=left)
+                piece = self.process.read_nonblocking(_CHUNK, timeout=_PIECE)
             except pexpect.TIMEOUT:
-                return
+                continue
             except pexpect.EOF:
                 return
             received = time.perf_counter()
             self.received += piece
             self._stream.feed(piece)
             yield received
-
-
-@dataclass(frozen=True)
-class _Stat:
-    parent: int
-    session: int
-    seconds: float
-
-
-def _stats() -> Iterator[tuple[int, _Stat]]:
-    """All processes of this machine but those that have ended; with the time of waited-for ones."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        try:
-            fields = (entry / "stat").read_text().rpartition(") ")[2].split()
-        except OSError:
-            continue
-        if fields[0] != "Z":
-            seconds = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-            yield int(entry.name), _Stat(int(fields[1]), int(fields[3]), seconds)

@@ -8,6 +8,7 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -32,19 +33,26 @@ from grader.grading import VERSION, Grade, grade
 from grader.harmless import harmless
 from grader.isolation.launching import Zygote, start_zygote
 from grader.isolation.sandbox import PROFILES
+from grader.processes import Patience, below, processes
 
 CASES = Path("grader") / "tests" / "redteam"
 AIMS = ("end", "values", "steal", "exhaust", "host")
 LIMITS = Limits(seconds=2.0, memory_mb=768)
 """What an attack may use; enough for a right answer, and short to wait for."""
 SLACK = 1.0
-"""Seconds that a run may take beyond the exercise's limit."""
+"""Processor seconds that an answer, or the judge's work on it, may take beyond the limit."""
 
-_SETTLING = 2.0
+_SETTLING = 0.3
+"""Processor seconds of ours in which what was killed has as many turns as we to end."""
+_NAIVE_BUSY, _NAIVE_IDLE = 15.0, 15.0
+"""Processor seconds after which the naive grader hangs, and seconds in which it only sleeps."""
+_LOOK = 0.4
 _NAIVE_MEMORY = 6 << 30
 _MUCH_MEMORY_MB = 1200
 _MUCH_OUTPUT = 1 << 20
 _NOBODY = 65534
+_NO_WORKER = (1 << 22) + 1
+"""An id that no process has: Linux gives none above this."""
 _SECRET = "REDTEAM_SECRET"
 _REACHED = "REACHED"
 """What an attack says that has got somewhere."""
@@ -90,12 +98,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of an attack under one profile; `complaints` say in words what should not be."""
+    """What came of an attack under one profile; `complaints` say in words what should not be.
+
+    `spent` are the processor seconds of the answer's workers, `judged` those of the judge.
+    """
 
     case: Case
     profile: str
     grade: Grade
-    seconds: float
+    spent: float
+    judged: float
     surviving: tuple[str, ...]
     changed: tuple[str, ...]
     honest: bool
@@ -107,7 +119,7 @@ class Result:
 
     @property
     def is_late(self) -> bool:
-        return self.seconds > LIMITS.seconds + SLACK
+        return max(self.spent, self.judged) > LIMITS.seconds + SLACK
 
     def problems(self) -> list[str]:
         """Everything that is wrong, in words."""
@@ -115,7 +127,8 @@ class Result:
         if self.grade.points != self.case.points:
             found.append(f"it won {self.grade.points} points, want {self.case.points}")
         if self.is_late:
-            found.append(f"it took {self.seconds:.1f} s, want {LIMITS.seconds + SLACK:g} s at most")
+            took = f"{self.spent:.1f} s and the judge {self.judged:.1f} s of the processor"
+            found.append(f"it took {took}, want {LIMITS.seconds + SLACK:g} s at most")
         if self.surviving:
             found.append(f"left running: {', '.join(self.surviving)}")
         if self.changed:
@@ -197,20 +210,24 @@ class RedTeam:
             self._own_zygote.close()
 
     def attack(self, case: Case, profile: str) -> Result:
-        """Grade an attack; once more where it was the machine's doing: an attack does it again."""
+        """Grade an attack; once more where files changed, as others may be at work on them.
+
+        Raises ValueError for a profile that does not promise to stop it: it might really do it.
+        """
+        if profile not in case.profiles:
+            raise ValueError(f"{case.name} is for {', '.join(case.profiles)}, not for {profile}")
         result = self._attack(case, profile)
-        if result.is_late or result.changed or "timed out" in "".join(result.complaints):
-            result = self._attack(case, profile)
-        return result
+        return self._attack(case, profile) if result.changed else result
 
     def _attack(self, case: Case, profile: str) -> Result:
         processes, files = _below(os.getpid()), _contents(self._root)
         with tempfile.TemporaryDirectory() as scratch:
             folder = submitted(case, Path(scratch), self._root)
             handed_in = _contents(folder)
-            started = time.monotonic()
+            spent, judged = self._workers_seconds(), time.process_time()
             graded = self._graded(folder, case, profile, LIMITS)
-            seconds = time.monotonic() - started
+            judged = time.process_time() - judged
+            spent = self._workers_seconds() - spent
             surviving = _settled(processes)
             changed = (*_differences(files, _contents(self._root)), *_left_behind(Path(scratch)))
             changed += _differences(handed_in, _contents(folder))
@@ -220,7 +237,8 @@ class RedTeam:
             case,
             profile,
             graded,
-            seconds,
+            spent,
+            judged,
             tuple(surviving.values()),
             changed,
             honest,
@@ -230,6 +248,16 @@ class RedTeam:
     def _graded(self, folder: Path, case: Case, profile: str, limits: Limits | None) -> Grade:
         curriculum = _only(load(self._root), case.exercise, limits)
         return grade(folder, curriculum, self._root, profile=profile, zygote=self._zygote)
+
+    def _workers_seconds(self) -> float:
+        """Processor seconds of all workers so far, as the system has counted them, not the judge.
+
+        It counts those that were waited for: so was everyone, once a later request is answered.
+        """
+        if self._zygote is None:
+            return 0.0
+        self._zygote.reap(_NO_WORKER)()
+        return processes()[self._zygote.pid].seconds
 
     def _is_honest_work_rewarded(self, case: Case, scratch: Path, profile: str) -> bool:
         folder = scratch / "honest"
@@ -301,9 +329,8 @@ class NaiveGrader:
     Each has limits, an end and, where this is root, a user without rights.
     """
 
-    def __init__(self, root: Path, seconds: float = 30.0) -> None:
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._seconds = seconds
         self._secret = secrets.token_hex(8)
         self._user = _user_without_rights()
         _adopt_orphans()
@@ -367,11 +394,12 @@ class NaiveGrader:
                 **self._user,
             )
             _confine(process.pid)
-            try:
-                process.wait(self._seconds)
-                ended = True
-            except subprocess.TimeoutExpired:
-                ended = False
+            patience = Patience(process.pid, busy=_NAIVE_BUSY, idle=_NAIVE_IDLE)
+            ended = False
+            while not ended and not patience.is_over():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK)
+                    ended = True
             if not ended:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -411,35 +439,16 @@ def _adopt_orphans() -> None:
 
 
 def _below(pid: int) -> dict[int, str]:
-    """The processes started by one and by its children, as far down as it goes, by their names."""
-    if sys.platform != "linux":
-        return {}
-    children: dict[int, dict[int, str]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                status = Path(f"/proc/{entry}/stat").read_text()
-            except OSError:
-                continue  # it has ended meanwhile
-            name, _, rest = status.partition("(")[2].rpartition(")")
-            state, parent = rest.split()[:2]
-            if state != "Z":
-                children.setdefault(int(parent), {})[int(entry)] = name
-    found: dict[int, str] = {}
-    ahead = [pid]
-    while ahead:
-        mine = children.get(ahead.pop(), {})
-        found |= mine
-        ahead += mine
-    return found
+    """The names of the processes that one has started and that are still there."""
+    return {pid: process.name for pid, process in below(pid).items()}
 
 
 def _settled(before: Mapping[int, str]) -> dict[int, str]:
     """The processes that were not there before and do not end by themselves within moments."""
-    deadline = time.monotonic() + _SETTLING
+    end = time.process_time() + _SETTLING
     while True:
         found = {pid: name for pid, name in _below(os.getpid()).items() if pid not in before}
-        if not found or time.monotonic() > deadline:
+        if not found or time.process_time() > end:
             return found
         time.sleep(0.02)
 

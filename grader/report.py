@@ -16,12 +16,13 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from grader.catalogue import exercise_title, part_plan, part_title, path_title, say
+from grader.figures import Figure
 
 if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for torch
     from grader.conclusions import Conclusion, Margin
     from grader.curriculum import Curriculum, Exercise, LearningPath
     from grader.doctor import Mechanism
-    from grader.figures import Figure
+    from grader.figures import Stage
     from grader.grading import Grade, Verdict
     from grader.progress import Progress, Standing
     from grader.stubs import StubResult, Undone
@@ -342,15 +343,43 @@ class Report:
         for problem in problems:
             self._console.print(problem, style="red", markup=False)
 
-    def figures(self, figures: Iterable[Figure]) -> None:
-        table = Table(box=None, pad_edge=False)
-        for name in ("name", "value", "unit", "limit", "ok"):
-            table.add_column(name, justify="right" if name in ("value", "limit") else "left")
-        for figure in figures:
-            limit = "" if figure.limit is None else f"{figure.limit:g}"
-            ok = "" if figure.ok is None else ("yes" if figure.ok else "NO")
-            table.add_row(figure.name, f"{figure.value:.4g}", figure.unit, limit, ok)
-        self._console.print(table)
+    def figures(self, measured: Iterable[Figure | Stage]) -> Iterator[Figure]:
+        """Print each figure as soon as it is measured, and meanwhile how far the next one is.
+
+        The bar is drawn between measurements only: amid one, what is printed belongs to it.
+        """
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._console.print(_row("name", "value", "unit", "limit", "ok"))
+        with Progress(
+            *columns,
+            console=self._console,
+            transient=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not self._console.is_terminal,
+        ) as bar:
+            task = bar.add_task("")
+            told = ""
+            for event in measured:
+                if isinstance(event, Figure):
+                    limit = "" if event.limit is None else f"{event.limit:g}"
+                    ok = "" if event.ok is None else ("yes" if event.ok else "NO")
+                    value = f"{event.value:.4g}"
+                    self._console.print(_row(event.name, value, event.unit, limit, ok))
+                    yield event
+                    continue
+                bar.update(task, description=event.name, completed=event.done, total=event.of)
+                bar.refresh()
+                if event.name != told and not self._console.is_terminal:
+                    self._console.print(f"… {event.name}: {event.of}", markup=False)
+                told = event.name
+
+
+def _row(name: str, value: str, unit: str, limit: str, ok: str) -> str:
+    return f"{name:<54} {value:>8}  {unit:<11} {limit:>6}  {ok}".rstrip()
 
 
 def _verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:

@@ -97,6 +97,10 @@ class Zygote(Branch):
         )
         theirs.close()
 
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
     def branch(self) -> Branch:
         """A process forked from this one to fork workers, for one run that may be cut off."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,6 +1,21 @@
 """What is to be known of other processes, on Linux."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+BACKSTOP = 600.0
+"""Seconds after which a test gives up what never comes; no test passes or fails by the clock."""
+
+
+def eventually(happens: Callable[[], bool]) -> bool:
+    """Wait until something happens; False where it does not, however slow the machine is."""
+    end = time.monotonic() + BACKSTOP
+    while not happens():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def is_running(pid: int) -> bool:

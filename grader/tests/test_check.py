@@ -7,7 +7,6 @@ import math
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from grader import check
 from grader.check import Fact, Job, TestFact, jobs_of, run_job
 from grader.conclusions import Conclusion, conclude, course_problems
 from grader.curriculum import ROOT, load
-from grader.tests.processes import children, is_running
+from grader.tests.processes import children, eventually, is_running
 
 EXERCISE = load(ROOT).find("ex02")
 TESTS = '''
@@ -249,19 +248,13 @@ def test_a_check_that_is_killed_leaves_no_process(how: signal.Signals) -> None:
     command = [sys.executable, "-m", "grader", "check", "ex02", "--seeds=1000"]
     checking = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
 
-    def soon(happens: Callable[[], bool]) -> bool:
-        end = time.monotonic() + 60
-        while not happens() and time.monotonic() < end:
-            time.sleep(0.05)
-        return happens()
-
     # A pool's process that has a zygote of its own is at work.
-    assert soon(lambda: any(map(children, children(checking.pid))))
+    assert eventually(lambda: any(map(children, children(checking.pid))))
     pool = children(checking.pid)
     below = [*pool, *(zygote for worker in pool for zygote in children(worker))]
     checking.send_signal(how)
     checking.wait()
-    assert soon(lambda: not any(map(is_running, below)))
+    assert eventually(lambda: not any(map(is_running, below)))
 
 
 class TestWhatIsThere:

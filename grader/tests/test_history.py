@@ -24,6 +24,7 @@ from grader.bench_history import kill_writers
 from grader.cli import main
 from grader.curriculum import ROOT, load
 from grader.history import FILE, MIGRATIONS, History, RunRecord
+from grader.tests.processes import BACKSTOP
 
 RUN = RunRecord(
     exercise="ex02_rope",
@@ -341,7 +342,7 @@ class TestDisks:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=BACKSTOP,
         )
         assert done.returncode == 0, done.stderr
         runs, _, problem = done.stdout.strip().partition(" ")
@@ -403,7 +404,7 @@ class TestSeveralAtOnce:
             subprocess.Popen([sys.executable, "-c", program, str(course), name], cwd=ROOT)
             for name in names
         ]
-        assert [grader.wait(timeout=60) for grader in graders] == [0, 0, 0]
+        assert [grader.wait(timeout=BACKSTOP) for grader in graders] == [0, 0, 0]
         runs = opened(course).runs()
         for name in names:
             mine = [run.seconds for run in runs if run.file_hash == name]

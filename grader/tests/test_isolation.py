@@ -19,12 +19,11 @@ from grader.isolation.sandbox import Sandbox
 from grader.loading import Answer, Source, load_answer
 from grader.observing import Observation, Request, observe
 from grader.pytest_runs import Observer, run_tests
-from grader.tests.processes import is_running
+from grader.tests.processes import eventually, is_running
 
 FILE = "/nowhere/ex99_answer.py"
-PLENTY = 20.0
+PLENTY = 120.0
 SHORT = 0.3
-LATEST = SHORT + 3.0
 
 DTYPES = (
     *(torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64),
@@ -74,12 +73,9 @@ def kind(observation: Observation) -> str:
     return observation.trouble.kind
 
 
-def ends_soon(pid: int) -> bool:
-    """Whether a process that was killed is gone within a second: nobody waits for its memory."""
-    deadline = time.monotonic() + 1.0
-    while is_running(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not is_running(pid)
+def ends(pid: int) -> bool:
+    """Whether a process that was killed ends: nobody waits for its memory."""
+    return eventually(lambda: not is_running(pid))
 
 
 class TestSeenAlike:
@@ -188,18 +184,12 @@ class TestSeenAlike:
 
 
 class TestDeadline:
-    def timed(self, worker: Worker) -> tuple[Observation, float]:
-        started = time.monotonic()
-        observation = seen(worker, seconds=SHORT)
-        return observation, time.monotonic() - started
-
     def test_a_loop_is_ended_and_its_line_told(self, start: Start) -> None:
         worker = start("def f():\n    while True:\n        pass")
-        observation, seconds = self.timed(worker)
+        observation = seen(worker, seconds=SHORT)
         assert kind(observation) == "timed out"
         assert observation.trouble is not None
         assert observation.trouble.frames[-1].function == "f"
-        assert SHORT <= seconds < LATEST
 
     @pytest.mark.parametrize(
         "text",
@@ -207,13 +197,13 @@ class TestDeadline:
             """
             import signal
             def f():
-                signal.signal(signal.SIGALRM, signal.SIG_IGN)
+                signal.signal(signal.SIGPROF, signal.SIG_IGN)
                 while True: pass
             """,
             """
             import signal
             def f():
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 while True: pass
             """,
             """
@@ -224,21 +214,19 @@ class TestDeadline:
                     except BaseException: pass
             """,
             "def f(): sum(range(10**12))",
-            "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nwhile True: pass",
+            "import signal\nsignal.signal(signal.SIGPROF, signal.SIG_IGN)\nwhile True: pass",
         ],
         ids=["ignored", "stopped", "swallowed", "in C", "while importing"],
     )
     def test_one_that_will_not_listen_is_killed(self, text: str, start: Start) -> None:
-        observation, seconds = self.timed(start(text))
-        assert kind(observation) == "timed out"
-        assert seconds < LATEST
+        assert kind(seen(start(text), seconds=SHORT)) == "timed out"
 
     def test_the_next_request_has_a_new_process(self, start: Start) -> None:
         text = """
         import signal
         calls = []
         def f():
-            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            signal.signal(signal.SIGPROF, signal.SIG_IGN)
             while True: pass
         def g():
             calls.append(1)
@@ -250,7 +238,14 @@ class TestDeadline:
         assert result(worker, "g") == 1
 
     def test_the_clock_starts_with_each_request(self, start: Start) -> None:
-        worker = start("import time\ndef f(): time.sleep(0.4)")
+        worker = start(
+            """
+            import time
+            def f():
+                end = time.process_time() + 0.4
+                while time.process_time() < end: pass
+            """
+        )
         assert [seen(worker, seconds=0.7).trouble for _ in range(3)] == [None] * 3
 
     def test_an_answer_in_time_counts_though_the_judge_comes_late(self, start: Start) -> None:
@@ -270,7 +265,6 @@ class TestDeath:
             ("os._exit(0)", ("exited", "", "0")),
             ("os._exit(7)", ("exited", "", "7")),
             ("os.abort()", ("crashed", "SIGABRT", "")),
-            ("os.kill(os.getpid(), 9)", ("crashed", "SIGKILL", "")),
             ("sys.exit(3)", ("exited", "SystemExit", "3")),
             ("raise KeyboardInterrupt", ("exited", "", "1")),
         ],
@@ -306,12 +300,12 @@ class TestNothingIsLeft:
         """Whoever holds a branch has only to end: its socket is closed then."""
         branch = zygote.branch()
         worker = start(
-            "import os, time\ndef f(): return os.getpid()\ndef g(): time.sleep(60)", zygote=branch
+            "import os, time\ndef f(): return os.getpid()\ndef g(): time.sleep(6000)", zygote=branch
         )
         pid = result(worker)
         worker.ask(call("g"), PLENTY)
         branch.close()
-        assert ends_soon(pid)
+        assert ends(pid)
         assert result(start("def f(): return 'alive'")) == "alive"
 
     def test_stopping_ends_the_process(self, start: Start) -> None:
@@ -319,7 +313,7 @@ class TestNothingIsLeft:
         pid = result(worker)
         assert is_running(pid)
         worker.stop()
-        assert ends_soon(pid)
+        assert ends(pid)
         worker.stop()  # twice is no harm
 
     @pytest.mark.parametrize("how", ["stopped", "ended by itself", "out of time"])
@@ -328,9 +322,9 @@ class TestNothingIsLeft:
             """
             import os, subprocess, time
             def f():
-                return subprocess.Popen(["sleep", "60"]).pid
+                return subprocess.Popen(["sleep", "6000"]).pid
             def end(): os._exit(0)
-            def wait(): time.sleep(60)
+            def wait(): time.sleep(6000)
             """
         )
         pid = result(worker)
@@ -340,10 +334,7 @@ class TestNothingIsLeft:
         else:
             seen(worker, call("end" if how == "ended by itself" else "wait"), seconds=0.3)
             worker.stop()
-        deadline = time.monotonic() + 2
-        while is_running(pid) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not is_running(pid)
+        assert ends(pid)
 
     def test_descriptors_are_given_back(self, start: Start) -> None:
         def descriptors() -> int:
@@ -355,10 +346,8 @@ class TestNothingIsLeft:
             worker = start("def f(): return 1")
             result(worker)
             worker.stop()
-        deadline = time.monotonic() + 2  # the threads that read close their ends themselves
-        while descriptors() > before and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert descriptors() <= before
+        # The threads that read close their ends themselves.
+        assert eventually(lambda: descriptors() <= before)
 
 
 class TestNothingToSteal:

@@ -15,6 +15,7 @@ import pytest
 from grader.curriculum import ROOT
 from grader.doctor import is_offered
 from grader.redteam import AIMS, CASES, Case, NaiveGrader, RedTeam, read_cases
+from grader.tests.processes import BACKSTOP
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
 
@@ -69,6 +70,12 @@ def test_an_attack_wins_nothing_and_leaves_nothing(case: Case, profile: str, tea
     assert team.attack(case, profile).problems() == []
 
 
+def test_an_attack_is_let_loose_only_where_it_is_stopped(team: RedTeam) -> None:
+    """`kills-everything` in a process that is not locked in ends whatever its user has started."""
+    with pytest.raises(ValueError, match="kills-everything is for light, full, not for process"):
+        team.attack(ATTACKS["kills-everything"], "process")
+
+
 @pytest.mark.parametrize(
     "case", [case for case in chosen("naive") if not case.is_too_dangerous], ids=lambda c: c.name
 )
@@ -102,7 +109,7 @@ def collect(folder: Path, home: Path) -> str:
         env=os.environ | {"HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=BACKSTOP,
     )
     return done.stdout + done.stderr
 

@@ -17,6 +17,7 @@ from grader.curriculum import ROOT, Curriculum, load
 from grader.history import FILE, History
 from grader.progress import measure
 from grader.results import FOLDER, Result, Results, TestResult
+from grader.tests.processes import BACKSTOP
 from grader.variants import read_variants
 
 CURRICULUM = load(ROOT)
@@ -222,7 +223,7 @@ class TestProgress:
                 cwd=begun,
                 capture_output=True,
                 text=True,
-                timeout=100,
+                timeout=BACKSTOP,
                 check=True,
             )
             *lines, imported = done.stdout.splitlines()

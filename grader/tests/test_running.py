@@ -14,6 +14,7 @@ import pytest
 
 from grader.curriculum import ROOT
 from grader.driven import copied_course
+from grader.tests.processes import BACKSTOP
 from grader.tests.pytest_run import ANSWERS, PytestRun
 
 USAGE_ERROR = 4
@@ -45,7 +46,7 @@ def run_apart(*options: str, stdin: str = "", **environment: str) -> subprocess.
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=BACKSTOP,
     )
 
 
@@ -251,7 +252,7 @@ class TestTheGraderSOwnRuns:
             env=os.environ | {"PYTEST_ADDOPTS": options, "PYTEST_PLUGINS": "no_such_plugin"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=BACKSTOP,
         )
         assert done.returncode == 0, done.stderr
         assert "100 of 100 points" in done.stdout

@@ -34,7 +34,7 @@ def zygote():
     started.close()
 
 
-def run(zygote, profile, body, *, memory_mb=1024, seconds=5.0):
+def run(zygote, profile, body, *, memory_mb=1024, seconds=60.0):
     """What is seen of an answer whose `act()` has this body."""
     text = "import ctypes, os, socket, sys, threading\nimport torch\n\n\ndef act():\n"
     text += textwrap.indent(textwrap.dedent(body), "    ")

