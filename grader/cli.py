@@ -25,6 +25,7 @@ from grader.curriculum import (
     BrokenCourse,
     Curriculum,
     Exercise,
+    HintLadder,
     LearningPath,
     UnknownExercise,
     load,
@@ -120,6 +121,21 @@ class _PathName(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(p.id, help=p.title) for p in paths if p.id.startswith(incomplete)]
 
 
+class _FunctionName(click.ParamType):  # type: ignore[type-arg]
+    """A function of an answer that there are hints about."""
+
+    name = "function"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        curriculum = load(ROOT)
+        asked = ctx.params.get("exercise")
+        exercises = [curriculum.find(asked)] if asked else curriculum.exercises
+        about = [hints.about for exercise in exercises for hints in exercise.hints]
+        return [CompletionItem(name) for name in about if name.startswith(incomplete)]
+
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -159,19 +175,35 @@ def _show_progress() -> None:
 @main.command()
 @click.argument("exercise", type=_ExerciseName())
 @click.option("--level", type=int, default=1, help="1 is a nudge, the last nearly the answer.")
-def hint(exercise: str, level: int) -> None:
+@click.option("--about", type=_FunctionName(), help="A function; otherwise the one that fails.")
+def hint(exercise: str, level: int, about: str | None) -> None:
     """A hint for an exercise: grader hint ex02."""
+    from grader.hints import first_hints
     from grader.history import History
     from grader.report import Report
 
     found = load(ROOT).find(exercise)
-    if not 1 <= level <= len(found.hints):
-        count = len(found.hints)
-        raise click.UsageError(say("cli.no_level", level=level, exercise=found.id, count=count))
-    Report().hint(found, level)
     with closing(History.open(ROOT)) as history:
-        history.record_hint(found.id, level)
+        if about is None:
+            hints = first_hints(found, ROOT, history.runs(found.id))
+        else:
+            hints = _hints_about(found, about)
+        count = len(hints.levels)
+        if not 1 <= level <= count:
+            what = f"{found.id} · {hints.about}"
+            raise click.UsageError(say("cli.no_level", level=level, what=what, count=count))
+        Report().hint(found, hints, level, named=about is not None)
+        history.record_hint(found.id, hints.about, level)
         Report().warning(history.problem)
+
+
+def _hints_about(exercise: Exercise, function: str) -> HintLadder:
+    hints = exercise.hints_about(function)
+    if hints is None:
+        known = ", ".join(ladder.about for ladder in exercise.hints)
+        said = say("cli.no_function", exercise=exercise.id, asked=function, known=known)
+        raise click.UsageError(said)
+    return hints
 
 
 @main.command()

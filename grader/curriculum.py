@@ -19,7 +19,8 @@ VERSION = 1
 
 _ID = re.compile(r"ex\d\d_[a-z][a-z0-9_]*")
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_FEWEST_HINTS = 3
+_FUNCTION = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)?")
+_FEWEST_LEVELS, _MOST_LEVELS = 2, 4
 _SHORT_LIST = 8
 
 
@@ -83,6 +84,14 @@ class ExercisePaths:
 
 
 @dataclass(frozen=True)
+class HintLadder:
+    """The hints about one function, class or method of an answer, the first of which is a nudge."""
+
+    about: str
+    levels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Exercise:
     """One entry of the syllabus. Everything that follows from the id is computed from it.
 
@@ -97,7 +106,7 @@ class Exercise:
     minutes: int
     prerequisites: tuple[str, ...]
     bans: tuple[str, ...]
-    hints: tuple[str, ...]
+    hints: tuple[HintLadder, ...]
     fact: str
     read: tuple[str, ...]
     limits: Limits
@@ -122,6 +131,20 @@ class Exercise:
     def answer_file(self) -> str:
         """The file name of an answer, in whichever folder of answers: "ex02_rope.py"."""
         return f"{self.id}.py"
+
+    @property
+    def hint_count(self) -> int:
+        """How many hints there are, about all functions together."""
+        return sum(len(ladder.levels) for ladder in self.hints)
+
+    def hints_about(self, function: str) -> HintLadder | None:
+        """The hints about a function, by the name that Python gives it: "Attention.forward".
+
+        A method that has no hints of its own is spoken of in those about its class.
+        """
+        known = {ladder.about: ladder for ladder in self.hints}
+        name = function.removesuffix(".__init__")
+        return known.get(name) or known.get(name.partition(".")[0])
 
     def paths(self, root: Path) -> ExercisePaths:
         """Where this exercise's files are under `root`, whether or not they exist."""
@@ -266,16 +289,17 @@ class _Entry:
             self.fail(key, value, want)
         return _Entry(f"{self._where}, field {key}", value)
 
-    def tables(self, key: str, what: str) -> list["_Entry"]:
-        value = self.take(key, want := f"one [[{key}]] table or more")
+    def tables(self, key: str, what: str, under: str = "", name: str = "id") -> list["_Entry"]:
+        """The tables of a list, each called by what stands under `name` in it."""
+        value = self.take(key, want := f"one [[{under}{key}]] table or more")
         if not isinstance(value, list) or not value:
             self.fail(key, value, want)
         entries = []
         for place, item in enumerate(value, start=1):
             if not isinstance(item, dict):
                 self.fail(key, item, want)
-            # An entry without a usable id can only be named by its place in the file.
-            entries.append(_Entry(f"{self._where}: {what} {item.get('id', f'#{place}')}", item))
+            # An entry without a usable name can only be called by its place in the file.
+            entries.append(_Entry(f"{self._where}: {what} {item.get(name, f'#{place}')}", item))
         return entries
 
     def done(self) -> None:
@@ -349,11 +373,20 @@ def _bans(entry: _Entry) -> tuple[str, ...]:
     return bans
 
 
-def _hints(entry: _Entry) -> tuple[str, ...]:
-    hints = entry.texts("hints")
-    if len(hints) < _FEWEST_HINTS:
-        entry.fail("hints", list(hints), f"{_FEWEST_HINTS} hints or more")
-    return hints
+def _hints(entry: _Entry) -> tuple[HintLadder, ...]:
+    found: list[HintLadder] = []
+    for table in entry.tables("hints", "hints about", under="exercises.", name="about"):
+        ladder = HintLadder(about=table.text("about"), levels=table.texts("levels"))
+        table.done()
+        if not _FUNCTION.fullmatch(ladder.about):
+            table.fail("about", ladder.about, "a function, a class or a method, as Class.method")
+        if ladder.about in [earlier.about for earlier in found]:
+            table.fail("about", ladder.about, "another function than the hints before are about")
+        if not _FEWEST_LEVELS <= len(ladder.levels) <= _MOST_LEVELS:
+            levels = f"{_FEWEST_LEVELS} to {_MOST_LEVELS} hints, from a nudge to nearly the answer"
+            table.fail("levels", list(ladder.levels), levels)
+        found.append(ladder)
+    return tuple(found)
 
 
 def _limits(entry: _Entry) -> Limits:

@@ -19,7 +19,7 @@ from grader.catalogue import exercise_title, part_plan, part_title, path_title, 
 
 if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for torch
     from grader.conclusions import Conclusion, Margin
-    from grader.curriculum import Curriculum, Exercise, LearningPath
+    from grader.curriculum import Curriculum, Exercise, HintLadder, LearningPath
     from grader.doctor import Mechanism
     from grader.figures import Figure
     from grader.grading import Grade, Verdict
@@ -300,12 +300,29 @@ class Report:
                 line += f"   (your edits are in {result.backup})"
             self.lines([line])
 
-    def hint(self, exercise: Exercise, level: int) -> None:
-        count = len(exercise.hints)
-        self.advice([say("report.hint", exercise=exercise.id, level=level, count=count)])
-        self.lines([exercise.hints[level - 1].strip()])
-        if level < count:
-            self.advice([say("report.more_hints", short=exercise.short, level=level + 1)])
+    def hint(self, exercise: Exercise, hints: HintLadder, level: int, *, named: bool) -> None:
+        """A hint, and what gives the next one; `named` is whether the function was asked for."""
+        short, about, count = exercise.short, hints.about, len(hints.levels)
+        heading = say("report.hint", exercise=exercise.id, about=about, level=level, count=count)
+        self.advice([heading])
+        self.lines([hints.levels[level - 1]])
+        if level == count:
+            self._other_hints(exercise, hints)
+        elif named:
+            said = say("report.more_hints_about", short=short, about=about, level=level + 1)
+            self.advice([said])
+        else:
+            self.advice([say("report.more_hints", short=short, level=level + 1)])
+
+    def _other_hints(self, exercise: Exercise, hints: HintLadder) -> None:
+        """How to ask about the function that comes next in the file, or any other."""
+        after = exercise.hints.index(hints) + 1
+        others = [o.about for o in (*exercise.hints[after:], *exercise.hints[: after - 1])]
+        if others:
+            said = say("report.next_hints", short=exercise.short, about=others[0])
+            self.advice([said])
+        if others[1:]:
+            self.advice([say("report.other_hints", functions=", ".join(others[1:]))])
 
     def conclusion(self, conclusion: Conclusion, *, margins: bool) -> None:
         """What the course check proved of one exercise."""

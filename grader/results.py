@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from grader.curriculum import Curriculum, Exercise
 from grader.history import RunRecord
+from grader.localization import failing_functions
 from grader.writing import replace_file
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class Result:
     """What a run of one exercise came to.
 
     `when` is in seconds since 1970, `mistakes` are the ids of those that were named, `file_hash` is
-    the SHA-256 of the learner's file; `seed` repeats the run.
+    the SHA-256 of the learner's file; `seed` repeats the run. `failing` are the functions that the
+    failing tests are about, in the order of the file.
     """
 
     when: float
@@ -64,6 +66,7 @@ class Result:
     tests: tuple[TestResult, ...]
     mistakes: tuple[str, ...]
     file_hash: str
+    failing: tuple[str, ...] = ()
 
     @property
     def passed(self) -> int:
@@ -89,6 +92,7 @@ class Result:
             verdicts=tuple((test.test, test.verdict) for test in self.tests),
             mistakes=self.mistakes,
             file_hash=self.file_hash,
+            failing=self.failing,
         )
 
 
@@ -105,7 +109,13 @@ def result_of(outcome: Outcome, *, when: float, seed: int, file_hash: str) -> Re
         if not run.passed:
             mistakes += (mistake.id for mistake in outcome.trial.diagnosis.named(run.test))
     return Result(
-        when, seed, outcome.seconds, tuple(tests), tuple(dict.fromkeys(mistakes)), file_hash
+        when,
+        seed,
+        outcome.seconds,
+        tuple(tests),
+        tuple(dict.fromkeys(mistakes)),
+        file_hash,
+        failing_functions(outcome),
     )
 
 
@@ -133,7 +143,8 @@ class Results:
             if (kept.pop("version"), kept.pop("key")) != (VERSION, self._keys[exercise.id]):
                 return None
             tests = tuple(TestResult(**test) for test in kept.pop("tests"))
-            return Result(tests=tests, mistakes=tuple(kept.pop("mistakes")), **kept)
+            mistakes, failing = tuple(kept.pop("mistakes")), tuple(kept.pop("failing"))
+            return Result(tests=tests, mistakes=mistakes, failing=failing, **kept)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # nothing is kept, or by another hand: running again mends it
 

@@ -1,13 +1,25 @@
 """The syllabus is read whole, refused when it is wrong, and found under every name people use."""
 
+import re
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
+from collections import Counter
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
 
-from grader.curriculum import ROOT, Curriculum, SyllabusError, UnknownExercise, load, parse
+from grader.curriculum import (
+    ROOT,
+    Curriculum,
+    Exercise,
+    HintLadder,
+    SyllabusError,
+    UnknownExercise,
+    load,
+    parse,
+)
+from grader.hints import unwritten_functions
 
 HEAD = """
 version = 1
@@ -29,7 +41,8 @@ exercises = ["ex01_norm", "ex03_attention"]
 """
 
 
-HINTS = '["first", """\\nsecond\\n""", "third"]'
+LEVELS = '["first", """\\nsecond\\n""", "third"]'
+HINTS = f'about = "norm"\nlevels = {LEVELS}'
 
 
 def entry(exercise: str, part: int = 1, prerequisites: str = "") -> str:
@@ -43,12 +56,16 @@ points = 100
 minutes = 40
 prerequisites = [{prerequisites}]
 bans = ["torch.softmax"]
-hints = {HINTS}
 fact = "A fact."
 read = ["A paper"]
 [exercises.limits]
 seconds = 0.5
 memory_mb = 2048
+[[exercises.hints]]
+{HINTS}
+[[exercises.hints]]
+about = "Layer.forward"
+levels = ["fourth", "fifth"]
 """
 
 
@@ -93,7 +110,11 @@ def test_an_entry_is_read_as_it_is_written(curriculum: Curriculum) -> None:
     assert (exercise.part, exercise.points, exercise.minutes) == (1, 100, 40)
     assert exercise.prerequisites == ("ex02_rope",)
     assert exercise.bans == ("torch.softmax",)
-    assert exercise.hints == ("first", "second", "third")
+    assert exercise.hints == (
+        HintLadder("norm", ("first", "second", "third")),
+        HintLadder("Layer.forward", ("fourth", "fifth")),
+    )
+    assert exercise.hint_count == 5
     assert (exercise.fact, exercise.read) == ("A fact.", ("A paper",))
     assert (exercise.limits.seconds, exercise.limits.memory_mb) == (0.5, 2048)
     assert curriculum.parts[2].planned == "Distillation."
@@ -128,6 +149,7 @@ def test_every_file_name_follows_from_the_id(curriculum: Curriculum, tmp_path: P
     }
 
 
+WITHOUT_HINTS = entry("ex11_model", part=2).partition("[[exercises.hints]]")[0]
 NO_PATHS = SYLLABUS.partition("[[paths]]")[0] + SYLLABUS[SYLLABUS.index("[[exercises]]") :]
 
 WRONG = {
@@ -203,25 +225,57 @@ WRONG = {
         changed("minutes = 80", "minutes = 80\nhours = 2"),
         ["path core, field hours", "unknown key"],
     ),
-    "two hints": (
-        changed(HINTS, '["first", "second"]', "ex02_rope"),
-        ["exercise ex02_rope, field hints", "got ['first', 'second']", "3 hints or more"],
+    "no hints": (
+        SYLLABUS + WITHOUT_HINTS,
+        ["exercise ex11_model, field hints", "got nothing", "[[exercises.hints]] table"],
+    ),
+    "hints as a list of texts": (
+        SYLLABUS + WITHOUT_HINTS.replace("fact =", 'hints = ["a", "b"]\nfact ='),
+        ["exercise ex11_model, field hints", "got 'a'", "[[exercises.hints]] table"],
+    ),
+    "one hint": (
+        changed(LEVELS, '["first"]', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "got ['first']", "2 to 4 hints"],
+    ),
+    "five hints": (
+        changed(LEVELS, '["a", "b", "c", "d", "e"]', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "2 to 4 hints"],
     ),
     "same hint twice": (
-        changed(HINTS, '["a", "b", "c", "a "]', "ex02_rope"),
-        ["exercise ex02_rope, field hints", "different texts"],
+        changed(LEVELS, '["a", "b", "a "]', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "different texts"],
     ),
     "hints as one text": (
-        changed(HINTS, '"first"', "ex02_rope"),
-        ["exercise ex02_rope, field hints", "got 'first'", "a list"],
+        changed(LEVELS, '"first"', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "got 'first'", "a list"],
     ),
     "blank hint": (
-        changed(HINTS, '["first", "second", "third", " "]', "ex02_rope"),
-        ["exercise ex02_rope, field hints", "different texts"],
+        changed(LEVELS, '["first", "second", " "]', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "different texts"],
     ),
     "numbers for hints": (
-        changed(HINTS, "[1, 2, 3]", "ex02_rope"),
-        ["exercise ex02_rope, field hints", "got [1, 2, 3]"],
+        changed(LEVELS, "[1, 2, 3]", "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "got [1, 2, 3]"],
+    ),
+    "hints about nothing": (
+        changed('about = "norm"', "", "ex02_rope"),
+        ["exercise ex02_rope: hints about #1, field about", "got nothing"],
+    ),
+    "hints about no name": (
+        changed('"norm"', '"norm()"', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm(), field about", "got 'norm()'", "a function"],
+    ),
+    "hints about a private function": (
+        changed('"Layer.forward"', '"Layer._scale"', "ex02_rope"),
+        ["exercise ex02_rope: hints about Layer._scale, field about", "a method"],
+    ),
+    "hints about one function twice": (
+        changed('"Layer.forward"', '"norm"', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field about", "got 'norm'", "another function"],
+    ),
+    "unknown key of hints": (
+        changed('about = "norm"', 'about = "norm"\nlevel = 1', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field level", "unknown key", "about, levels"],
     ),
     "ban that is no name": (
         changed("torch.softmax", "torch.softmax()", "ex02_rope"),
@@ -304,6 +358,54 @@ def test_a_wrong_syllabus_is_refused_by_field(text: str, parts: list[str]) -> No
     assert str(caught.value).startswith("s.toml")
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_a_method_without_hints_of_its_own_is_in_those_about_its_class() -> None:
+    """A name as Python gives it leads to the hints about it, if there are any."""
+    ladders = tuple(HintLadder(about, ("a", "b")) for about in ("Cache", "Cache.append", "norm"))
+    exercise = replace(parse(SYLLABUS).exercises[0], hints=ladders)
+    found = {
+        name: ladder.about if (ladder := exercise.hints_about(name)) else None
+        for name in ("norm", "Cache", "Cache.__init__", "Cache.append", "Cache.reset", "other", "")
+    }
+    assert found == {
+        "norm": "norm",
+        "Cache": "Cache",
+        "Cache.__init__": "Cache",
+        "Cache.append": "Cache.append",
+        "Cache.reset": "Cache",
+        "other": None,
+        "": None,
+    }
+
+
+@pytest.mark.parametrize("exercise", load().exercises, ids=lambda exercise: exercise.id)
+class TestTheCoursesHints:
+    def test_they_are_about_all_that_the_stub_asks_for_in_its_order(
+        self, exercise: Exercise
+    ) -> None:
+        asked = unwritten_functions(exercise.paths(ROOT).pristine)
+        found = [exercise.hints_about(name) for name in asked]
+        assert None not in found, asked
+        assert tuple(dict.fromkeys(found)) == exercise.hints
+
+    def test_they_fit_into_a_terminal_of_80_columns(self, exercise: Exercise) -> None:
+        lines = [
+            line for hints in exercise.hints for text in hints.levels for line in text.splitlines()
+        ]
+        assert [line for line in lines if len(line) > 80 or line != line.rstrip()] == []
+
+
+def test_no_two_hints_of_the_course_say_the_same() -> None:
+    """What is long enough to be a sentence stands in one hint only."""
+    texts = [text for e in load().exercises for hints in e.hints for text in hints.levels]
+    phrases = Counter(
+        phrase
+        for text in texts
+        for phrase in {p.strip() for p in re.split(r"[.?!:]\s", " ".join(text.split()))}
+        if len(phrase) > 30
+    )
+    assert [phrase for phrase, count in phrases.items() if count > 1] == []
 
 
 def test_a_missing_syllabus_is_named(tmp_path: Path) -> None:

@@ -289,7 +289,11 @@ class TestPage:
 
     def test_it_says_how_far_the_learner_is(self) -> None:
         runs = (ran(1, NOON, mistakes=("known",)), ran(4, NOON + 720))
-        whole = told(*runs, standings=(standing(4), standing(2, NORM)), hints={ROPE.id: 2})
+        whole = told(
+            *runs,
+            standings=(standing(4), standing(2, NORM)),
+            hints={ROPE.id: {"": 1, "rotate_half": 2}},
+        )
         said = " ".join(Page(page(whole, {}, None)).text.split())
         for words in (
             "125 of 800 points",
@@ -361,7 +365,7 @@ class TestChinesePage:
         told(
             *(ran(n % 4, NOON + 60 * n, mistakes=("known",)) for n in range(9)),
             standings=(standing(4), standing(4, NORM), standing(2, COURSE.find("ex03"))),
-            hints={ROPE.id: 2},
+            hints={ROPE.id: {"": 1, "rotate_half": 2}},
             solutions={ROPE.id: True},
             name="Ada",
         ),

@@ -31,6 +31,7 @@ RESULT = Result(
     ),
     mistakes=("a_mistake",),
     file_hash="ab" * 32,
+    failing=("Attention.forward", "StaticCache.append"),
 )
 
 
@@ -72,6 +73,7 @@ class TestScore:
             ("test_05_kv_cache.py::test_two", "value"),
         )
         assert (record.mistakes, record.file_hash) == (RESULT.mistakes, RESULT.file_hash)
+        assert record.failing == RESULT.failing
 
 
 class TestKeeping:

@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from grader.catalogue import sentences
-from grader.curriculum import ROOT, load
+from grader.curriculum import ROOT, HintLadder, load
 from grader.history import History, RunRecord
 from grader.implementations import read_source
 from grader.tests.test_catalogue import is_chinese
@@ -140,7 +140,7 @@ class TestALearnersDay:
         first.wait_for("ex02_rope ·", "13 tests wait")
         processes = first.processes()
         first.press("h", "h")
-        first.wait_for("hint 2 of 4")
+        first.wait_for("precompute_freqs_cis · hint 2 of 3")
         assert not first.process.getecho()
         first.press("q")
         first.wait_for("next: grader watch goes on from here")
@@ -152,7 +152,7 @@ class TestALearnersDay:
         second = watch()
         second.wait_for("ex02_rope ·", "13 tests wait")
         second.press("h")
-        second.wait_for("hint 2 of 4")
+        second.wait_for("precompute_freqs_cis · hint 2 of 3")
         os.kill(second.process.pid, signal.SIGTERM)
         second.wait_for("next: grader watch goes on from here")
         assert b"\x1b[?1049l" in second.received
@@ -197,10 +197,16 @@ class TestPages:
         yield
         terminal.press("\x1b", "\x1b")
 
-    def test_hints_come_one_after_the_other(self, terminal: "driven.Terminal") -> None:
-        for level in (1, 2, 3, 4, 4):
+    def test_hints_come_one_after_the_other_and_go_back(self, terminal: "driven.Terminal") -> None:
+        for level in (1, 2):
             terminal.press("h")
-            terminal.wait_for(f"hint {level} of 4")
+            terminal.wait_for(f"RMSNorm · hint {level} of 2")
+        terminal.press("h")
+        terminal.wait_for("RMSNorm.forward · hint 1 of 4", "h next hint  H previous hint")
+        terminal.press("H")
+        terminal.wait_for("RMSNorm · hint 2 of 2")
+        terminal.press("?")
+        terminal.wait_for("H", "the hint before this one")
 
     def test_the_lesson_scrolls(self, terminal: "driven.Terminal") -> None:
         terminal.press("s")
@@ -241,11 +247,20 @@ class TestPages:
             assert terminal.text.count("ex01_rmsnorm ·") == 1
 
 
-def ran(exercise: object, passed: int, number: int) -> Verdict:
+def ran(exercise: object, passed: int, number: int, failing: tuple[str, ...] = ()) -> Verdict:
     """A run of ten tests."""
     numbers = passed, 10, str(10 * passed)
-    record = RunRecord(exercise.id, "watch", 1e9 + number, 1.0, *numbers, (), (), "00")
+    record = RunRecord(exercise.id, "watch", 1e9 + number, 1.0, *numbers, (), (), "00", failing)
     return Verdict(number, exercise.id, record=record, printed=("…",))
+
+
+HEADING = re.compile(r"(\S+) · hint (\d) of (\d)$")
+
+
+def set_to(page: object, width: int) -> list[str]:
+    """The lines of a page in a terminal of some columns."""
+    lines = Console(file=io.StringIO(), width=width).render_lines(page)
+    return ["".join(segment.text for segment in line).rstrip() for line in lines]
 
 
 def shown(session: Session) -> list[str]:
@@ -255,6 +270,105 @@ def shown(session: Session) -> list[str]:
     lines = [line for part in parts for line in console.render_lines(part(session))]
     texts = ["".join(segment.text for segment in line).rstrip() for line in lines]
     return [*texts, *(f"{key}  {what}" for key, what in pages.keys(session))]
+
+
+class TestHints:
+    """Which hint is shown for which key, without a terminal."""
+
+    @pytest.fixture
+    def numbers(self) -> list[int]:
+        return []
+
+    @pytest.fixture
+    def session(self, tmp_path: Path, numbers: list[int]) -> Iterator[Session]:
+        """At ex02, which is written."""
+        ROPE.paths(tmp_path).stub.parent.mkdir()
+        save(tmp_path, SOLUTION.text)
+        whole = load(ROOT)
+        path = dataclasses.replace(whole.paths[0], exercises=(NORM.id, ROPE.id))
+        history = History.open(tmp_path)
+        yield Session(whole, path, tmp_path, history, lambda _, n: numbers.append(n), ROPE)
+        history.close()
+
+    def hint(self, session: Session) -> tuple[str, int]:
+        """The hint that is on the page, with its heading."""
+        assert session.page == "hint"
+        about, level, count = HEADING.match(shown(session)[3]).groups()
+        (ladder,) = [ladder for ladder in ROPE.hints if ladder.about == about]
+        assert int(count) == len(ladder.levels)
+        page = pages.body(session)
+        text = "\n".join(line.rstrip() for line in set_to(page, 80)).strip()
+        assert text == f"{about} · hint {level} of {count}\n\n{ladder.levels[int(level) - 1]}"
+        return about, int(level)
+
+    def press(self, session: Session, *keys: str) -> list[tuple[str, int]]:
+        found = []
+        for key in keys:
+            session.press(key)
+            found.append(self.hint(session))
+        return found
+
+    def test_what_fails_comes_first_and_then_the_functions_after_it(
+        self, session: Session, numbers: list[int]
+    ) -> None:
+        session.judged(ran(ROPE, 3, numbers[-1], ("apply_rotary_complex", "interleaved_to_half")))
+        order = [
+            (ladder.about, level)
+            for ladder in (*ROPE.hints[4:], *ROPE.hints[:4])
+            for level in range(1, len(ladder.levels) + 1)
+        ]
+        assert self.press(session, *"h" * len(order)) == order
+        assert "h" not in dict(pages.keys(session))
+        assert self.press(session, "h", "h") == [order[-1]] * 2
+        back = [*reversed(order[:-1]), order[0]]
+        assert self.press(session, *"H" * len(order)) == back
+        assert "H" not in dict(pages.keys(session))
+
+    def test_a_verdict_upon_another_function_turns_to_that(
+        self, session: Session, numbers: list[int]
+    ) -> None:
+        session.judged(ran(ROPE, 3, numbers[-1], ("rotate_half",)))
+        assert self.press(session, "h", "h")[-1] == ("rotate_half", 2)
+        session.press("escape")
+        assert self.press(session, "h") == [("rotate_half", 2)]
+        session.run(ROPE)
+        session.judged(ran(ROPE, 5, numbers[-1], ("interleaved_to_half",)))
+        assert self.press(session, "h") == [("rotate_half", 3)]  # not from under the reader's eyes
+        session.press("escape")
+        assert self.press(session, "h", "h")[-1] == ("interleaved_to_half", 2)
+        session.press("p")
+        session.press("h")
+        assert session.exercise == NORM
+        assert "RMSNorm · hint 1 of 2" in shown(session)
+
+    def test_what_was_read_is_remembered_by_function(
+        self, session: Session, numbers: list[int]
+    ) -> None:
+        session.judged(ran(ROPE, 3, numbers[-1], ("interleaved_to_half",)))
+        self.press(session, "h", "h", "H", "h", "h", "h")
+        assert session.history.hints() == {
+            ROPE.id: {"interleaved_to_half": 3, "precompute_freqs_cis": 1}
+        }
+
+    def test_the_key_back_means_nothing_where_there_is_no_hint(self, session: Session) -> None:
+        session.press("H")
+        assert session.page == "verdict"
+        session.press("s")
+        session.press("H")
+        assert session.page == "lesson"
+
+    def test_code_in_a_hint_stays_as_it_is_where_prose_is_set_narrower(
+        self, session: Session, numbers: list[int]
+    ) -> None:
+        session.judged(ran(ROPE, 3, numbers[-1], ("precompute_freqs_cis",)))
+        self.press(session, "h", "h", "h")
+        lines = set_to(pages.body(session), 70)
+        assert "    speeds = 1 / rope_base**exponents" in lines
+        assert "    angles = torch.cat((angles, angles), dim=-1)" in lines
+        session.press("H")
+        narrow = set_to(pages.body(session), 50)
+        assert max(map(len, narrow)) <= 50
+        assert " ".join(" ".join(narrow[2:]).split()) == " ".join(ROPE.hints[0].levels[1].split())
 
 
 NAMES = re.compile(
@@ -294,7 +408,8 @@ class TestChinese:
         """One on a path of two exercises without words, so that all words are the grader's."""
         monkeypatch.setenv("GRADER_LANG", "zh")
         whole = load(ROOT)
-        wordless = {"hints": ("…",) * 4, "fact": "…", "read": ("…",)}
+        ladders = (HintLadder("…", ("…", "…")),)
+        wordless = {"hints": ladders, "fact": "…", "read": ("…",)}
         two = tuple(dataclasses.replace(e, **wordless) for e in (NORM, ROPE))
         for exercise in two:
             exercise.paths(course).lesson.write_text("…", encoding="utf-8")
@@ -331,7 +446,7 @@ class TestChinese:
             later.setattr(Session, "seconds_running", 5.0)
             look()
         judge(0)
-        for key in ("h", "h", "s", "?", "escape", "d", "p", "x", "n"):
+        for key in ("h", "h", "H", "s", "?", "escape", "d", "p", "x", "n"):
             look(key)
         look("x", "y")
         save(course, "1\n", NORM)
@@ -390,10 +505,10 @@ class TestChinese:
         terminal.wait_for("? 按键")
 
         terminal.press("h")
-        terminal.wait_for("提示 1/4", "h 下一条提示")
+        terminal.wait_for("precompute_freqs_cis · 提示 1/3", "h 下一条提示")
         terminal.press("?")
         terminal.wait_for("恢复为骨架文件；你的修改会保留", "退出；下次从这里继续")
-        columns = {cell_len(line[: re.search(r"  +", line).end()]) for line in terminal.lines[3:14]}
+        columns = {cell_len(line[: re.search(r"  +", line).end()]) for line in terminal.lines[3:15]}
         assert columns == {14}
         terminal.press("s")
         terminal.wait_for("第 1 到 18 行，共 ")
@@ -442,7 +557,7 @@ class TestASaveAmidARun:
         save(course, "while True:\n    pass\n")
         terminal.wait_for("checking … 1 s")
         terminal.press("h")
-        terminal.wait_for("hint 1 of 4")
+        terminal.wait_for("hint 1 of 3")
         terminal.press("q")
         assert terminal.ended() == 0
 

@@ -101,11 +101,13 @@ def keys(session: Session) -> Iterator[tuple[str, str]]:
         yield from (("esc", say("keys.back")), (say("keys.space"), say("keys.on")))
         yield from ((say("keys.up_down"), say("keys.scroll")), ("q", say("keys.quit")))
         return
-    if session.page == "hint" and session.hint_level < len(session.exercise.hints):
-        yield "h", say("keys.next_hint")
-    elif session.page != "hint":
+    if session.page != "hint":
         yield "h", say("keys.hint")
-    if session.page == "hint":
+    elif session.hints is not None:
+        if not session.hints.is_last:
+            yield "h", say("keys.next_hint")
+        if not session.hints.is_first:
+            yield "H", say("keys.previous_hint")
         yield "esc", say("keys.back")
     if session.page == "verdict" and session.may_see_solution:
         yield "d", say("keys.diff")
@@ -175,16 +177,17 @@ def _passed(session: Session) -> Iterator[RenderableType]:
 
 
 def _hint(session: Session) -> RenderableType:
-    hints = session.exercise.hints
-    return Group(
-        Text(say("watch.hint", level=session.hint_level, count=len(hints)), style="bold"),
-        Text(),
-        _Flowing(hints[session.hint_level - 1].strip()),
-    )
+    hints = session.hints
+    assert hints is not None
+    heading = say("watch.hint", about=hints.about, level=hints.level, count=hints.count)
+    return Group(Text(heading, style="bold"), Text(), _Flowing(hints.text))
 
 
 class _Flowing:
-    """Prose set for a wide terminal: what does not fit into a line begins the next one."""
+    """Prose set for a wide terminal: what does not fit into a line begins the next one.
+
+    Lines that are indented are code and stay as they are.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -192,11 +195,16 @@ class _Flowing:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         rest = ""
         for line in self._text.splitlines():
+            if line.startswith(" ") or not line:
+                yield from map(Text, filter(None, [rest]))
+                yield Text(line)
+                rest = ""
+                continue
             *full, rest = textwrap.wrap(f"{rest} {line}".strip(), options.max_width) or [""]
             if not full:
                 full, rest = [rest], ""
             yield from map(Text, full)
-        yield Text(rest)
+        yield from map(Text, filter(None, [rest]))
 
 
 def _lesson(session: Session) -> RenderableType:
@@ -311,6 +319,7 @@ def _keys(session: Session) -> RenderableType:
     table = Table(box=None, pad_edge=False, show_header=False)
     for key, what in (
         ("h", say("keys.hint_does")),
+        ("H", say("keys.previous_hint_does")),
         ("s", say("keys.lesson_does")),
         ("n", say("keys.next_does")),
         ("p", say("keys.previous_does")),

@@ -14,10 +14,12 @@ from typing import Literal
 from grader.catalogue import exercise_title, say
 from grader.curriculum import Curriculum, Exercise, LearningPath
 from grader.harmless import harmless
-from grader.history import History
+from grader.hints import first_hints
+from grader.history import History, RunRecord
 from grader.results import file_hash
 from grader.stubs import MissingFile, reset
 from grader.watching.client import JudgeEnded
+from grader.watching.hints import HintPages
 from grader.watching.standings import Standings
 from grader.watching.verdict import Verdict
 
@@ -94,7 +96,7 @@ class Session:
         self.standings = Standings(curriculum, path, root, history)
         self.listing = Listing(self.standings)
         self.verdicts: dict[str, Verdict] = {}
-        self.hint_level = 0
+        self.hints: HintPages | None = None
         self.notice = ""
         # The screen keeps the first line that is shown within the page, and says how many are.
         self.offset = 0
@@ -221,7 +223,7 @@ class Session:
 
     def _show(self, exercise: Exercise) -> None:
         self.exercise = exercise
-        self.hint_level = 0
+        self.hints = None
         self._turn_to("verdict")
 
     def _open(self, exercise: Exercise) -> None:
@@ -229,16 +231,36 @@ class Session:
         self.run(exercise)
 
     def _hint(self) -> None:
-        """The hint that was read last, and from there always the next."""
-        if self.page == "hint":
-            self.hint_level += 1
-        elif not self.hint_level:
-            self.hint_level = self._seen_hints.get(self.exercise.id, 1)
-        self.hint_level = min(self.hint_level, len(self.exercise.hints))
+        """The hint that was read last, and from there always the next.
+
+        Another function that fails now is helped first.
+        """
+        if self.page == "hint" and self.hints is not None:
+            self.hints.turn(1)
+        else:
+            first = first_hints(self.exercise, self.root, self._runs())
+            if self.hints is None or self.hints.first != first:
+                read = self._seen_hints.get(self.exercise.id, {})
+                self.hints = HintPages(self.exercise, first, read)
+        self._show_hint(self.hints)
+
+    def _previous_hint(self) -> None:
+        if self.page == "hint" and self.hints is not None:
+            self.hints.turn(-1)
+            self._show_hint(self.hints)
+
+    def _show_hint(self, hints: HintPages) -> None:
         self._turn_to("hint")
-        if self.hint_level > self._seen_hints.get(self.exercise.id, 0):
-            self._seen_hints[self.exercise.id] = self.hint_level
-            self.history.record_hint(self.exercise.id, self.hint_level)
+        seen = self._seen_hints.setdefault(self.exercise.id, {})
+        if hints.level > seen.get(hints.about, 0):
+            seen[hints.about] = hints.level
+            self.history.record_hint(self.exercise.id, hints.about, hints.level)
+
+    def _runs(self) -> list[RunRecord]:
+        """The runs of the exercise that is shown, the last one too where nothing is kept."""
+        runs = self.history.runs(self.exercise.id)
+        shown = self.verdict.record if self.verdict else None
+        return runs if shown is None or shown in runs else [*runs, shown]
 
     def _next(self) -> None:
         following = self.standings.after(self.exercise)
@@ -284,6 +306,7 @@ class Session:
 _TO_THE_END = 1_000_000
 _KEYS: dict[str, Callable[[Session], None]] = {
     "h": Session._hint,
+    "H": Session._previous_hint,
     "s": lambda session: session._toggle("lesson"),
     "d": Session._diff,
     "n": Session._next,
