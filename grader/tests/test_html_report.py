@@ -121,6 +121,21 @@ class TestAccount:
     def test_a_mistake_that_the_course_does_not_know_is_left_out(self) -> None:
         assert told(ran(1, NOON, mistakes=(ALL_HOSTILE,))).mistakes == ()
 
+    @pytest.mark.parametrize(
+        ("read", "count", "highest"),
+        [
+            ({}, 0, 0),
+            ({"rotate_half": 2, "apply_rotary_pos_emb": 4}, 6, 4),
+            ({"": 4, "rotate_half": 1}, 5, 4),  # some before hints had functions
+            ({"": 4} | {hints.about: 4 for hints in ROPE.hints}, ROPE.hint_count, 4),
+        ],
+    )
+    def test_hints_are_counted_over_all_functions(
+        self, read: dict[str, int], count: int, highest: int
+    ) -> None:
+        work = rope_of(told(ran(1, NOON), hints={ROPE.id: read}))
+        assert (work.hints_read, work.hint) == (count, highest)
+
     def test_the_way_goes_up_by_the_best_points(self) -> None:
         whole = told(ran(2, NOON), ran(1, NOON + 60), ran(4, NOON + 120), ran(4, NOON + 180))
         assert [float(m.points) for m in whole.milestones] == [50, 50, 100, 100]
@@ -304,6 +319,7 @@ class TestPage:
             "the exponent is i/d; it is 2i/d",
             "2 of 4",
             "mended",
+            f"hints 3 of {ROPE.hint_count}",
             ROPE.fact,
         ):
             assert words in said

@@ -128,6 +128,7 @@ class TestALearnersDay:
             (13, "watch"),
         ]
         assert runs[1].mistakes == ("exponent_without_two",)
+        assert runs[1].failing == ("precompute_freqs_cis", "precompute_pos_cis")
         assert with_history.solutions() == {"ex02_rope": False}
         with_history.close()
 
