@@ -143,8 +143,7 @@ class Exercise:
         A method that has no hints of its own is spoken of in those about its class.
         """
         known = {ladder.about: ladder for ladder in self.hints}
-        name = function.removesuffix(".__init__")
-        return known.get(name) or known.get(name.partition(".")[0])
+        return known.get(function) or known.get(function.partition(".")[0])
 
     def paths(self, root: Path) -> ExercisePaths:
         """Where this exercise's files are under `root`, whether or not they exist."""

@@ -22,9 +22,8 @@ def first_hints(exercise: Exercise, root: Path, runs: Sequence[RunRecord]) -> Hi
     """
     failing = () if is_untouched(exercise, root) else _failing(runs)
     unwritten = _ladders(exercise, unwritten_functions(exercise.paths(root).stub))
-    failed = _ladders(exercise, failing)
-    written = [ladder for ladder in failed if ladder not in unwritten]
-    return next(iter((*written, *failed, *unwritten, *exercise.hints)))
+    wrong = [ladder for ladder in _ladders(exercise, failing) if ladder not in unwritten]
+    return next(iter((*wrong, *unwritten, *exercise.hints)))
 
 
 def _failing(runs: Sequence[RunRecord]) -> tuple[str, ...]:

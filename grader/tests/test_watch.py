@@ -354,6 +354,10 @@ class TestHints:
     def test_the_key_back_means_nothing_where_there_is_no_hint(self, session: Session) -> None:
         session.press("H")
         assert session.page == "verdict"
+        self.press(session, "h", "h")
+        session.press("escape")
+        session.press("H")
+        assert session.page == "verdict"
         session.press("s")
         session.press("H")
         assert session.page == "lesson"

@@ -223,7 +223,6 @@ class Session:
 
     def _show(self, exercise: Exercise) -> None:
         self.exercise = exercise
-        self.hints = None
         self._turn_to("verdict")
 
     def _open(self, exercise: Exercise) -> None:
