@@ -157,14 +157,14 @@ def _show_progress() -> None:
 
 
 @main.command()
-@click.argument("exercise", type=_ExerciseName())
+@click.argument("exercise", type=_ExerciseName(), required=False)
 @click.option("--level", type=int, default=1, help="1 is a nudge, the last nearly the answer.")
-def hint(exercise: str, level: int) -> None:
-    """A hint for an exercise: grader hint ex02."""
+def hint(exercise: str | None, level: int) -> None:
+    """A hint for the current exercise, or for another: grader hint ex02."""
     from grader.history import History
     from grader.report import Report
 
-    found = load(ROOT).find(exercise)
+    found = _named_or_current(exercise)
     if not 1 <= level <= len(found.hints):
         count = len(found.hints)
         raise click.UsageError(say("cli.no_level", level=level, exercise=found.id, count=count))
@@ -175,14 +175,14 @@ def hint(exercise: str, level: int) -> None:
 
 
 @main.command()
-@click.argument("exercise", type=_ExerciseName())
+@click.argument("exercise", type=_ExerciseName(), required=False)
 @click.option("--give-up", is_flag=True, help="Before a pass, too; your history remembers it.")
-def solution(exercise: str, give_up: bool) -> None:
+def solution(exercise: str | None, give_up: bool) -> None:
     """The worked answer, once yours has passed: grader solution ex02."""
     from grader.history import History
     from grader.report import Report
 
-    found = load(ROOT).find(exercise)
+    found = _named_or_current(exercise)
     file = found.paths(ROOT).solution
     if not file.exists():
         _stop(say("cli.no_solution", short=found.short), 1)
@@ -258,12 +258,12 @@ def watch(exercise: str | None) -> None:
 
 
 @main.command()
-@click.argument("exercise", type=_ExerciseName())
-def show(exercise: str) -> None:
-    """An exercise's lesson: grader show ex02."""
+@click.argument("exercise", type=_ExerciseName(), required=False)
+def show(exercise: str | None) -> None:
+    """The lesson of the current exercise, or of another: grader show ex02."""
     from grader.report import Report
 
-    found = load(ROOT).find(exercise)
+    found = _named_or_current(exercise)
     lesson = found.paths(ROOT).lesson
     if not lesson.exists():
         _stop(say("cli.no_lesson", lesson=lesson.relative_to(ROOT), short=found.short), 1)
@@ -271,14 +271,14 @@ def show(exercise: str) -> None:
 
 
 @main.command()
-@click.argument("exercise", type=_ExerciseName())
+@click.argument("exercise", type=_ExerciseName(), required=False)
 @click.option("--undo", is_flag=True, help="Bring back what the last reset put away.")
-def reset(exercise: str, undo: bool) -> None:
+def reset(exercise: str | None, undo: bool) -> None:
     """Start an exercise again; your edits are kept and --undo brings them back."""
     from grader import stubs as stub_files
     from grader.report import Report
 
-    found = load(ROOT).find(exercise)
+    found = _named_or_current(exercise)
     if undo:
         Report().restored(found, stub_files.undo_reset(found, ROOT))
     else:
@@ -434,6 +434,21 @@ def _json(content: object) -> str:
     """JSON as others read it, which has no infinity: what no number measures is null."""
     text = json.dumps(content, default=str)
     return json.dumps(json.loads(text, parse_constant=lambda name: None), indent=1) + "\n"
+
+
+def _named_or_current(name: str | None) -> Exercise:
+    """The exercise that is named, else the one that the learner is at."""
+    curriculum = load(ROOT)
+    if name is not None:
+        return curriculum.find(name)
+    from grader.history import History
+    from grader.progress import current_exercise
+
+    with closing(History.open(ROOT)) as history:
+        current = current_exercise(curriculum, chosen_path(curriculum, ROOT), ROOT, history)
+    if current is None:
+        raise click.UsageError(say("cli.none_left"))
+    return current
 
 
 def _chosen(curriculum: Curriculum, names: Sequence[str]) -> list[Exercise]:

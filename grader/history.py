@@ -185,12 +185,6 @@ class History:
         shown = self._highest(self._read("SELECT exercise, gave_up FROM solutions"))
         return {exercise: bool(gave_up) for exercise, gave_up in shown.items()}
 
-    def last_exercise(self) -> str | None:
-        """The exercise of the last run, of those that the course still has."""
-        rows = self._read("SELECT exercise FROM runs GROUP BY exercise ORDER BY MAX(id)")
-        ids = [self._id_now(stored) for (stored,) in rows]
-        return next((id for id in reversed(ids) if id in self._ids), None)
-
     def close(self) -> None:
         """Let go of the file; nothing is recorded from here on."""
         with self._lock:

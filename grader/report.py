@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -13,9 +14,12 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from grader.catalogue import exercise_title, part_plan, part_title, path_title, say
+from grader.harmless import harmless
 
 if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for torch
     from grader.conclusions import Conclusion, Margin
@@ -24,12 +28,16 @@ if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for
     from grader.figures import Figure
     from grader.grading import Grade, Verdict
     from grader.progress import Progress, Standing
+    from grader.results import Result
     from grader.stubs import StubResult, Undone
     from grader.update import Change, Update
     from grader.watching.session import Session
 
 
 _BAR = 24
+_LONGEST_COMPLAINT = 3
+"""Lines of a complaint that the progress report shows."""
+_COMMAND = re.compile(r"\b(grader|pytest) \w")
 
 
 class Wordiness(Enum):
@@ -89,9 +97,11 @@ class Report:
             mine = [s for s in progress.standings if s.exercise.part == part.id]
             if mine:
                 self._part(part_title(part), mine)
-                if self._verbose:
-                    self._failing(mine)
-        self.next(progress.next, curriculum.longer_than(path))
+        for standing in progress.standings:
+            self._in_the_way(standing)
+        self._go_on(progress.next, curriculum.longer_than(path))
+        if progress.next and not any(standing.started for standing in progress.standings):
+            self.lines([say("report.or_watch")])
 
     def _part(self, title: str, standings: Sequence[Standing]) -> None:
         table = _plain_table(title, 5)
@@ -106,17 +116,48 @@ class Report:
             )
         self._console.print(table)
 
-    def _failing(self, standings: Iterable[Standing]) -> None:
-        """The tests that do not pass yet, and what repeats the run."""
-        for standing in standings:
-            id, result = standing.exercise.id, standing.result
-            if result is not None:
-                when = datetime.fromtimestamp(result.when).strftime("%Y-%m-%d %H:%M")
-                self.lines([say("report.seed", exercise=id, when=when, seed=result.seed)])
-                failing = (test.sentence for test in result.tests if not test.passed)
-                self.lines(say("report.test_fails", exercise=id, sentence=s) for s in failing)
+    def _in_the_way(self, standing: Standing) -> None:
+        """What stands in the way of an exercise that is begun, in a few lines or in all."""
+        exercise, result = standing.exercise, standing.result
+        if standing.is_missing:
+            file = exercise.paths(Path()).stub.as_posix()
+            self.lines([say("report.missing", exercise=exercise.id, file=file)])
+            self.lines([say("report.bring_back", short=exercise.short)])
+        if result is None:
+            return
+        if self._verbose:
+            self._failing(exercise, result)
+        elif not standing.done:
+            for line in _digest(result.lines, exercise):
+                self._fitted(harmless(line))
+
+    def _failing(self, exercise: Exercise, result: Result) -> None:
+        """All that is known of a run, the tests that do not pass yet, and what repeats it."""
+        when = datetime.fromtimestamp(result.when).strftime("%Y-%m-%d %H:%M")
+        self.lines([say("report.seed", exercise=exercise.id, when=when, seed=result.seed)])
+        for line in (*result.lines, *result.details):
+            self._fitted(harmless(line))
+        told = "\n".join(result.lines)
+        failing = (t.sentence for t in result.tests if not t.passed and t.sentence not in told)
+        for sentence in failing:
+            self._fitted(say("report.test_fails", exercise=exercise.id, sentence=sentence))
+
+    def _fitted(self, line: str) -> None:
+        """A line set to the width of a terminal: what is too long goes on below, indented."""
+        if not self._console.is_terminal:
+            self.lines([line])
+            return
+        indent = len(line) - len(line.lstrip())
+        set_out = Padding(Text(line.strip()), (0, 0, 0, indent))
+        self._console.print(set_out, soft_wrap=False)
 
     def next(self, standing: Standing | None, longer: LearningPath | None) -> None:
+        """Where to go on, and what stands in the way there."""
+        if standing and not self._quiet:
+            self._in_the_way(standing)
+        self._go_on(standing, longer)
+
+    def _go_on(self, standing: Standing | None, longer: LearningPath | None) -> None:
         """Where to go on: the lesson to read, the file to edit, the tests to run.
 
         At the end of a learning path that is the `longer` one, if there is one.
@@ -133,7 +174,7 @@ class Report:
         paths = exercise.paths(Path())
         self.lines(
             [
-                say("report.next", title=exercise_title(exercise), minutes=exercise.minutes),
+                say("report.next", title=exercise_title(exercise), time=duration(exercise.minutes)),
                 say("report.read", file=paths.lesson.as_posix()),
                 say("report.edit", file=paths.stub.as_posix()),
                 say("report.run", file=paths.test_file.as_posix()),
@@ -153,7 +194,7 @@ class Report:
                 path.id,
                 path_title(path),
                 say("report.exercise") if count == 1 else say("report.exercises", count=count),
-                say("report.up_to", time=duration(path.minutes)),
+                say("report.about", time=duration(path.minutes)),
             )
         self._console.print(table)
         ids = "|".join(path.id for path in curriculum.paths)
@@ -181,7 +222,7 @@ class Report:
                         exercise.id,
                         exercise_title(exercise),
                         say("report.exercise_points", points=exercise.points),
-                        say("report.minutes", count=exercise.minutes),
+                        duration(exercise.minutes),
                         say("report.started") if started else say("report.not_started"),
                     )
                 self._console.print(table)
@@ -378,6 +419,20 @@ def _plain_table(title: str, columns: int) -> Table:
     return table
 
 
+def _digest(lines: Sequence[str], exercise: Exercise) -> list[str]:
+    """The first of an exercise's complaints, and the command that goes on."""
+    *said, step = lines or ("",)
+    first = said[:1]
+    for line in said[1:]:
+        if line.startswith(" "):
+            first.append(line)
+        elif len(first) > 1:
+            break  # the next complaint
+    if not _COMMAND.search(step):
+        step = say("report.go_on", short=exercise.short)
+    return [*first[:_LONGEST_COMPLAINT], step]
+
+
 def _happened(change: Change) -> str:
     """What an update did to an exercise."""
     match change.kind:
@@ -421,6 +476,8 @@ def points(value: Fraction) -> str:
 def _state(standing: Standing) -> str:
     if standing.done:
         return say("report.done")
+    if standing.is_missing:
+        return say("report.file_missing")
     if not standing.started:
         return say("report.not_started")
     return say("report.tests_pass", passed=standing.passed, tests=standing.tests)

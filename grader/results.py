@@ -18,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.catalogue import language
 from grader.curriculum import Curriculum, Exercise
 from grader.history import RunRecord
 from grader.writing import replace_file
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from grader.pytest_runs import Outcome
 
 FOLDER = Path(".grader") / "results"
-VERSION = 1
+VERSION = 2
 
 _PASSED = "passed"
 _NOT_GRADED = "not graded"
@@ -55,7 +56,8 @@ class Result:
     """What a run of one exercise came to.
 
     `when` is in seconds since 1970, `mistakes` are the ids of those that were named, `file_hash` is
-    the SHA-256 of the learner's file; `seed` repeats the run.
+    the SHA-256 of the learner's file; `seed` repeats the run. `lines` are what there was to say
+    about the failures, in the language of the moment, and `details` what --verbose adds.
     """
 
     when: float
@@ -64,6 +66,8 @@ class Result:
     tests: tuple[TestResult, ...]
     mistakes: tuple[str, ...]
     file_hash: str
+    lines: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
     @property
     def passed(self) -> int:
@@ -92,8 +96,16 @@ class Result:
         )
 
 
-def result_of(outcome: Outcome, *, when: float, seed: int, file_hash: str) -> Result:
-    """The result of a run that has just ended."""
+def result_of(
+    outcome: Outcome,
+    *,
+    when: float,
+    seed: int,
+    file_hash: str,
+    lines: Iterable[str] = (),
+    details: Iterable[str] = (),
+) -> Result:
+    """The result of a run that has just ended; `complaints` makes the lines, where they are read."""
     tests = []
     mistakes: list[str] = []
     for run in outcome.runs:
@@ -105,7 +117,14 @@ def result_of(outcome: Outcome, *, when: float, seed: int, file_hash: str) -> Re
         if not run.passed:
             mistakes += (mistake.id for mistake in outcome.trial.diagnosis.named(run.test))
     return Result(
-        when, seed, outcome.seconds, tuple(tests), tuple(dict.fromkeys(mistakes)), file_hash
+        when,
+        seed,
+        outcome.seconds,
+        tuple(tests),
+        tuple(dict.fromkeys(mistakes)),
+        file_hash,
+        tuple(lines),
+        tuple(details),
     )
 
 
@@ -133,7 +152,8 @@ class Results:
             if (kept.pop("version"), kept.pop("key")) != (VERSION, self._keys[exercise.id]):
                 return None
             tests = tuple(TestResult(**test) for test in kept.pop("tests"))
-            return Result(tests=tests, mistakes=tuple(kept.pop("mistakes")), **kept)
+            texts = {name: _texts(kept.pop(name)) for name in ("mistakes", "lines", "details")}
+            return Result(tests=tests, **texts, **kept)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # nothing is kept, or by another hand: running again mends it
 
@@ -152,7 +172,7 @@ class Results:
         return self._root / FOLDER / f"{exercise.id}.json"
 
     def _keys_now(self) -> dict[str, str]:
-        course = _digest(sys.version, *_hashes(_course_files(self._root), self._root))
+        course = _digest(sys.version, language(), *_hashes(_course_files(self._root), self._root))
         return {id: self._key(exercise, course) for id, exercise in self._exercises.items()}
 
     def _key(self, exercise: Exercise, course: str) -> str:
@@ -162,6 +182,13 @@ class Results:
         return _digest(repr(exercise), course, *_hashes([*own, *needed], self._root))
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    """A list of texts as it was kept; raises where it is none."""
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise TypeError
+    return tuple(value)
+
+
 def _course_files(root: Path) -> Iterator[Path]:
     """What every verdict rests on: torch, the grader, the reference, what tests have in common."""
     torch = importlib.util.find_spec("torch")  # found, not imported
@@ -169,6 +196,7 @@ def _course_files(root: Path) -> Iterator[Path]:
         yield Path(torch.origin).with_name("version.py")
     yield root / "conftest.py"
     yield root / "pyproject.toml"
+    yield root / "grader" / "texts" / f"{language()}.toml"
     yield from sorted((root / "minimind_ref").glob("*.py"))
     yield from sorted(set((root / "tests").glob("*.py")) - set((root / "tests").glob("test_*.py")))
     for module in sorted((root / "grader").rglob("*.py")):

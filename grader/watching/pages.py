@@ -22,6 +22,7 @@ from grader.curriculum import Exercise
 from grader.harmless import harmless
 from grader.implementations import NoAnswer, read_source
 from grader.markers import BEGIN, END
+from grader.report import duration
 from grader.watching.session import Listing, Page, Session
 
 _BAR = 16
@@ -38,7 +39,7 @@ def header(session: Session) -> Text:
     told = (
         say("watch.done", done=standings.done, count=len(standings.exercises)),
         say("report.points", points=f"{float(standings.points):.4g}", possible=standings.possible),
-        say("watch.left", minutes=standings.minutes_left),
+        say("watch.left", time=duration(standings.minutes_left)),
     )
     return text.append(f" {_SEPARATOR.join(told)}")
 
@@ -53,7 +54,7 @@ def title(session: Session) -> Text:
     told = (
         exercise_title(exercise),
         say("report.exercise_points", points=exercise.points),
-        say("report.minutes", count=exercise.minutes),
+        duration(exercise.minutes),
     )
     return text.append(f"{_SEPARATOR}{_SEPARATOR.join(told)}")
 
@@ -148,7 +149,7 @@ def _verdict(session: Session) -> RenderableType:
 
 
 def _where_to_begin(exercise: Exercise) -> Iterator[RenderableType]:
-    yield Text(f"s   {say('watch.lesson', minutes=exercise.minutes)}")
+    yield Text(f"s   {say('watch.lesson', time=duration(exercise.minutes))}")
     yield Text(f"    {say('watch.then_edit', file=f'exercises/{exercise.answer_file}')}")
 
 

@@ -15,6 +15,7 @@ from grader.catalogue import exercise_title, say
 from grader.curriculum import Curriculum, Exercise, LearningPath
 from grader.harmless import harmless
 from grader.history import History
+from grader.progress import current_exercise
 from grader.results import file_hash
 from grader.stubs import MissingFile, reset
 from grader.watching.client import JudgeEnded
@@ -107,19 +108,12 @@ class Session:
         self._pending: tuple[int, Exercise, float] | None = None
         self._seen_hints = history.hints()
         self._solutions = history.solutions()
-        self.exercise = first or self._begin()
-        if first is None and self.standings.after() is None:
+        current = first or current_exercise(curriculum, path, root, history)
+        self.exercise = current or self.standings.exercises[-1]
+        if current is None:
             self.page = "end"
         else:
             self.run(self.exercise)
-
-    def _begin(self) -> Exercise:
-        """Where the learner stopped, if that is not done, else the first that is not done."""
-        last = self.history.last_exercise()
-        stopped = next((e for e in self.standings.exercises if e.id == last), None)
-        if stopped is not None and not self.standings.is_done(stopped):
-            return stopped
-        return self.standings.after() or self.standings.exercises[-1]
 
     @property
     def verdict(self) -> Verdict | None:

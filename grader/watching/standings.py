@@ -8,7 +8,7 @@ from pathlib import Path
 from grader.catalogue import say
 from grader.curriculum import Curriculum, Exercise, LearningPath
 from grader.history import History, RunRecord
-from grader.results import file_hash
+from grader.progress import last_runs
 from grader.stubs import is_untouched
 from grader.watching.verdict import Verdict
 
@@ -26,12 +26,7 @@ class Standings:
         self.exercises = curriculum.on(path)
         self._order = [exercise.id for exercise in curriculum.exercises]
         self._root = root
-        self._last: dict[str, RunRecord | None] = {}
-        now = {e.id: file_hash(e.paths(root).stub) for e in self.exercises}
-        for run in history.runs():
-            self._last.pop(run.exercise, None)
-            if now.get(run.exercise) == run.file_hash:
-                self._last[run.exercise] = run
+        self._last: dict[str, RunRecord | None] = {**last_runs(self.exercises, root, history)}
 
     def note(self, verdict: Verdict) -> None:
         """Take over what a run has shown."""
