@@ -15,7 +15,6 @@ from grader.history import History, RunRecord
 from grader.results import Result, Results, file_hash, result_of
 from grader.stubs import is_untouched
 
-
 _RUNS_ALL = {"progress", "report"}
 """The commands that run whatever is begun, and not one exercise."""
 
@@ -89,9 +88,7 @@ class Progress:
         return next((standing for standing in self.standings if not standing.done), None)
 
 
-def last_runs(
-    exercises: Sequence[Exercise], root: Path, history: History
-) -> dict[str, RunRecord]:
+def last_runs(exercises: Sequence[Exercise], root: Path, history: History) -> dict[str, RunRecord]:
     """The last run of each exercise whose file has not changed since, by the exercise's id."""
     last: dict[str, RunRecord] = {}
     now = {e.id: file_hash(e.paths(root).stub) for e in exercises}
@@ -121,7 +118,8 @@ def _last_worked_on(history: History) -> str | None:
 
     The report runs every file again after a change of the course: that is nobody's work.
     """
-    last, files = None, {}
+    last = None
+    files: dict[str, str] = {}
     for run in history.runs():
         if run.command not in _RUNS_ALL or files.get(run.exercise) != run.file_hash:
             last = run.exercise

@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for
 
 
 _BAR = 24
-_LONGEST_COMPLAINT = 3
+_LONGEST_COMPLAINT = 4
 """Lines of a complaint that the progress report shows."""
 _COMMAND = re.compile(r"\b(grader|pytest) \w")
 
@@ -421,16 +421,19 @@ def _plain_table(title: str, columns: int) -> Table:
 
 def _digest(lines: Sequence[str], exercise: Exercise) -> list[str]:
     """The first of an exercise's complaints, and the command that goes on."""
-    *said, step = lines or ("",)
+    said = list(lines)
+    step = say("report.go_on", short=exercise.short)
+    if said and said[-1].startswith(step.partition("grader")[0]):
+        last = said.pop()
+        step = last if _COMMAND.search(last) else step
     first = said[:1]
     for line in said[1:]:
         if line.startswith(" "):
             first.append(line)
         elif len(first) > 1:
             break  # the next complaint
-    if not _COMMAND.search(step):
-        step = say("report.go_on", short=exercise.short)
-    return [*first[:_LONGEST_COMPLAINT], step]
+    tells_it = any(map(_COMMAND.search, first))
+    return [*first[:_LONGEST_COMPLAINT], *([] if tells_it else [step])]
 
 
 def _happened(change: Change) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FOLDER = Path(".grader") / "results"
 VERSION = 2
 
+_TEXTS = ("mistakes", "lines", "details")
 _PASSED = "passed"
 _NOT_GRADED = "not graded"
 _BY_CHANCE = {_NOT_GRADED, "timed out", "out of time", "out of memory", "crashed"}
@@ -105,7 +106,7 @@ def result_of(
     lines: Iterable[str] = (),
     details: Iterable[str] = (),
 ) -> Result:
-    """The result of a run that has just ended; `complaints` makes the lines, where they are read."""
+    """The result of a run that has just ended; where lines are read, `complaints` makes them."""
     tests = []
     mistakes: list[str] = []
     for run in outcome.runs:
@@ -152,8 +153,8 @@ class Results:
             if (kept.pop("version"), kept.pop("key")) != (VERSION, self._keys[exercise.id]):
                 return None
             tests = tuple(TestResult(**test) for test in kept.pop("tests"))
-            texts = {name: _texts(kept.pop(name)) for name in ("mistakes", "lines", "details")}
-            return Result(tests=tests, **texts, **kept)
+            mistakes, lines, details = (_texts(kept.pop(name)) for name in _TEXTS)
+            return Result(tests=tests, mistakes=mistakes, lines=lines, details=details, **kept)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # nothing is kept, or by another hand: running again mends it
 
@@ -172,7 +173,7 @@ class Results:
         return self._root / FOLDER / f"{exercise.id}.json"
 
     def _keys_now(self) -> dict[str, str]:
-        course = _digest(sys.version, language(), *_hashes(_course_files(self._root), self._root))
+        course = _digest(sys.version, *_hashes(_course_files(self._root), self._root))
         return {id: self._key(exercise, course) for id, exercise in self._exercises.items()}
 
     def _key(self, exercise: Exercise, course: str) -> str:
