@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -35,8 +34,9 @@ if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for
 
 
 _BAR = 24
-_LONGEST_COMPLAINT = 4
+_LONGEST_COMPLAINT = 3
 """Lines of a complaint that the progress report shows."""
+_CONTINUED = "  "
 _COMMAND = re.compile(r"\b(grader|pytest) \w")
 
 
@@ -135,9 +135,10 @@ class Report:
         """All that is known of a run, the tests that do not pass yet, and what repeats it."""
         when = datetime.fromtimestamp(result.when).strftime("%Y-%m-%d %H:%M")
         self.lines([say("report.seed", exercise=exercise.id, when=when, seed=result.seed)])
-        for line in (*result.lines, *result.details):
+        lines = result.details or result.lines
+        for line in lines:
             self._fitted(harmless(line))
-        told = "\n".join(result.lines)
+        told = "\n".join(lines)
         failing = (t.sentence for t in result.tests if not t.passed and t.sentence not in told)
         for sentence in failing:
             self._fitted(say("report.test_fails", exercise=exercise.id, sentence=sentence))
@@ -147,9 +148,12 @@ class Report:
         if not self._console.is_terminal:
             self.lines([line])
             return
-        indent = len(line) - len(line.lstrip())
-        set_out = Padding(Text(line.strip()), (0, 0, 0, indent))
-        self._console.print(set_out, soft_wrap=False)
+        words = line.lstrip()
+        margin = " " * (len(line) - len(words))
+        width = max(1, self._console.width - len(margin) - len(_CONTINUED))
+        first, *rest = Text(words).wrap(self._console, width) or [Text()]
+        self.lines([f"{margin}{first.plain.rstrip()}"])
+        self.lines(f"{margin}{_CONTINUED}{row.plain.rstrip()}" for row in rest)
 
     def next(self, standing: Standing | None, longer: LearningPath | None) -> None:
         """Where to go on, and what stands in the way there."""

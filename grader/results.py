@@ -58,7 +58,7 @@ class Result:
 
     `when` is in seconds since 1970, `mistakes` are the ids of those that were named, `file_hash` is
     the SHA-256 of the learner's file; `seed` repeats the run. `lines` are what there was to say
-    about the failures, in the language of the moment, and `details` what --verbose adds.
+    about the failures, in the language of the moment, and `details` the same at length.
     """
 
     when: float

@@ -32,12 +32,12 @@ _CURSOR = {"down": 1, "j": 1, "up": -1, "k": -1}
 class Listing:
     """The list of exercises: which are shown, and at which the cursor is."""
 
-    def __init__(self, standings: Standings) -> None:
+    def __init__(self, standings: Standings, at: Exercise | None = None) -> None:
         self._standings = standings
         self.filter = _FILTERS[0]
         self.search = ""
         self.is_searching = False
-        self.cursor = 0
+        self.cursor = standings.exercises.index(at) if at in standings.exercises else 0
 
     @property
     def exercises(self) -> list[Exercise]:
@@ -66,10 +66,16 @@ class Listing:
         self.cursor = max(0, min(self.cursor, len(self.exercises) - 1))
         return None
 
+    def forget_search(self) -> None:
+        """Show what the filter leaves."""
+        self.search = ""
+        self.is_searching = False
+
     def _type(self, key: str) -> None:
-        if key in ("enter", "escape"):
+        if key == "escape":
+            self.forget_search()
+        elif key == "enter":
             self.is_searching = False
-            self.search = "" if key == "escape" else self.search
         elif key == "backspace":
             self.search = self.search[:-1]
         elif len(key) == 1:
@@ -189,7 +195,9 @@ class Session:
         return self.page == "list" and self.listing.is_searching
 
     def _press_in_list(self, key: str) -> None:
-        if key in ("escape", "l") and not self._is_typing:
+        if key == "escape" and self.listing.search:
+            self.listing.forget_search()
+        elif key in ("escape", "l") and not self._is_typing:
             self._turn_to("verdict")
         elif (chosen := self.listing.press(key)) is not None:
             self._open(chosen)
@@ -261,7 +269,7 @@ class Session:
             self.history.record_solution(self.exercise.id, gave_up=False)
 
     def _list(self) -> None:
-        self.listing = Listing(self.standings)
+        self.listing = Listing(self.standings, self.exercise)
         self._turn_to("list")
 
     def _toggle(self, page: Page) -> None:

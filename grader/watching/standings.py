@@ -41,10 +41,16 @@ class Standings:
         """Whether an exercise is the stub still."""
         return not self.is_done(exercise) and is_untouched(exercise, self._root)
 
+    def is_missing(self, exercise: Exercise) -> bool:
+        """Whether the file of an exercise is gone."""
+        return not exercise.paths(self._root).stub.exists()
+
     def state(self, exercise: Exercise) -> str:
         """Where an exercise stands, in a few words."""
         if self.is_done(exercise):
             return say("report.done")
+        if self.is_missing(exercise):
+            return say("report.file_missing")
         if self.is_not_started(exercise):
             return say("report.not_started")
         if exercise.id not in self._last:
@@ -53,6 +59,18 @@ class Standings:
         if run is None:
             return say("watch.could_not_check")
         return say("report.tests_pass", passed=run.passed, tests=run.tests)
+
+    def short_state(self, exercise: Exercise) -> str:
+        """The same in as few words as a column has room for."""
+        run = self._last.get(exercise.id)
+        if (
+            run is None
+            or self.is_missing(exercise)
+            or self.is_done(exercise)
+            or self.is_not_started(exercise)
+        ):
+            return self.state(exercise)
+        return say("watch.some_pass", passed=run.passed, tests=run.tests)
 
     @property
     def done(self) -> int:
