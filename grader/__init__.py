@@ -20,7 +20,8 @@ The learner's day
 Submissions
     `grading`; `redteam` attacks it.
 Words and files
-    `cli` takes commands, `report` alone prints, `catalogue` has every sentence in each language;
+    `cli` takes commands, `report` alone prints, `catalogue` has every sentence in each language,
+    `click_words` lends click some of them;
     `harmless` and `writing` are careful with text and files.
 Figures
     `bench`, `bench_history`, `bench_report`, `bench_watch`, `figures`; `driven` is a terminal.

@@ -20,6 +20,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from grader.catalogue import LANGUAGES, misnamed_language, say, translated
+from grader.click_words import teach_click
 from grader.curriculum import (
     ROOT,
     BrokenCourse,
@@ -31,15 +32,30 @@ from grader.curriculum import (
 )
 from grader.settings import SETTINGS, choose_path, chosen_path
 
+_HELP = "Show this message and exit."
 _ENGLISH: dict[str, str] = {}
 """Each help text as the program has it, before it is said in another language."""
 
+teach_click()
 
-class _Course(click.Group):
+
+class _Command(click.Command):
+    """A command whose --help is explained in the language of the moment."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        option = super().get_help_option(ctx)
+        if option is not None:  # click keeps it, with the words that it had at first
+            option.help = translated(f"click.{_HELP}", _HELP)
+        return option
+
+
+class _Course(_Command, click.Group):
     """Turns what the course's modules raise into one clear line and an exit code.
 
     Its help, and that of its commands, is in the learner's language.
     """
+
+    command_class = _Command
 
     def make_context(
         self, info_name: str | None, args: list[str], *rest: Any, **options: Any
