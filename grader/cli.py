@@ -146,8 +146,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def main(ctx: click.Context, quiet: bool, verbose: bool) -> None:
     """Your progress through the course; see the commands below for more.
 
-    Without a command: runs every exercise you have started, in a process of its own, and shows
-    what is done, what is next and what it is worth.
+    Without a command: runs every exercise you have started, in a separate process, and shows
+    what is done, what stands in the way of the rest, and what is next.
     """
     from grader.report import Wordiness
 
@@ -290,7 +290,7 @@ def show(exercise: str | None) -> None:
 @click.argument("exercise", type=_ExerciseName(), required=False)
 @click.option("--undo", is_flag=True, help="Bring back what the last reset put away.")
 def reset(exercise: str | None, undo: bool) -> None:
-    """Start an exercise again; your edits are kept and --undo brings them back."""
+    """Start the current exercise again, or another; --undo brings your edits back."""
     from grader import stubs as stub_files
     from grader.report import Report
 
@@ -363,7 +363,7 @@ def grade_submission(
 @click.option("--badge", type=_FILE, help="For shields.io.")
 @click.option("--name", default="", help="What the page calls you.")
 def write_progress_report(name: str, **files: Path | None) -> None:
-    """Your way through the course as files: points, time, mistakes, your own code at work."""
+    """Your progress as files: points, time, mistakes, your own code at work."""
     from grader.report import Report
     from grader.reporting import CannotReport, Wanted, write_report
 

@@ -269,13 +269,14 @@ class Report:
         if backup is None:
             self.lines([say("report.reset_without_edits", exercise=exercise.id)])
             return
-        self.lines([say("report.reset", exercise=exercise.id, backup=backup)])
+        self.lines([say("report.reset", exercise=exercise.id, backup=_from_here(backup))])
         self.advice([say("report.reset_back", short=exercise.short)])
 
     def restored(self, exercise: Exercise, undone: Undone) -> None:
-        self.lines([say("report.restored", exercise=exercise.id, backup=undone.restored)])
+        backup = _from_here(undone.restored)
+        self.lines([say("report.restored", exercise=exercise.id, backup=backup)])
         if undone.backup:
-            self.lines([say("report.restored_meanwhile", backup=undone.backup)])
+            self.lines([say("report.restored_meanwhile", backup=_from_here(undone.backup))])
 
     def update_begins(self, source: str | None) -> None:
         self.advice([say("report.update_begins", source=source or say("report.the_remote"))])
@@ -409,6 +410,12 @@ def _verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
                 yield from (f"  {line}" for line in verdict.message)
 
 
+def _from_here(file: Path) -> Path:
+    """A file as it is called from the folder that the command was typed in, if it lies below."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
+
+
 def _plain_table(title: str, columns: int) -> Table:
     table = Table(
         title=title,
@@ -436,8 +443,9 @@ def _digest(lines: Sequence[str], exercise: Exercise) -> list[str]:
             first.append(line)
         elif len(first) > 1:
             break  # the next complaint
-    tells_it = any(map(_COMMAND.search, first))
-    return [*first[:_LONGEST_COMPLAINT], *([] if tells_it else [step])]
+    if len(lines) == 1 and _COMMAND.search(lines[0]):
+        return [*lines]
+    return [*first[:_LONGEST_COMPLAINT], step]
 
 
 def _happened(change: Change) -> str:

@@ -299,7 +299,7 @@ class TestPage:
             "2 of 4 tests pass. Next: pytest tests/test_01_rmsnorm.py",
             "the exponent is i/d; it is 2i/d",
             "2 of 4",
-            "mended",
+            "fixed",
             ROPE.fact,
         ):
             assert words in said

@@ -199,6 +199,11 @@ SYNTAX = (
     "  next: mend this first; every test waits for it",
 )
 NOTHING = ("ex02_rope · nothing implemented yet: begin with a · next: grader hint ex02",)
+CRASHED = (
+    "ex02_rope · Rows turn",
+    "  the answer crashed its process (SIGSEGV): pytest without --isolate shows the line",
+    "  next: grader hint ex02",
+)
 NOT_GRADED = ("ex02_rope · Rows turn", "  not graded, and not your fault: it has failed")
 
 
@@ -218,6 +223,7 @@ class TestTheScreen:
             (VALUE, [*VALUE[:3], VALUE[-1]]),
             (SYNTAX, [*SYNTAX[:3], "  next: grader watch ex02"]),
             (NOTHING, [*NOTHING]),
+            (CRASHED, [*CRASHED]),
             (NOT_GRADED, [*NOT_GRADED, "  next: grader watch ex02"]),
             ((), ["  next: grader watch ex02"]),
         ],
