@@ -34,8 +34,8 @@ if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for
 
 
 _BAR = 24
-_LONGEST_COMPLAINT = 3
-"""Lines of a complaint that the progress report shows."""
+_MOST_ROWS = 4
+"""What a complaint may take in the progress report."""
 _CONTINUED = "  "
 _COMMAND = re.compile(r"\b(grader|pytest) \w")
 
@@ -128,8 +128,24 @@ class Report:
         if self._verbose:
             self._failing(exercise, result)
         elif not standing.done:
-            for line in _digest(result.lines, exercise):
-                self._fitted(harmless(line))
+            self._complain(exercise, result)
+
+    def _complain(self, exercise: Exercise, result: Result) -> None:
+        """The first complaint, in a few rows, and the command that goes on."""
+        lines = [*map(harmless, _first_complaint(result))]
+        step = say("report.go_on", short=exercise.short)
+        last = result.lines[-1] if result.lines else ""
+        if last.startswith(step.partition("grader")[0]):
+            step = last if _COMMAND.search(last) else step
+            lines = [line for line in lines if line != last]
+        rows = 0
+        for place, line in enumerate(lines):
+            rows += len(self._rows(line))
+            if place and rows > _MOST_ROWS:
+                break
+            self._fitted(line)
+        if not (len(lines) == 1 and _COMMAND.search(lines[0])):
+            self.lines([step])
 
     def _failing(self, exercise: Exercise, result: Result) -> None:
         """All that is known of a run, the tests that do not pass yet, and what repeats it."""
@@ -145,15 +161,15 @@ class Report:
 
     def _fitted(self, line: str) -> None:
         """A line set to the width of a terminal: what is too long goes on below, indented."""
-        if not self._console.is_terminal:
-            self.lines([line])
-            return
+        self.lines(self._rows(line) if self._console.is_terminal else [line])
+
+    def _rows(self, line: str) -> list[str]:
         words = line.lstrip()
         margin = " " * (len(line) - len(words))
         width = max(1, self._console.width - len(margin) - len(_CONTINUED))
         first, *rest = Text(words).wrap(self._console, width) or [Text()]
-        self.lines([f"{margin}{first.plain.rstrip()}"])
-        self.lines(f"{margin}{_CONTINUED}{row.plain.rstrip()}" for row in rest)
+        continued = (f"{margin}{_CONTINUED}{row.plain.rstrip()}" for row in rest)
+        return [f"{margin}{first.plain.rstrip()}", *continued]
 
     def next(self, standing: Standing | None, longer: LearningPath | None) -> None:
         """Where to go on, and what stands in the way there."""
@@ -430,22 +446,17 @@ def _plain_table(title: str, columns: int) -> Table:
     return table
 
 
-def _digest(lines: Sequence[str], exercise: Exercise) -> list[str]:
-    """The first of an exercise's complaints, and the command that goes on."""
-    said = list(lines)
-    step = say("report.go_on", short=exercise.short)
-    if said and said[-1].startswith(step.partition("grader")[0]):
-        last = said.pop()
-        step = last if _COMMAND.search(last) else step
-    first = said[:1]
-    for line in said[1:]:
-        if line.startswith(" "):
-            first.append(line)
-        elif len(first) > 1:
-            break  # the next complaint
-    if len(lines) == 1 and _COMMAND.search(lines[0]):
-        return [*lines]
-    return [*first[:_LONGEST_COMPLAINT], step]
+def _first_complaint(result: Result) -> Iterator[str]:
+    """What is said first of an exercise: of a test by its sentence, or of a mistake by its name."""
+    sentences = {test.sentence for test in result.tests}
+    began = False
+    for place, line in enumerate(result.lines):
+        is_title = not line.startswith(" ")
+        if is_title and began:
+            return  # the next complaint
+        began = began or not is_title
+        if not (place and line.strip() in sentences):
+            yield line
 
 
 def _happened(change: Change) -> str:

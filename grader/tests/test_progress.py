@@ -1,25 +1,31 @@
 """`grader`: where the learner is, what stands in the way, and the commands that need no name."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from click.testing import Result as Done
+from rich.console import Console
 
 from grader.cli import main
 from grader.curriculum import ROOT, load
 from grader.history import History, RunRecord
 from grader.progress import Progress, Standing, current_exercise
+from grader.report import Report
 from grader.results import Result, TestResult, file_hash
 
 CURRICULUM = load(ROOT)
 QUICK, CORE, FULL = CURRICULUM.paths
 NORM, ROPE, ATTENTION, *_ = CURRICULUM.exercises
+
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 Grader = Callable[..., Done]
 
@@ -190,6 +196,13 @@ VALUE = (
     "  sin[1]: got 1, want 2",
     "  next: grader hint ex02",
 )
+MISTAKE = (
+    "ex02_rope · these are exactly the numbers you get if a is b; it should be c",
+    "  Rows turn",
+    "    cos[1]: got 1, want 2",
+    "  and 1 more test alike",
+    "  next: grader hint ex02",
+)
 SYNTAX = (
     "ex02_rope · ex02_rope.py is not valid Python",
     "  SyntaxError: expected ':'",
@@ -221,7 +234,8 @@ class TestTheScreen:
         ("lines", "expected"),
         [
             (VALUE, [*VALUE[:3], VALUE[-1]]),
-            (SYNTAX, [*SYNTAX[:3], "  next: grader watch ex02"]),
+            (SYNTAX, [*SYNTAX[:4], "  next: grader watch ex02"]),
+            (MISTAKE, [MISTAKE[0], *MISTAKE[2:]]),
             (NOTHING, [*NOTHING]),
             (CRASHED, [*CRASHED]),
             (NOT_GRADED, [*NOT_GRADED, "  next: grader watch ex02"]),
@@ -236,6 +250,28 @@ class TestTheScreen:
         assert any(printed[n : n + len(expected)] == expected for n in range(len(printed)))
         assert "  or   grader watch, which checks every save at once" not in printed
         assert not any("Columns" in line or "^" in line for line in printed)
+
+    @pytest.mark.parametrize("language", ["en", "zh"])
+    def test_on_a_small_terminal_it_takes_a_few_rows_and_breaks_no_word(
+        self,
+        language: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        long = "mistake " * 15
+        lines = (f"ex02_rope · {long}", f"  {long}", f"  {long}", "  next: grader hint ex02")
+        result = replace(RESULT, lines=lines)
+        monkeypatch.setenv("GRADER_LANG", language)
+        monkeypatch.setattr(
+            "grader.report.Console", partial(Console, width=80, force_terminal=True)
+        )
+        Report().next(Standing(ROPE, result), None)
+        rows = COLOUR.sub("", capsys.readouterr().out).splitlines()
+        end = next(n for n, row in enumerate(rows) if "grader watch ex02" in row or "hint" in row)
+        assert end == 4
+        assert all(len(row) <= 80 for row in rows[:end])
+        assert {*" ".join(rows[:end]).split()} == {"ex02_rope", "·", "mistake"}
+        assert all(row.startswith("  ") for row in rows[1:end])
 
     def test_the_next_exercise_says_it_too(
         self, grader: Grader, monkeypatch: pytest.MonkeyPatch
