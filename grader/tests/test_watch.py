@@ -432,13 +432,16 @@ class TestChinese:
         for key in ("escape", "r"):
             look(key)
         judge(3)
-        look("l", "escape")
         kept = session.exercise.paths(course).stub
         kept.rename(kept.with_suffix(".away"))
         look()
         kept.with_suffix(".away").rename(kept)
         NORM.paths(course).solution.write_text("1\n", encoding="utf-8")
         save(course, "1\n", NORM)
+        look("r")
+        judge(3)
+        look("l")
+        look("escape")
         look("r")
         judge(10)
         look("d")
