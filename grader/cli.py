@@ -176,7 +176,7 @@ def _show_progress() -> None:
 @click.argument("exercise", type=_ExerciseName(), required=False)
 @click.option("--level", type=int, default=1, help="1 is a nudge, the last nearly the answer.")
 def hint(exercise: str | None, level: int) -> None:
-    """A hint for the current exercise, or for another: grader hint ex02."""
+    """A hint: grader hint, or for another exercise grader hint ex02."""
     from grader.history import History
     from grader.report import Report
 
@@ -214,7 +214,7 @@ def solution(exercise: str | None, give_up: bool) -> None:
 
 @main.command("list")
 def list_exercises() -> None:
-    """All exercises with points, time and whether you have started them."""
+    """All exercises with points, time and whether they are started."""
     from grader.report import Report
     from grader.stubs import is_untouched
 
@@ -239,7 +239,7 @@ def next_exercise() -> None:
 @main.command("path")
 @click.argument("path", type=_PathName(), required=False)
 def choose_learning_path(path: LearningPath | None) -> None:
-    """The learning paths, and which one you are on: grader path core takes another."""
+    """The learning paths; grader path core takes another one."""
     from grader.report import Report
 
     if path is None:
@@ -256,9 +256,10 @@ def choose_learning_path(path: LearningPath | None) -> None:
 @main.command()
 @click.argument("exercise", type=_ExerciseName(), required=False)
 def watch(exercise: str | None) -> None:
-    """Stay open and check every save at once: grader watch, or grader watch ex02.
+    """Stay open and check every save at once.
 
-    Begins where you stopped, or at the first exercise that is not done.
+    Begins where you stopped, or at the first exercise that is not done; grader watch ex02 begins
+    at that one.
     """
     from grader.report import Report
     from grader.watching.watch import NoTerminal
@@ -276,7 +277,7 @@ def watch(exercise: str | None) -> None:
 @main.command()
 @click.argument("exercise", type=_ExerciseName(), required=False)
 def show(exercise: str | None) -> None:
-    """The lesson of the current exercise, or of another: grader show ex02."""
+    """A lesson: grader show, or of another exercise grader show ex02."""
     from grader.report import Report
 
     found = _named_or_current(exercise)
@@ -290,7 +291,10 @@ def show(exercise: str | None) -> None:
 @click.argument("exercise", type=_ExerciseName(), required=False)
 @click.option("--undo", is_flag=True, help="Bring back what the last reset put away.")
 def reset(exercise: str | None, undo: bool) -> None:
-    """Start the current exercise again, or another; --undo brings your edits back."""
+    """Start an exercise again; --undo brings your edits back.
+
+    Without a name it is the current exercise. Your edits are kept.
+    """
     from grader import stubs as stub_files
     from grader.report import Report
 
@@ -306,9 +310,10 @@ def reset(exercise: str | None, undo: bool) -> None:
 @click.option("--branch", help="The branch to take; the one that is followed, otherwise.")
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done.")
 def update_course(source: str | None, branch: str | None, dry_run: bool) -> None:
-    """Bring in a newer course; your edits are kept, and merged where the stub has changed.
+    """Bring in a newer course; your edits are kept.
 
-    SOURCE is a git remote or address, a folder or an archive; without it, what the clone follows.
+    Where the stub has changed, both are merged. SOURCE is a git remote or address, a folder or an
+    archive; without it, what the clone follows.
     """
     from grader.obtaining import UpdateError
     from grader.report import Report
@@ -363,7 +368,7 @@ def grade_submission(
 @click.option("--badge", type=_FILE, help="For shields.io.")
 @click.option("--name", default="", help="What the page calls you.")
 def write_progress_report(name: str, **files: Path | None) -> None:
-    """Your progress as files: points, time, mistakes, your own code at work."""
+    """Your progress as files: a page, or JSON, JUnit and a badge."""
     from grader.report import Report
     from grader.reporting import CannotReport, Wanted, write_report
 
@@ -383,7 +388,7 @@ def write_progress_report(name: str, **files: Path | None) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(as_json: bool) -> None:
-    """What this machine offers to lock answers in, what is chosen, and what is missing."""
+    """What can lock answers in on this machine, and what is missing."""
     from grader.doctor import best_profile, mechanisms
     from grader.report import Report
 
@@ -418,7 +423,7 @@ def stubs(only_check: bool, force: bool) -> None:
 @click.option("--margins", is_flag=True, help="Print the margins of every check and mistake.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
 def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path | None) -> None:
-    """Prove the tests: right answers pass, every known mistake is caught and named."""
+    """Prove the tests: right answers pass, every mistake is named."""
     from grader.check import run_all
     from grader.conclusions import conclude, course_problems
     from grader.report import Report

@@ -184,6 +184,11 @@ class TestHelp:
         assert "列出所有练习" in shown("zh") and "All exercises" not in shown("zh")
         assert shown("en") == english
 
+    def test_no_line_of_the_list_is_cut(self) -> None:
+        shown = CliRunner().invoke(main, ["--help"], terminal_width=80).stdout
+        cut = [line for line in shown.splitlines() if line.endswith("...")]
+        assert [line.split()[0] for line in cut if not line.startswith("Usage")] in ([], ["grade"])
+
     @pytest.mark.parametrize("key", [key for key in CHINESE if key.startswith(HELP)])
     def test_its_first_line_is_short_enough_to_stand_in_the_list(self, key: str) -> None:
         """Click cuts it between words, of which Chinese has none."""
