@@ -7,6 +7,7 @@ standard library, and what only an error message needs is imported where the err
 import math
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -22,6 +23,10 @@ _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _FUNCTION = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)?")
 _FEWEST_LEVELS, _MOST_LEVELS = 2, 4
 _SHORT_LIST = 8
+_NEAR = 0.75
+"""How alike a name and what was asked for must be, of 1, for the one to be meant by the other."""
+_SHORTEST_PART = 4
+"""Characters of a name that are enough to mean it."""
 
 
 class BrokenCourse(Exception):
@@ -60,7 +65,7 @@ class Part:
 
 @dataclass(frozen=True)
 class LearningPath:
-    """A selection of exercises for a learner with so many minutes."""
+    """A selection of exercises; `minutes` is what the syllabus gives for all of them."""
 
     id: str
     title: str
@@ -219,10 +224,12 @@ def parse(text: str, file: str = SYLLABUS) -> Curriculum:
     except tomllib.TOMLDecodeError as broken:
         raise SyllabusError(f"{file}: got text that is not TOML: {broken}") from broken
     _check_version(top)
+    exercises = tuple(_exercise(entry) for entry in top.tables("exercises", "exercise"))
+    minutes = {exercise.id: exercise.minutes for exercise in exercises}
     curriculum = Curriculum(
         parts=tuple(_part(entry) for entry in top.tables("parts", "part")),
-        paths=tuple(_path(entry) for entry in top.tables("paths", "path")),
-        exercises=tuple(_exercise(entry) for entry in top.tables("exercises", "exercise")),
+        paths=tuple(_path(entry, minutes) for entry in top.tables("paths", "path")),
+        exercises=exercises,
     )
     top.done()
     _check_unique(curriculum, file)
@@ -327,12 +334,13 @@ def _part(entry: _Entry) -> Part:
     return part
 
 
-def _path(entry: _Entry) -> LearningPath:
+def _path(entry: _Entry, minutes: Mapping[str, int]) -> LearningPath:
+    exercises = entry.texts("exercises")
     path = LearningPath(
         id=entry.text("id"),
         title=entry.text("title"),
-        minutes=entry.whole("minutes"),
-        exercises=entry.texts("exercises"),
+        minutes=sum(minutes.get(listed, 0) for listed in exercises),  # an unknown one is refused
+        exercises=exercises,
     )
     entry.done()
     return path
@@ -466,9 +474,6 @@ def _check_paths(curriculum: Curriculum, file: str) -> None:
         in_order = [listed for listed in known if listed in path.exercises]
         if in_order != list(path.exercises):
             _fail(where, "exercises", repr(list(path.exercises)), f"this order: {in_order}")
-        needed = sum(known[listed].minutes for listed in path.exercises)
-        if needed > path.minutes:
-            _fail(where, "minutes", str(path.minutes), f"{needed} or more, as its exercises take")
 
 
 def _aliases(exercise: Exercise) -> tuple[str, ...]:
@@ -495,12 +500,16 @@ def _unknown(text: str, aliases: dict[str, Exercise], exercises: tuple[Exercise,
 
     from grader.catalogue import say
 
-    near = difflib.get_close_matches(_plain(text), aliases, n=5)
+    asked = _plain(text)
+    # A number that is slightly off is another exercise's, so it is near to none.
+    names = {alias: e for alias, e in aliases.items() if e.name in alias}
+    near = difflib.get_close_matches(asked, names, n=5, cutoff=_NEAR)
+    near += [e.name for e in exercises if asked in e.name and len(asked) >= _SHORTEST_PART]
     ids = list(dict.fromkeys(aliases[alias].id for alias in near))
     sentences = [say("curriculum.no_exercise", asked=text)]
     if ids:
-        names = say("curriculum.or").join(ids[:3])
-        sentences.append(say("curriculum.did_you_mean", names=names))
+        nearest = say("curriculum.or").join(ids[:3])
+        sentences.append(say("curriculum.did_you_mean", names=nearest))
     if len(exercises) <= _SHORT_LIST:
         known = ", ".join(exercise.id for exercise in exercises)
         sentences.append(say("curriculum.known", names=known))

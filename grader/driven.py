@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +33,10 @@ def copied_course(root: Path, folder: Path) -> Path:
 
 
 class Terminal:
-    """One `grader` command in a terminal of so many lines and columns."""
+    """One `grader` command in a terminal of so many lines and columns.
+
+    `program` is what Python is given before the command's words.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class Terminal:
         *words: str,
         size: tuple[int, int] = (24, 80),
         environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "grader"),
     ) -> None:
         rows, columns = size
         self._screen = pyte.Screen(columns, rows)
@@ -48,7 +52,7 @@ class Terminal:
         self.received = b""
         self.process = pexpect.spawn(
             sys.executable,
-            ["-m", "grader", *words],
+            [*program, *words],
             cwd=str(course),
             env={**os.environ, **_ENVIRONMENT, **(environment or {})},
             dimensions=size,

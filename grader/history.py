@@ -203,12 +203,6 @@ class History:
             shown[id] = bool(gave_up) or shown.get(id, False)
         return shown
 
-    def last_exercise(self) -> str | None:
-        """The exercise of the last run, of those that the course still has."""
-        rows = self._read("SELECT exercise FROM runs GROUP BY exercise ORDER BY MAX(id)")
-        ids = [self._id_now(stored) for (stored,) in rows]
-        return next((id for id in reversed(ids) if id in self._ids), None)
-
     def close(self) -> None:
         """Let go of the file; nothing is recorded from here on."""
         with self._lock:

@@ -124,7 +124,7 @@ class TestUnknownNames:
         assert "did you mean" not in result.stderr
 
     @pytest.mark.parametrize(
-        "words", [("nonsense",), ("hint",), ("bench", "nonsense"), ("--what",)]
+        "words", [("nonsense",), ("grade",), ("bench", "nonsense"), ("--what",)]
     )
     def test_a_command_that_cannot_be_followed(
         self, words: tuple[str, ...], grader: Grader

@@ -129,13 +129,6 @@ class TestRecords:
         history.record_solution("ex01_rmsnorm", gave_up=False)
         assert history.solutions() == {"ex02_rope": True, "ex01_rmsnorm": False}
 
-    def test_the_last_exercise_is_that_of_the_last_run(self, course: Path, opened: Opened) -> None:
-        history = opened(course)
-        assert history.last_exercise() is None
-        for run in (RUN, OTHER, RUN):
-            history.record_run(run)
-        assert history.last_exercise() == "ex02_rope"
-
     def test_after_closing_it_says_nothing_and_breaks_nothing(
         self, course: Path, opened: Opened
     ) -> None:
@@ -169,7 +162,6 @@ class TestRenamedExercises:
         assert history.runs("ex02_rotary") == [replace(RUN, exercise="ex02_rotary")]
         assert history.hints() == {"ex02_rotary": {"rotate_half": 2}}
         assert history.solutions() == {"ex02_rotary": True}
-        assert history.last_exercise() == "ex02_rotary"
 
     def test_another_number_is_followed_by_the_name(self, after: Callable[..., History]) -> None:
         history = after(
@@ -185,7 +177,6 @@ class TestRenamedExercises:
     ) -> None:
         history = after(("ex01_rmsnorm", "ex00_rmsnorm"), ("ex02_rope", "ex01_other"))
         assert history.runs() == history.runs("ex02_rope") == [RUN]
-        assert history.last_exercise() is None
         assert history.runs("ex01_other") == []
 
 
@@ -269,7 +260,7 @@ class TestSchema:
         assert "grader update" in history.problem
         history.record_run(DONE)
         history.record_hint("ex02_rope", "rotate_half", 1)
-        assert (history.runs(), history.hints(), history.last_exercise()) == ([], {}, None)
+        assert (history.runs(), history.hints()) == ([], {})
         assert old.read_bytes() == before
         assert self.backups(old) == []
 
@@ -281,11 +272,7 @@ class TestTrouble:
         history.record_run(RUN)
         history.record_hint("ex02_rope", "rotate_half", 1)
         history.record_solution("ex02_rope", gave_up=True)
-        assert (history.runs(), history.runs("ex02_rope"), history.last_exercise()) == (
-            [],
-            [],
-            None,
-        )
+        assert (history.runs(), history.runs("ex02_rope")) == ([], [])
         assert (history.hints(), history.solutions()) == ({}, {})
 
     def test_a_file_that_is_no_database_is_kept(self, course: Path, opened: Opened) -> None:

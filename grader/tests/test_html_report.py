@@ -318,7 +318,7 @@ class TestPage:
             "2 of 4 tests pass. Next: pytest tests/test_01_rmsnorm.py",
             "the exponent is i/d; it is 2i/d",
             "2 of 4",
-            "mended",
+            "fixed",
             f"hints 3 of {ROPE.hint_count}",
             ROPE.fact,
         ):

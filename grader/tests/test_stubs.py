@@ -59,7 +59,6 @@ title = "P"
 [[paths]]
 id = "p"
 title = "P"
-minutes = 1
 exercises = []
 """
 NOON = datetime(2024, 5, 6, 12, 0, 7, tzinfo=UTC)

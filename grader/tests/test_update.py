@@ -45,7 +45,6 @@ title = "All"
 [[paths]]
 id = "full"
 title = "All"
-minutes = 60
 exercises = ["ex01_one"]
 [[exercises]]
 id = "ex01_one"

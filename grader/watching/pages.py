@@ -6,6 +6,7 @@ Everything that an answer or its writer may have put into a text is made harmles
 from __future__ import annotations
 
 import difflib
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ from grader.curriculum import Exercise
 from grader.harmless import harmless
 from grader.implementations import NoAnswer, read_source
 from grader.markers import BEGIN, END
+from grader.report import duration
 from grader.watching.session import Listing, Page, Session
 
 _BAR = 16
@@ -38,7 +40,7 @@ def header(session: Session) -> Text:
     told = (
         say("watch.done", done=standings.done, count=len(standings.exercises)),
         say("report.points", points=f"{float(standings.points):.4g}", possible=standings.possible),
-        say("watch.left", minutes=standings.minutes_left),
+        say("watch.left", time=duration(standings.minutes_left)),
     )
     return text.append(f" {_SEPARATOR.join(told)}")
 
@@ -53,7 +55,7 @@ def title(session: Session) -> Text:
     told = (
         exercise_title(exercise),
         say("report.exercise_points", points=exercise.points),
-        say("report.minutes", count=exercise.minutes),
+        duration(exercise.minutes),
     )
     return text.append(f"{_SEPARATOR}{_SEPARATOR.join(told)}")
 
@@ -95,7 +97,9 @@ def keys(session: Session) -> Iterator[tuple[str, str]]:
             yield from (("enter", say("keys.search")), ("esc", say("watch.all")))
             return
         yield from (("enter", say("keys.open")), ("/", say("keys.search")))
-        yield from (("f", say("keys.filter")), ("esc", say("keys.back")), ("q", say("keys.quit")))
+        yield "f", say("keys.filter")
+        yield "esc", say("watch.all") if session.listing.search else say("keys.back")
+        yield "q", say("keys.quit")
         return
     if session.page in ("lesson", "diff", "keys"):
         yield from (("esc", say("keys.back")), (say("keys.space"), say("keys.on")))
@@ -139,6 +143,8 @@ def _verdict(session: Session) -> RenderableType:
         )
     told = (line.removeprefix(f"{exercise.id} · ") for line in verdict.lines)
     parts = [*_passed(session)] if verdict.done else [*_lines(map(harmless, told))]
+    if session.standings.is_missing(exercise):
+        parts += [Text(), Text(f"x   {say('watch.puts_back')}")]
     if session.standings.is_not_started(exercise):
         parts += [Text(), *_where_to_begin(exercise)]
     if verdict.printed:
@@ -150,7 +156,7 @@ def _verdict(session: Session) -> RenderableType:
 
 
 def _where_to_begin(exercise: Exercise) -> Iterator[RenderableType]:
-    yield Text(f"s   {say('watch.lesson', minutes=exercise.minutes)}")
+    yield Text(f"s   {say('watch.lesson', time=duration(exercise.minutes))}")
     yield Text(f"    {say('watch.then_edit', file=f'exercises/{exercise.answer_file}')}")
 
 
@@ -256,10 +262,13 @@ def _list(session: Session) -> RenderableType:
             ">" if place == listing.cursor else " ",
             "✓" if standings.is_done(exercise) else "·",
             exercise.id,
-            standings.state(exercise),
+            standings.short_state(exercise),
             exercise_title(exercise),
             style="bold" if place == listing.cursor else "",
         )
+    if not found:
+        nothing = say("watch.none_found") if listing.search else say("watch.none_left")
+        return Group(Text(_SEPARATOR.join(head), no_wrap=True), Text(), Text(nothing))
     return Group(Text(_SEPARATOR.join(head), no_wrap=True), Text(), table)
 
 
@@ -329,6 +338,7 @@ def _keys(session: Session) -> RenderableType:
         ("x", say("keys.reset_does")),
         (say("keys.up_down_space"), say("keys.scroll_does")),
         ("esc", say("keys.back_does")),
+        *([("ctrl-z", say("keys.suspend_does"))] if sys.platform != "win32" else []),
         ("q", say("keys.quit_does")),
     ):
         table.add_row(Text(key, style="bold"), what)

@@ -16,6 +16,7 @@ from grader.curriculum import Curriculum, Exercise, LearningPath
 from grader.harmless import harmless
 from grader.hints import first_hints
 from grader.history import History, RunRecord
+from grader.progress import current_exercise
 from grader.results import file_hash
 from grader.stubs import MissingFile, reset
 from grader.watching.client import JudgeEnded
@@ -33,12 +34,12 @@ _CURSOR = {"down": 1, "j": 1, "up": -1, "k": -1}
 class Listing:
     """The list of exercises: which are shown, and at which the cursor is."""
 
-    def __init__(self, standings: Standings) -> None:
+    def __init__(self, standings: Standings, at: Exercise | None = None) -> None:
         self._standings = standings
         self.filter = _FILTERS[0]
         self.search = ""
         self.is_searching = False
-        self.cursor = 0
+        self.cursor = standings.exercises.index(at) if at in standings.exercises else 0
 
     @property
     def exercises(self) -> list[Exercise]:
@@ -67,10 +68,16 @@ class Listing:
         self.cursor = max(0, min(self.cursor, len(self.exercises) - 1))
         return None
 
+    def forget_search(self) -> None:
+        """Show what the filter leaves."""
+        self.search = ""
+        self.is_searching = False
+
     def _type(self, key: str) -> None:
-        if key in ("enter", "escape"):
+        if key == "escape":
+            self.forget_search()
+        elif key == "enter":
             self.is_searching = False
-            self.search = "" if key == "escape" else self.search
         elif key == "backspace":
             self.search = self.search[:-1]
         elif len(key) == 1:
@@ -109,19 +116,12 @@ class Session:
         self._pending: tuple[int, Exercise, float] | None = None
         self._seen_hints = history.hints()
         self._solutions = history.solutions()
-        self.exercise = first or self._begin()
-        if first is None and self.standings.after() is None:
+        current = first or current_exercise(curriculum, path, root, history)
+        self.exercise = current or self.standings.exercises[-1]
+        if current is None:
             self.page = "end"
         else:
             self.run(self.exercise)
-
-    def _begin(self) -> Exercise:
-        """Where the learner stopped, if that is not done, else the first that is not done."""
-        last = self.history.last_exercise()
-        stopped = next((e for e in self.standings.exercises if e.id == last), None)
-        if stopped is not None and not self.standings.is_done(stopped):
-            return stopped
-        return self.standings.after() or self.standings.exercises[-1]
 
     @property
     def verdict(self) -> Verdict | None:
@@ -197,7 +197,9 @@ class Session:
         return self.page == "list" and self.listing.is_searching
 
     def _press_in_list(self, key: str) -> None:
-        if key in ("escape", "l") and not self._is_typing:
+        if key == "escape" and self.listing.search:
+            self.listing.forget_search()
+        elif key in ("escape", "l") and not self._is_typing:
             self._turn_to("verdict")
         elif (chosen := self.listing.press(key)) is not None:
             self._open(chosen)
@@ -288,7 +290,7 @@ class Session:
             self.history.record_solution(self.exercise.id, gave_up=False)
 
     def _list(self) -> None:
-        self.listing = Listing(self.standings)
+        self.listing = Listing(self.standings, self.exercise)
         self._turn_to("list")
 
     def _toggle(self, page: Page) -> None:
