@@ -16,6 +16,7 @@ The proof
     alternatives; `markers` makes a stub, `stubs` keeps the files.
 The learner's day
     `progress`, `results`, `history`, `settings`; the package `watching`; `update`, `obtaining`;
+    `localization` is about which function fails, `hints` which hint comes first;
     for a report `reporting`, `account`, `html_report`, `exports` and the package `pictures`.
 Submissions
     `grading`; `redteam` attacks it.
