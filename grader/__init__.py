@@ -4,7 +4,7 @@ One check of one answer
     `trial` asks an answer and the reference; `scenarios` and `samples` are what a test is written
     with; `observing` is what can be seen of a run, with `recording`, `globalstate`, `cost` and the
     package `bans`; `tolerance` is what should have been seen, `comparing` what is wrong,
-    `diagnosis` which mistake that is, and `messages` and `summary` say it.
+    `diagnosis` which mistake that is; `messages`, `summary` and `complaints` say it.
 Whose answer
     `curriculum` (the syllabus), `implementations`, `loading`; the package `isolation` locks an
     answer away, `doctor` says how far this machine can.
@@ -16,11 +16,13 @@ The proof
     alternatives; `markers` makes a stub, `stubs` keeps the files.
 The learner's day
     `progress`, `results`, `history`, `settings`; the package `watching`; `update`, `obtaining`;
+    `localization` is about which function fails, `hints` which hint comes first;
     for a report `reporting`, `account`, `html_report`, `exports` and the package `pictures`.
 Submissions
     `grading`; `redteam` attacks it.
 Words and files
-    `cli` takes commands, `report` alone prints, `catalogue` has every sentence in each language;
+    `cli` takes commands, `report` alone prints, `catalogue` has every sentence in each language,
+    `click_words` lends click some of them;
     `harmless` and `writing` are careful with text and files.
 Figures
     `bench` and `bench_*` measure `figures`; `driven` is a terminal, `processes` are others.

@@ -41,19 +41,30 @@ class Mistake:
 class Work:
     """All that is known of a learner's work on one exercise: where it stands and how it went.
 
-    `seconds` is the time at work, as far as runs tell; `hint` is the highest level that was read.
+    `seconds` is the time at work, as far as runs tell; `hints` are the highest level that was read
+    about each function.
     """
 
     standing: Standing
     attempts: tuple[RunRecord, ...] = ()
     seconds: float = 0.0
     mistakes: tuple[Mistake, ...] = ()
-    hint: int = 0
+    hints: Mapping[str, int] = field(default_factory=dict)
     gave_up: bool = False
 
     @property
     def exercise(self) -> Exercise:
         return self.standing.exercise
+
+    @property
+    def hint(self) -> int:
+        """The highest level of hint that was read, whatever about."""
+        return max(self.hints.values(), default=0)
+
+    @property
+    def hints_read(self) -> int:
+        """How many hints were read, of those that the exercise has now."""
+        return min(sum(self.hints.values()), self.exercise.hint_count)
 
     @property
     def attempts_to_pass(self) -> int | None:
@@ -202,7 +213,7 @@ class Memory:
     """What the history knows: all runs, the hints that were read, the solutions that were shown."""
 
     runs: Sequence[RunRecord] = ()
-    hints: Mapping[str, int] = field(default_factory=dict)
+    hints: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     solutions: Mapping[str, bool] = field(default_factory=dict)
 
 
@@ -237,7 +248,7 @@ def account(
             runs,
             seconds.get(id, 0.0),
             tuple(mistakes),
-            memory.hints.get(id, 0),
+            memory.hints.get(id, {}),
             memory.solutions.get(id, False),
         )
 

@@ -20,26 +20,43 @@ import click
 from click.shell_completion import CompletionItem
 
 from grader.catalogue import LANGUAGES, misnamed_language, say, translated
+from grader.click_words import teach_click
 from grader.curriculum import (
     ROOT,
     BrokenCourse,
     Curriculum,
     Exercise,
+    HintLadder,
     LearningPath,
     UnknownExercise,
     load,
 )
 from grader.settings import SETTINGS, choose_path, chosen_path
 
+_HELP = "Show this message and exit."
 _ENGLISH: dict[str, str] = {}
 """Each help text as the program has it, before it is said in another language."""
 
+teach_click()
 
-class _Course(click.Group):
+
+class _Command(click.Command):
+    """A command whose --help is explained in the language of the moment."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        option = super().get_help_option(ctx)
+        if option is not None:  # click keeps it, with the words that it had at first
+            option.help = translated(f"click.{_HELP}", _HELP)
+        return option
+
+
+class _Course(_Command, click.Group):
     """Turns what the course's modules raise into one clear line and an exit code.
 
     Its help, and that of its commands, is in the learner's language.
     """
+
+    command_class = _Command
 
     def make_context(
         self, info_name: str | None, args: list[str], *rest: Any, **options: Any
@@ -120,6 +137,21 @@ class _PathName(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(p.id, help=p.title) for p in paths if p.id.startswith(incomplete)]
 
 
+class _FunctionName(click.ParamType):  # type: ignore[type-arg]
+    """A function of an answer that there are hints about."""
+
+    name = "function"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        curriculum = load(ROOT)
+        asked = ctx.params.get("exercise")
+        exercises = [curriculum.find(asked)] if asked else curriculum.exercises
+        about = [hints.about for exercise in exercises for hints in exercise.hints]
+        return [CompletionItem(name) for name in about if name.startswith(incomplete)]
+
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -130,8 +162,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def main(ctx: click.Context, quiet: bool, verbose: bool) -> None:
     """Your progress through the course; see the commands below for more.
 
-    Without a command: runs every exercise you have started, in a process of its own, and shows
-    what is done, what is next and what it is worth.
+    Without a command: runs every exercise you have started, in a separate process, and shows
+    what is done, what stands in the way of the rest, and what is next.
     """
     from grader.report import Wordiness
 
@@ -157,32 +189,48 @@ def _show_progress() -> None:
 
 
 @main.command()
-@click.argument("exercise", type=_ExerciseName())
+@click.argument("exercise", type=_ExerciseName(), required=False)
 @click.option("--level", type=int, default=1, help="1 is a nudge, the last nearly the answer.")
-def hint(exercise: str, level: int) -> None:
-    """A hint for an exercise: grader hint ex02."""
+@click.option("--about", type=_FunctionName(), help="A function; otherwise the one that fails.")
+def hint(exercise: str | None, level: int, about: str | None) -> None:
+    """A hint: grader hint, or for another exercise grader hint ex02."""
+    from grader.hints import first_hints
     from grader.history import History
     from grader.report import Report
 
-    found = load(ROOT).find(exercise)
-    if not 1 <= level <= len(found.hints):
-        count = len(found.hints)
-        raise click.UsageError(say("cli.no_level", level=level, exercise=found.id, count=count))
-    Report().hint(found, level)
+    found = _named_or_current(exercise)
     with closing(History.open(ROOT)) as history:
-        history.record_hint(found.id, level)
+        if about is None:
+            hints = first_hints(found, ROOT, history.runs(found.id))
+        else:
+            hints = _hints_about(found, about)
+        count = len(hints.levels)
+        if not 1 <= level <= count:
+            what = f"{found.id} · {hints.about}"
+            raise click.UsageError(say("cli.no_level", level=level, what=what, count=count))
+        Report().hint(found, hints, level, named=about is not None)
+        history.record_hint(found.id, hints.about, level)
         Report().warning(history.problem)
 
 
+def _hints_about(exercise: Exercise, function: str) -> HintLadder:
+    hints = exercise.hints_about(function)
+    if hints is None:
+        known = ", ".join(ladder.about for ladder in exercise.hints)
+        said = say("cli.no_function", exercise=exercise.id, asked=function, known=known)
+        raise click.UsageError(said)
+    return hints
+
+
 @main.command()
-@click.argument("exercise", type=_ExerciseName())
+@click.argument("exercise", type=_ExerciseName(), required=False)
 @click.option("--give-up", is_flag=True, help="Before a pass, too; your history remembers it.")
-def solution(exercise: str, give_up: bool) -> None:
+def solution(exercise: str | None, give_up: bool) -> None:
     """The worked answer, once yours has passed: grader solution ex02."""
     from grader.history import History
     from grader.report import Report
 
-    found = load(ROOT).find(exercise)
+    found = _named_or_current(exercise)
     file = found.paths(ROOT).solution
     if not file.exists():
         _stop(say("cli.no_solution", short=found.short), 1)
@@ -198,7 +246,7 @@ def solution(exercise: str, give_up: bool) -> None:
 
 @main.command("list")
 def list_exercises() -> None:
-    """All exercises with points, time and whether you have started them."""
+    """All exercises with points, time and whether they are started."""
     from grader.report import Report
     from grader.stubs import is_untouched
 
@@ -223,7 +271,7 @@ def next_exercise() -> None:
 @main.command("path")
 @click.argument("path", type=_PathName(), required=False)
 def choose_learning_path(path: LearningPath | None) -> None:
-    """The learning paths, and which one you are on: grader path core takes another."""
+    """The learning paths; grader path core takes another one."""
     from grader.report import Report
 
     if path is None:
@@ -240,9 +288,10 @@ def choose_learning_path(path: LearningPath | None) -> None:
 @main.command()
 @click.argument("exercise", type=_ExerciseName(), required=False)
 def watch(exercise: str | None) -> None:
-    """Stay open and check every save at once: grader watch, or grader watch ex02.
+    """Stay open and check every save at once.
 
-    Begins where you stopped, or at the first exercise that is not done.
+    Begins where you stopped, or at the first exercise that is not done; grader watch ex02 begins
+    at that one.
     """
     from grader.report import Report
     from grader.watching.watch import NoTerminal
@@ -258,12 +307,12 @@ def watch(exercise: str | None) -> None:
 
 
 @main.command()
-@click.argument("exercise", type=_ExerciseName())
-def show(exercise: str) -> None:
-    """An exercise's lesson: grader show ex02."""
+@click.argument("exercise", type=_ExerciseName(), required=False)
+def show(exercise: str | None) -> None:
+    """A lesson: grader show, or of another exercise grader show ex02."""
     from grader.report import Report
 
-    found = load(ROOT).find(exercise)
+    found = _named_or_current(exercise)
     lesson = found.paths(ROOT).lesson
     if not lesson.exists():
         _stop(say("cli.no_lesson", lesson=lesson.relative_to(ROOT), short=found.short), 1)
@@ -271,14 +320,17 @@ def show(exercise: str) -> None:
 
 
 @main.command()
-@click.argument("exercise", type=_ExerciseName())
+@click.argument("exercise", type=_ExerciseName(), required=False)
 @click.option("--undo", is_flag=True, help="Bring back what the last reset put away.")
-def reset(exercise: str, undo: bool) -> None:
-    """Start an exercise again; your edits are kept and --undo brings them back."""
+def reset(exercise: str | None, undo: bool) -> None:
+    """Start an exercise again; --undo brings your edits back.
+
+    Without a name it is the current exercise. Your edits are kept.
+    """
     from grader import stubs as stub_files
     from grader.report import Report
 
-    found = load(ROOT).find(exercise)
+    found = _named_or_current(exercise)
     if undo:
         Report().restored(found, stub_files.undo_reset(found, ROOT))
     else:
@@ -290,9 +342,10 @@ def reset(exercise: str, undo: bool) -> None:
 @click.option("--branch", help="The branch to take; the one that is followed, otherwise.")
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done.")
 def update_course(source: str | None, branch: str | None, dry_run: bool) -> None:
-    """Bring in a newer course; your edits are kept, and merged where the stub has changed.
+    """Bring in a newer course; your edits are kept.
 
-    SOURCE is a git remote or address, a folder or an archive; without it, what the clone follows.
+    Where the stub has changed, both are merged. SOURCE is a git remote or address, a folder or an
+    archive; without it, what the clone follows.
     """
     from grader.obtaining import UpdateError
     from grader.report import Report
@@ -347,7 +400,7 @@ def grade_submission(
 @click.option("--badge", type=_FILE, help="For shields.io.")
 @click.option("--name", default="", help="What the page calls you.")
 def write_progress_report(name: str, **files: Path | None) -> None:
-    """Your way through the course as files: points, time, mistakes, your own code at work."""
+    """Your progress as files: a page, or JSON, JUnit and a badge."""
     from grader.report import Report
     from grader.reporting import CannotReport, Wanted, write_report
 
@@ -367,7 +420,7 @@ def write_progress_report(name: str, **files: Path | None) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(as_json: bool) -> None:
-    """What this machine offers to lock answers in, what is chosen, and what is missing."""
+    """What can lock answers in on this machine, and what is missing."""
     from grader.doctor import best_profile, mechanisms
     from grader.report import Report
 
@@ -402,7 +455,7 @@ def stubs(only_check: bool, force: bool) -> None:
 @click.option("--margins", is_flag=True, help="Print the margins of every check and mistake.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
 def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path | None) -> None:
-    """Prove the tests: right answers pass, every known mistake is caught and named."""
+    """Prove the tests: right answers pass, every mistake is named."""
     from grader.check import run_all
     from grader.conclusions import conclude, course_problems
     from grader.report import Report
@@ -434,6 +487,21 @@ def _json(content: object) -> str:
     """JSON as others read it, which has no infinity: what no number measures is null."""
     text = json.dumps(content, default=str)
     return json.dumps(json.loads(text, parse_constant=lambda name: None), indent=1) + "\n"
+
+
+def _named_or_current(name: str | None) -> Exercise:
+    """The exercise that is named, else the one that the learner is at."""
+    curriculum = load(ROOT)
+    if name is not None:
+        return curriculum.find(name)
+    from grader.history import History
+    from grader.progress import current_exercise
+
+    with closing(History.open(ROOT)) as history:
+        current = current_exercise(curriculum, chosen_path(curriculum, ROOT), ROOT, history)
+    if current is None:
+        raise click.UsageError(say("cli.none_left"))
+    return current
 
 
 def _chosen(curriculum: Curriculum, names: Sequence[str]) -> list[Exercise]:

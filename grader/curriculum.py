@@ -7,6 +7,7 @@ standard library, and what only an error message needs is imported where the err
 import math
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise, takewhile
@@ -19,8 +20,13 @@ VERSION = 1
 
 _ID = re.compile(r"ex\d\d_[a-z][a-z0-9_]*")
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_FEWEST_HINTS = 3
+_FUNCTION = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)?")
+_FEWEST_LEVELS, _MOST_LEVELS = 2, 4
 _SHORT_LIST = 8
+_NEAR = 0.75
+"""How alike a name and what was asked for must be, of 1, for the one to be meant by the other."""
+_SHORTEST_PART = 4
+"""Characters of a name that are enough to mean it."""
 
 
 class BrokenCourse(Exception):
@@ -59,7 +65,7 @@ class Part:
 
 @dataclass(frozen=True)
 class LearningPath:
-    """A selection of exercises for a learner with so many minutes."""
+    """A selection of exercises; `minutes` is what the syllabus gives for all of them."""
 
     id: str
     title: str
@@ -83,6 +89,14 @@ class ExercisePaths:
 
 
 @dataclass(frozen=True)
+class HintLadder:
+    """The hints about one function, class or method of an answer, the first of which is a nudge."""
+
+    about: str
+    levels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Exercise:
     """One entry of the syllabus. Everything that follows from the id is computed from it.
 
@@ -97,7 +111,7 @@ class Exercise:
     minutes: int
     prerequisites: tuple[str, ...]
     bans: tuple[str, ...]
-    hints: tuple[str, ...]
+    hints: tuple[HintLadder, ...]
     fact: str
     read: tuple[str, ...]
     limits: Limits
@@ -122,6 +136,19 @@ class Exercise:
     def answer_file(self) -> str:
         """The file name of an answer, in whichever folder of answers: "ex02_rope.py"."""
         return f"{self.id}.py"
+
+    @property
+    def hint_count(self) -> int:
+        """How many hints there are, about all functions together."""
+        return sum(len(ladder.levels) for ladder in self.hints)
+
+    def hints_about(self, function: str) -> HintLadder | None:
+        """The hints about a function, by the name that Python gives it: "Attention.forward".
+
+        A method that has no hints of its own is spoken of in those about its class.
+        """
+        known = {ladder.about: ladder for ladder in self.hints}
+        return known.get(function) or known.get(function.partition(".")[0])
 
     def paths(self, root: Path) -> ExercisePaths:
         """Where this exercise's files are under `root`, whether or not they exist."""
@@ -201,10 +228,12 @@ def parse(text: str, file: str = SYLLABUS) -> Curriculum:
     except tomllib.TOMLDecodeError as broken:
         raise SyllabusError(f"{file}: got text that is not TOML: {broken}") from broken
     _check_version(top)
+    exercises = tuple(_exercise(entry) for entry in top.tables("exercises", "exercise"))
+    minutes = {exercise.id: exercise.minutes for exercise in exercises}
     curriculum = Curriculum(
         parts=tuple(_part(entry) for entry in top.tables("parts", "part")),
-        paths=tuple(_path(entry) for entry in top.tables("paths", "path")),
-        exercises=tuple(_exercise(entry) for entry in top.tables("exercises", "exercise")),
+        paths=tuple(_path(entry, minutes) for entry in top.tables("paths", "path")),
+        exercises=exercises,
     )
     top.done()
     _check_unique(curriculum, file)
@@ -270,16 +299,17 @@ class _Entry:
             self.fail(key, value, want)
         return _Entry(f"{self._where}, field {key}", value)
 
-    def tables(self, key: str, what: str) -> list["_Entry"]:
-        value = self.take(key, want := f"one [[{key}]] table or more")
+    def tables(self, key: str, what: str, under: str = "", name: str = "id") -> list["_Entry"]:
+        """The tables of a list, each called by what stands under `name` in it."""
+        value = self.take(key, want := f"one [[{under}{key}]] table or more")
         if not isinstance(value, list) or not value:
             self.fail(key, value, want)
         entries = []
         for place, item in enumerate(value, start=1):
             if not isinstance(item, dict):
                 self.fail(key, item, want)
-            # An entry without a usable id can only be named by its place in the file.
-            entries.append(_Entry(f"{self._where}: {what} {item.get('id', f'#{place}')}", item))
+            # An entry without a usable name can only be called by its place in the file.
+            entries.append(_Entry(f"{self._where}: {what} {item.get(name, f'#{place}')}", item))
         return entries
 
     def done(self) -> None:
@@ -308,12 +338,13 @@ def _part(entry: _Entry) -> Part:
     return part
 
 
-def _path(entry: _Entry) -> LearningPath:
+def _path(entry: _Entry, minutes: Mapping[str, int]) -> LearningPath:
+    exercises = entry.texts("exercises")
     path = LearningPath(
         id=entry.text("id"),
         title=entry.text("title"),
-        minutes=entry.whole("minutes"),
-        exercises=entry.texts("exercises"),
+        minutes=sum(minutes.get(listed, 0) for listed in exercises),  # an unknown one is refused
+        exercises=exercises,
     )
     entry.done()
     return path
@@ -353,11 +384,20 @@ def _bans(entry: _Entry) -> tuple[str, ...]:
     return bans
 
 
-def _hints(entry: _Entry) -> tuple[str, ...]:
-    hints = entry.texts("hints")
-    if len(hints) < _FEWEST_HINTS:
-        entry.fail("hints", list(hints), f"{_FEWEST_HINTS} hints or more")
-    return hints
+def _hints(entry: _Entry) -> tuple[HintLadder, ...]:
+    found: list[HintLadder] = []
+    for table in entry.tables("hints", "hints about", under="exercises.", name="about"):
+        ladder = HintLadder(about=table.text("about"), levels=table.texts("levels"))
+        table.done()
+        if not _FUNCTION.fullmatch(ladder.about):
+            table.fail("about", ladder.about, "a function, a class or a method, as Class.method")
+        if ladder.about in [earlier.about for earlier in found]:
+            table.fail("about", ladder.about, "another function than the hints before are about")
+        if not _FEWEST_LEVELS <= len(ladder.levels) <= _MOST_LEVELS:
+            levels = f"{_FEWEST_LEVELS} to {_MOST_LEVELS} hints, from a nudge to nearly the answer"
+            table.fail("levels", list(ladder.levels), levels)
+        found.append(ladder)
+    return tuple(found)
 
 
 def _limits(entry: _Entry) -> Limits:
@@ -438,9 +478,6 @@ def _check_paths(curriculum: Curriculum, file: str) -> None:
         in_order = [listed for listed in known if listed in path.exercises]
         if in_order != list(path.exercises):
             _fail(where, "exercises", repr(list(path.exercises)), f"this order: {in_order}")
-        needed = sum(known[listed].minutes for listed in path.exercises)
-        if needed > path.minutes:
-            _fail(where, "minutes", str(path.minutes), f"{needed} or more, as its exercises take")
 
 
 def _aliases(exercise: Exercise) -> tuple[str, ...]:
@@ -467,12 +504,16 @@ def _unknown(text: str, aliases: dict[str, Exercise], exercises: tuple[Exercise,
 
     from grader.catalogue import say
 
-    near = difflib.get_close_matches(_plain(text), aliases, n=5)
+    asked = _plain(text)
+    # A number that is slightly off is another exercise's, so it is near to none.
+    names = {alias: e for alias, e in aliases.items() if e.name in alias}
+    near = difflib.get_close_matches(asked, names, n=5, cutoff=_NEAR)
+    near += [e.name for e in exercises if asked in e.name and len(asked) >= _SHORTEST_PART]
     ids = list(dict.fromkeys(aliases[alias].id for alias in near))
     sentences = [say("curriculum.no_exercise", asked=text)]
     if ids:
-        names = say("curriculum.or").join(ids[:3])
-        sentences.append(say("curriculum.did_you_mean", names=names))
+        nearest = say("curriculum.or").join(ids[:3])
+        sentences.append(say("curriculum.did_you_mean", names=nearest))
     if len(exercises) <= _SHORT_LIST:
         known = ", ".join(exercise.id for exercise in exercises)
         sentences.append(say("curriculum.known", names=known))

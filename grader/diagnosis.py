@@ -107,15 +107,21 @@ class Diagnosis:
         self._modules: dict[str, ModuleType] = {}
         self._evidence: list[Evidence] = []
         self._unclear: set[str] = set()
+        self._last: dict[str, Evidence] = {}
         self._relations: dict[tuple[bytes, int], _Relation] = {}
 
     def add(self, evidence: Evidence) -> None:
         """Note a run, right or wrong."""
+        self._last[evidence.test] = evidence
         trouble = evidence.seen.trouble
         if trouble is not None and (trouble.at_load or trouble.kind in _UNINFORMATIVE):
             self._unclear.add(evidence.test)
         else:
             self._evidence.append(evidence)
+
+    def last(self, test: str) -> Evidence | None:
+        """The newest run of a test: where the test failed, the run that ended it."""
+        return self._last.get(test)
 
     def candidates(self) -> list[Variant]:
         """The mistakes that explain every observation; all of them before anything failed."""

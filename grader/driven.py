@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -36,7 +36,10 @@ def copied_course(root: Path, folder: Path) -> Path:
 
 
 class Terminal:
-    """One `grader` command in a terminal of so many lines and columns."""
+    """One `grader` command in a terminal of so many lines and columns.
+
+    `program` is what Python is given before the command's words.
+    """
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Terminal:
         *words: str,
         size: tuple[int, int] = (24, 80),
         environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "grader"),
     ) -> None:
         rows, columns = size
         self._screen = pyte.Screen(columns, rows)
@@ -51,7 +55,7 @@ class Terminal:
         self.received = b""
         self.process = pexpect.spawn(
             sys.executable,
-            ["-m", "grader", *words],
+            [*program, *words],
             cwd=str(course),
             env={**os.environ, **_ENVIRONMENT, **(environment or {})},
             dimensions=size,

@@ -44,6 +44,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE solutions (id INTEGER PRIMARY KEY, exercise TEXT NOT NULL, at REAL NOT NULL,"
         " gave_up INTEGER NOT NULL)",
     ),
+    (
+        # What was read before hints had functions was about none in particular.
+        "ALTER TABLE hints ADD COLUMN about TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE runs ADD COLUMN failing TEXT NOT NULL DEFAULT '[]'",
+    ),
 )
 """Entry n makes a database of version n + 1 out of one of version n; an empty file has version 0.
 
@@ -61,7 +66,8 @@ class RunRecord:
 
     `command` is what ran them ("progress", "watch", "report"), `when` is in seconds since 1970,
     `points` an exact fraction as text. `verdicts` holds (test id, "passed" or the kind of failure),
-    `mistakes` the ids of those that were named, `file_hash` the SHA-256 of the learner's file.
+    `mistakes` the ids of those that were named, `file_hash` the SHA-256 of the learner's file,
+    `failing` the functions that the failing tests are about.
     """
 
     exercise: str
@@ -74,6 +80,7 @@ class RunRecord:
     verdicts: tuple[tuple[str, str], ...]
     mistakes: tuple[str, ...]
     file_hash: str
+    failing: tuple[str, ...] = ()
 
     @property
     def done(self) -> bool:
@@ -129,7 +136,7 @@ class History:
         """Keep several runs in one step: all of them, or none where there is a `problem`."""
         self._write(
             "INSERT INTO runs (exercise, command, at, seconds, passed, tests, points, verdicts,"
-            " mistakes, file_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " mistakes, file_hash, failing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     run.exercise,
@@ -142,16 +149,17 @@ class History:
                     json.dumps(run.verdicts),
                     json.dumps(run.mistakes),
                     run.file_hash,
+                    json.dumps(run.failing),
                 )
                 for run in runs
             ],
         )
 
-    def record_hint(self, exercise: str, level: int) -> None:
-        """Keep that a hint was read."""
+    def record_hint(self, exercise: str, about: str, level: int) -> None:
+        """Keep that a hint about a function was read."""
         self._write(
-            "INSERT INTO hints (exercise, at, level) VALUES (?, ?, ?)",
-            [(exercise, time.time(), level)],
+            "INSERT INTO hints (exercise, at, level, about) VALUES (?, ?, ?, ?)",
+            [(exercise, time.time(), level, about)],
         )
 
     def record_solution(self, exercise: str, gave_up: bool) -> None:
@@ -165,7 +173,7 @@ class History:
         """All runs, or those of one exercise, in the order in which they were recorded."""
         select = (
             "SELECT exercise, command, at, seconds, passed, tests, points, verdicts, mistakes,"
-            " file_hash FROM runs"
+            " file_hash, failing FROM runs"
         )
         if exercise is None:
             rows = self._read(f"{select} ORDER BY id")
@@ -176,20 +184,24 @@ class History:
             rows = self._read(f"{select} WHERE exercise IN ({marks}) ORDER BY id", *names)
         return [self._record(row) for row in rows]
 
-    def hints(self) -> dict[str, int]:
-        """The highest level of hint that was read, by exercise."""
-        return self._highest(self._read("SELECT exercise, level FROM hints"))
+    def hints(self) -> dict[str, dict[str, int]]:
+        """The highest level of hint that was read, by exercise and function.
+
+        Those that were read before hints had functions stand under an empty name.
+        """
+        read: dict[str, dict[str, int]] = {}
+        for stored, about, level in self._read("SELECT exercise, about, level FROM hints"):
+            levels = read.setdefault(self._id_now(stored), {})
+            levels[about] = max(level, levels.get(about, level))
+        return read
 
     def solutions(self) -> dict[str, bool]:
         """The exercises whose worked answer was shown; True for those given up at some time."""
-        shown = self._highest(self._read("SELECT exercise, gave_up FROM solutions"))
-        return {exercise: bool(gave_up) for exercise, gave_up in shown.items()}
-
-    def last_exercise(self) -> str | None:
-        """The exercise of the last run, of those that the course still has."""
-        rows = self._read("SELECT exercise FROM runs GROUP BY exercise ORDER BY MAX(id)")
-        ids = [self._id_now(stored) for (stored,) in rows]
-        return next((id for id in reversed(ids) if id in self._ids), None)
+        shown: dict[str, bool] = {}
+        for stored, gave_up in self._read("SELECT exercise, gave_up FROM solutions"):
+            id = self._id_now(stored)
+            shown[id] = bool(gave_up) or shown.get(id, False)
+        return shown
 
     def close(self) -> None:
         """Let go of the file; nothing is recorded from here on."""
@@ -210,7 +222,8 @@ class History:
         )
 
     def _record(self, row: _Row) -> RunRecord:
-        stored, command, at, seconds, passed, tests, points, verdicts, mistakes, file_hash = row
+        stored, command, at, seconds, passed, tests, points, *rest = row
+        verdicts, mistakes, file_hash, failing = rest
         return RunRecord(
             exercise=self._id_now(stored),
             command=command,
@@ -222,14 +235,8 @@ class History:
             verdicts=tuple((test, verdict) for test, verdict in json.loads(verdicts)),
             mistakes=tuple(json.loads(mistakes)),
             file_hash=file_hash,
+            failing=tuple(json.loads(failing)),
         )
-
-    def _highest(self, rows: Iterable[_Row]) -> dict[str, int]:
-        highest: dict[str, int] = {}
-        for stored, value in rows:
-            id = self._id_now(stored)
-            highest[id] = max(value, highest.get(id, value))
-        return highest
 
     def _write(self, statement: str, rows: Sequence[_Row]) -> None:
         with self._lock:

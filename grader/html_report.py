@@ -66,6 +66,7 @@ def page(account: Account, pictures: Mapping[str, Picture], journey: Picture | N
     environment.globals["say"] = _say
     environment.filters |= {
         "attempts": attempt_bars,
+        "duration": duration,
         "harmless": harmless,
         "moment": moment,
         "percent": percent,

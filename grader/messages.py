@@ -22,7 +22,7 @@ class Failure:
     """One failed test with everything that its message needs.
 
     `sentence` is the test's docstring, `mistakes` the sentences of the mistakes that explain all
-    that was seen.
+    that was seen. `functions` are those of the answer that it is about, the likeliest first.
     """
 
     exercise: str
@@ -32,11 +32,17 @@ class Failure:
     mistakes: tuple[str, ...] = ()
     seconds: float = 0.0
     root: Path = Path()
+    functions: tuple[str, ...] = ()
 
     @property
     def short(self) -> str:
         """The exercise as a learner types it."""
         return self.exercise.partition("_")[0]
+
+    @property
+    def function(self) -> str:
+        """The function or method that the failure is about; empty where none is known."""
+        return self.functions[0] if self.functions else ""
 
 
 def render(failure: Failure) -> list[str]:

@@ -10,18 +10,25 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from grader.curriculum import Curriculum, Exercise
-from grader.history import History
-from grader.results import Result, Results, result_of
+from grader.curriculum import Curriculum, Exercise, LearningPath
+from grader.history import History, RunRecord
+from grader.results import Result, Results, file_hash, result_of
 from grader.stubs import is_untouched
+
+_RUNS_ALL = {"progress", "report"}
+"""The commands that run whatever is begun, and not one exercise."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a learner stands in one exercise; without a result it has not been started."""
+    """Where a learner stands in one exercise; without a result it has not been started.
+
+    `is_missing` where the file is gone from exercises/.
+    """
 
     exercise: Exercise
     result: Result | None = None
+    is_missing: bool = False
 
     @property
     def started(self) -> bool:
@@ -81,6 +88,45 @@ class Progress:
         return next((standing for standing in self.standings if not standing.done), None)
 
 
+def last_runs(exercises: Sequence[Exercise], root: Path, history: History) -> dict[str, RunRecord]:
+    """The last run of each exercise whose file has not changed since, by the exercise's id."""
+    last: dict[str, RunRecord] = {}
+    now = {e.id: file_hash(e.paths(root).stub) for e in exercises}
+    for run in history.runs():
+        last.pop(run.exercise, None)
+        if now.get(run.exercise) == run.file_hash:
+            last[run.exercise] = run
+    return last
+
+
+def current_exercise(
+    curriculum: Curriculum, path: LearningPath, root: Path, history: History
+) -> Exercise | None:
+    """Where the learner stopped, if that is not done, else the first exercise that is not done.
+
+    None where the whole path is done. Nothing is run: what is done is known from the history.
+    """
+    exercises = curriculum.on(path)
+    runs = last_runs(exercises, root, history)
+    undone = [e for e in exercises if not (e.id in runs and runs[e.id].done)]
+    stopped = _last_worked_on(history)
+    return next((e for e in undone if e.id == stopped), undone[0] if undone else None)
+
+
+def _last_worked_on(history: History) -> str | None:
+    """The id of the exercise that was run last by its name, or else run for the first time.
+
+    The report runs every file again after a change of the course: that is nobody's work.
+    """
+    last = None
+    files: dict[str, str] = {}
+    for run in history.runs():
+        if run.command not in _RUNS_ALL or files.get(run.exercise) != run.file_hash:
+            last = run.exercise
+        files[run.exercise] = run.file_hash
+    return last
+
+
 def measure(
     curriculum: Curriculum, root: Path, exercises: Sequence[Exercise], command: str = "progress"
 ) -> Progress:
@@ -96,7 +142,10 @@ def measure(
     new = _graded([e for e, result in results.items() if result is None], root, seed, kept)
     kept.keep(new)
     problem = _record(new, root, command)
-    standings = tuple(Standing(e, new.get(e) or results.get(e)) for e in exercises)
+    standings = tuple(
+        Standing(e, new.get(e) or results.get(e), is_missing=not e.paths(root).stub.exists())
+        for e in exercises
+    )
     return Progress(standings, seed, problem)
 
 
@@ -108,13 +157,21 @@ def _graded(
     from grader import early
 
     early.start()  # before torch is imported here
+    from grader.complaints import complaints, details
     from grader.pytest_runs import Observer, run_tests
 
     when = time.time()
     outcomes = run_tests(root, exercises, ["--isolate", f"--seed={seed}"], Observer())
     return {
-        o.exercise: result_of(o, when=when, seed=seed, file_hash=files.file_hash(o.exercise))
-        for o in outcomes
+        outcome.exercise: result_of(
+            outcome,
+            when=when,
+            seed=seed,
+            file_hash=files.file_hash(outcome.exercise),
+            lines=complaints(outcome, root),
+            details=details(outcome, root),
+        )
+        for outcome in outcomes
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -14,23 +15,30 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
+from rich.text import Text
 
 from grader.catalogue import exercise_title, part_plan, part_title, path_title, say
 from grader.figures import Figure
+from grader.harmless import harmless
 
 if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for torch
     from grader.conclusions import Conclusion, Margin
-    from grader.curriculum import Curriculum, Exercise, LearningPath
+    from grader.curriculum import Curriculum, Exercise, HintLadder, LearningPath
     from grader.doctor import Mechanism
     from grader.figures import Stage
     from grader.grading import Grade, Verdict
     from grader.progress import Progress, Standing
+    from grader.results import Result
     from grader.stubs import StubResult, Undone
     from grader.update import Change, Update
     from grader.watching.session import Session
 
 
 _BAR = 24
+_MOST_ROWS = 4
+"""What a complaint may take in the progress report."""
+_CONTINUED = "  "
+_COMMAND = re.compile(r"\b(grader|pytest) \w")
 
 
 class Wordiness(Enum):
@@ -90,9 +98,11 @@ class Report:
             mine = [s for s in progress.standings if s.exercise.part == part.id]
             if mine:
                 self._part(part_title(part), mine)
-                if self._verbose:
-                    self._failing(mine)
-        self.next(progress.next, curriculum.longer_than(path))
+        for standing in progress.standings:
+            self._in_the_way(standing)
+        self._go_on(progress.next, curriculum.longer_than(path))
+        if progress.next and not any(standing.started for standing in progress.standings):
+            self.lines([say("report.or_watch")])
 
     def _part(self, title: str, standings: Sequence[Standing]) -> None:
         table = _plain_table(title, 5)
@@ -107,17 +117,68 @@ class Report:
             )
         self._console.print(table)
 
-    def _failing(self, standings: Iterable[Standing]) -> None:
-        """The tests that do not pass yet, and what repeats the run."""
-        for standing in standings:
-            id, result = standing.exercise.id, standing.result
-            if result is not None:
-                when = datetime.fromtimestamp(result.when).strftime("%Y-%m-%d %H:%M")
-                self.lines([say("report.seed", exercise=id, when=when, seed=result.seed)])
-                failing = (test.sentence for test in result.tests if not test.passed)
-                self.lines(say("report.test_fails", exercise=id, sentence=s) for s in failing)
+    def _in_the_way(self, standing: Standing) -> None:
+        """What stands in the way of an exercise that is begun, in a few lines or in all."""
+        exercise, result = standing.exercise, standing.result
+        if standing.is_missing:
+            file = exercise.paths(Path()).stub.as_posix()
+            self.lines([say("report.missing", exercise=exercise.id, file=file)])
+            self.lines([say("report.bring_back", short=exercise.short)])
+        if result is None:
+            return
+        if self._verbose:
+            self._failing(exercise, result)
+        elif not standing.done:
+            self._complain(exercise, result)
+
+    def _complain(self, exercise: Exercise, result: Result) -> None:
+        """The first complaint, in a few rows, and the command that goes on."""
+        lines = [*map(harmless, _first_complaint(result))]
+        step = say("report.go_on", short=exercise.short)
+        last = result.lines[-1] if result.lines else ""
+        if last.startswith(step.partition("grader")[0]):
+            step = last if _COMMAND.search(last) else step
+            lines = [line for line in lines if line != last]
+        rows = 0
+        for place, line in enumerate(lines):
+            rows += len(self._rows(line))
+            if place and rows > _MOST_ROWS:
+                break
+            self._fitted(line)
+        if not (len(lines) == 1 and _COMMAND.search(lines[0])):
+            self.lines([step])
+
+    def _failing(self, exercise: Exercise, result: Result) -> None:
+        """All that is known of a run, the tests that do not pass yet, and what repeats it."""
+        when = datetime.fromtimestamp(result.when).strftime("%Y-%m-%d %H:%M")
+        self.lines([say("report.seed", exercise=exercise.id, when=when, seed=result.seed)])
+        lines = result.details or result.lines
+        for line in lines:
+            self._fitted(harmless(line))
+        told = "\n".join(lines)
+        failing = (t.sentence for t in result.tests if not t.passed and t.sentence not in told)
+        for sentence in failing:
+            self._fitted(say("report.test_fails", exercise=exercise.id, sentence=sentence))
+
+    def _fitted(self, line: str) -> None:
+        """A line set to the width of a terminal: what is too long goes on below, indented."""
+        self.lines(self._rows(line) if self._console.is_terminal else [line])
+
+    def _rows(self, line: str) -> list[str]:
+        words = line.lstrip()
+        margin = " " * (len(line) - len(words))
+        width = max(1, self._console.width - len(margin) - len(_CONTINUED))
+        first, *rest = Text(words).wrap(self._console, width) or [Text()]
+        continued = (f"{margin}{_CONTINUED}{row.plain.rstrip()}" for row in rest)
+        return [f"{margin}{first.plain.rstrip()}", *continued]
 
     def next(self, standing: Standing | None, longer: LearningPath | None) -> None:
+        """Where to go on, and what stands in the way there."""
+        if standing and not self._quiet:
+            self._in_the_way(standing)
+        self._go_on(standing, longer)
+
+    def _go_on(self, standing: Standing | None, longer: LearningPath | None) -> None:
         """Where to go on: the lesson to read, the file to edit, the tests to run.
 
         At the end of a learning path that is the `longer` one, if there is one.
@@ -134,7 +195,7 @@ class Report:
         paths = exercise.paths(Path())
         self.lines(
             [
-                say("report.next", title=exercise_title(exercise), minutes=exercise.minutes),
+                say("report.next", title=exercise_title(exercise), time=duration(exercise.minutes)),
                 say("report.read", file=paths.lesson.as_posix()),
                 say("report.edit", file=paths.stub.as_posix()),
                 say("report.run", file=paths.test_file.as_posix()),
@@ -154,7 +215,7 @@ class Report:
                 path.id,
                 path_title(path),
                 say("report.exercise") if count == 1 else say("report.exercises", count=count),
-                say("report.up_to", time=duration(path.minutes)),
+                say("report.about", time=duration(path.minutes)),
             )
         self._console.print(table)
         ids = "|".join(path.id for path in curriculum.paths)
@@ -182,7 +243,7 @@ class Report:
                         exercise.id,
                         exercise_title(exercise),
                         say("report.exercise_points", points=exercise.points),
-                        say("report.minutes", count=exercise.minutes),
+                        duration(exercise.minutes),
                         say("report.started") if started else say("report.not_started"),
                     )
                 self._console.print(table)
@@ -225,13 +286,14 @@ class Report:
         if backup is None:
             self.lines([say("report.reset_without_edits", exercise=exercise.id)])
             return
-        self.lines([say("report.reset", exercise=exercise.id, backup=backup)])
+        self.lines([say("report.reset", exercise=exercise.id, backup=_from_here(backup))])
         self.advice([say("report.reset_back", short=exercise.short)])
 
     def restored(self, exercise: Exercise, undone: Undone) -> None:
-        self.lines([say("report.restored", exercise=exercise.id, backup=undone.restored)])
+        backup = _from_here(undone.restored)
+        self.lines([say("report.restored", exercise=exercise.id, backup=backup)])
         if undone.backup:
-            self.lines([say("report.restored_meanwhile", backup=undone.backup)])
+            self.lines([say("report.restored_meanwhile", backup=_from_here(undone.backup))])
 
     def update_begins(self, source: str | None) -> None:
         self.advice([say("report.update_begins", source=source or say("report.the_remote"))])
@@ -301,12 +363,29 @@ class Report:
                 line += f"   (your edits are in {result.backup})"
             self.lines([line])
 
-    def hint(self, exercise: Exercise, level: int) -> None:
-        count = len(exercise.hints)
-        self.advice([say("report.hint", exercise=exercise.id, level=level, count=count)])
-        self.lines([exercise.hints[level - 1].strip()])
-        if level < count:
-            self.advice([say("report.more_hints", short=exercise.short, level=level + 1)])
+    def hint(self, exercise: Exercise, hints: HintLadder, level: int, *, named: bool) -> None:
+        """A hint, and what gives the next one; `named` is whether the function was asked for."""
+        short, about, count = exercise.short, hints.about, len(hints.levels)
+        heading = say("report.hint", exercise=exercise.id, about=about, level=level, count=count)
+        self.advice([heading])
+        self.lines([hints.levels[level - 1]])
+        if level == count:
+            self._other_hints(exercise, hints)
+        elif named:
+            said = say("report.more_hints_about", short=short, about=about, level=level + 1)
+            self.advice([said])
+        else:
+            self.advice([say("report.more_hints", short=short, level=level + 1)])
+
+    def _other_hints(self, exercise: Exercise, hints: HintLadder) -> None:
+        """How to ask about the function that comes next in the file, or any other."""
+        after = exercise.hints.index(hints) + 1
+        others = [o.about for o in (*exercise.hints[after:], *exercise.hints[: after - 1])]
+        if others:
+            said = say("report.next_hints", short=exercise.short, about=others[0])
+            self.advice([said])
+        if others[1:]:
+            self.advice([say("report.other_hints", functions=", ".join(others[1:]))])
 
     def conclusion(self, conclusion: Conclusion, *, margins: bool) -> None:
         """What the course check proved of one exercise."""
@@ -393,6 +472,12 @@ def _verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
                 yield from (f"  {line}" for line in verdict.message)
 
 
+def _from_here(file: Path) -> Path:
+    """A file as it is called from the folder that the command was typed in, if it lies below."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
+
+
 def _plain_table(title: str, columns: int) -> Table:
     table = Table(
         title=title,
@@ -405,6 +490,19 @@ def _plain_table(title: str, columns: int) -> Table:
     for _ in range(columns):
         table.add_column()
     return table
+
+
+def _first_complaint(result: Result) -> Iterator[str]:
+    """What is said first of an exercise: of a test by its sentence, or of a mistake by its name."""
+    sentences = {test.sentence for test in result.tests}
+    began = False
+    for place, line in enumerate(result.lines):
+        is_title = not line.startswith(" ")
+        if is_title and began:
+            return  # the next complaint
+        began = began or not is_title
+        if not (place and line.strip() in sentences):
+            yield line
 
 
 def _happened(change: Change) -> str:
@@ -450,6 +548,8 @@ def points(value: Fraction) -> str:
 def _state(standing: Standing) -> str:
     if standing.done:
         return say("report.done")
+    if standing.is_missing:
+        return say("report.file_missing")
     if not standing.started:
         return say("report.not_started")
     return say("report.tests_pass", passed=standing.passed, tests=standing.tests)

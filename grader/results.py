@@ -18,16 +18,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.catalogue import language
 from grader.curriculum import Curriculum, Exercise
 from grader.history import RunRecord
+from grader.localization import failing_functions
 from grader.writing import replace_file
 
 if TYPE_CHECKING:
     from grader.pytest_runs import Outcome
 
 FOLDER = Path(".grader") / "results"
-VERSION = 1
+VERSION = 2
 
+_TEXTS = ("mistakes", "lines", "details", "failing")
 _PASSED = "passed"
 _NOT_GRADED = "not graded"
 _BY_CHANCE = {_NOT_GRADED, "timed out", "out of time", "out of memory", "crashed"}
@@ -55,7 +58,9 @@ class Result:
     """What a run of one exercise came to.
 
     `when` is in seconds since 1970, `mistakes` are the ids of those that were named, `file_hash` is
-    the SHA-256 of the learner's file; `seed` repeats the run.
+    the SHA-256 of the learner's file; `seed` repeats the run. `lines` are what there was to say
+    about the failures, in the language of the moment, and `details` the same at length; `failing`
+    are the functions that the failing tests are about, in the order of the file.
     """
 
     when: float
@@ -64,6 +69,9 @@ class Result:
     tests: tuple[TestResult, ...]
     mistakes: tuple[str, ...]
     file_hash: str
+    lines: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
 
     @property
     def passed(self) -> int:
@@ -89,11 +97,20 @@ class Result:
             verdicts=tuple((test.test, test.verdict) for test in self.tests),
             mistakes=self.mistakes,
             file_hash=self.file_hash,
+            failing=self.failing,
         )
 
 
-def result_of(outcome: Outcome, *, when: float, seed: int, file_hash: str) -> Result:
-    """The result of a run that has just ended."""
+def result_of(
+    outcome: Outcome,
+    *,
+    when: float,
+    seed: int,
+    file_hash: str,
+    lines: Iterable[str] = (),
+    details: Iterable[str] = (),
+) -> Result:
+    """The result of a run that has just ended; where lines are read, `complaints` makes them."""
     tests = []
     mistakes: list[str] = []
     for run in outcome.runs:
@@ -105,7 +122,15 @@ def result_of(outcome: Outcome, *, when: float, seed: int, file_hash: str) -> Re
         if not run.passed:
             mistakes += (mistake.id for mistake in outcome.trial.diagnosis.named(run.test))
     return Result(
-        when, seed, outcome.seconds, tuple(tests), tuple(dict.fromkeys(mistakes)), file_hash
+        when,
+        seed,
+        outcome.seconds,
+        tuple(tests),
+        tuple(dict.fromkeys(mistakes)),
+        file_hash,
+        tuple(lines),
+        tuple(details),
+        failing_functions(outcome),
     )
 
 
@@ -133,7 +158,8 @@ class Results:
             if (kept.pop("version"), kept.pop("key")) != (VERSION, self._keys[exercise.id]):
                 return None
             tests = tuple(TestResult(**test) for test in kept.pop("tests"))
-            return Result(tests=tests, mistakes=tuple(kept.pop("mistakes")), **kept)
+            kept |= {name: _texts(kept[name]) for name in _TEXTS}
+            return Result(tests=tests, **kept)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # nothing is kept, or by another hand: running again mends it
 
@@ -162,6 +188,13 @@ class Results:
         return _digest(repr(exercise), course, *_hashes([*own, *needed], self._root))
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    """A list of texts as it was kept; raises where it is none."""
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise TypeError
+    return tuple(value)
+
+
 def _course_files(root: Path) -> Iterator[Path]:
     """What every verdict rests on: torch, the grader, the reference, what tests have in common."""
     torch = importlib.util.find_spec("torch")  # found, not imported
@@ -169,6 +202,7 @@ def _course_files(root: Path) -> Iterator[Path]:
         yield Path(torch.origin).with_name("version.py")
     yield root / "conftest.py"
     yield root / "pyproject.toml"
+    yield root / "grader" / "texts" / f"{language()}.toml"
     yield from sorted((root / "minimind_ref").glob("*.py"))
     yield from sorted(set((root / "tests").glob("*.py")) - set((root / "tests").glob("test_*.py")))
     for module in sorted((root / "grader").rglob("*.py")):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from grader.catalogue import say
+from grader.diagnosis import Evidence
 from grader.messages import (
     Failure,
     explained,
@@ -28,9 +29,24 @@ _PRINTED = (PRINTED, "Captured stdout call", "Captured stderr call")
 
 
 def diagnosed(failure: Failure, trial: Trial) -> Failure:
-    """The failure with the sentences of the mistakes that explain it."""
+    """The failure with all that the trial knows of it: its functions, the mistakes behind it."""
     mistakes = trial.diagnosis.named(failure.test)
-    return dataclasses.replace(failure, mistakes=tuple(m.sentence for m in mistakes))
+    return dataclasses.replace(
+        failure,
+        mistakes=tuple(m.sentence for m in mistakes),
+        functions=tuple(dict.fromkeys(_functions(failure, trial.diagnosis.last(failure.test)))),
+    )
+
+
+def _functions(failure: Failure, evidence: Evidence | None) -> Iterator[str]:
+    """Where it broke, from the inside out, then what the scenario asked for, the last first."""
+    trouble = failure.finding.trouble
+    for frame in reversed(trouble.frames if trouble else ()):
+        name = frame.function.partition(".<locals>")[0]
+        if name and not name.startswith("<"):
+            yield name
+    for call in reversed(evidence.seen.calls if evidence else ()):
+        yield call.name
 
 
 def print_failures(terminal: Any, reports: Sequence[Any], trials: Mapping[str, Trial]) -> None:

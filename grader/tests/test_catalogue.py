@@ -30,7 +30,7 @@ from grader.recording import describe
 from grader.tests.pytest_run import ANSWERS, PytestRun
 
 ENGLISH, CHINESE = (sentences(name) for name in LANGUAGES)
-HELP, TITLES, REWORDINGS = "help.", "titles.", "rewordings."
+HELP, TITLES, REWORDINGS, CLICK = "help.", "titles.", "rewordings.", "click."
 TOLD = sorted({path.name for path in ANSWERS.iterdir()} - {"os_exit", "crash", "endless_loop"})
 IDEOGRAPH = re.compile(r"[\u4e00-\u9fff]")
 WORD = re.compile(r"[A-Za-z]{2,}")
@@ -97,7 +97,7 @@ class TestKeys:
         assert set(ENGLISH) - said == set()
 
     def test_both_languages_have_the_same(self) -> None:
-        besides = HELP, TITLES, REWORDINGS
+        besides = HELP, TITLES, REWORDINGS, CLICK
         assert {key for key in CHINESE if not key.startswith(besides)} == set(ENGLISH)
 
     def test_what_is_put_in_is_the_same_and_written_alike(self) -> None:
@@ -184,10 +184,73 @@ class TestHelp:
         assert "列出所有练习" in shown("zh") and "All exercises" not in shown("zh")
         assert shown("en") == english
 
+    def test_no_line_of_the_list_is_cut(self) -> None:
+        shown = CliRunner().invoke(main, ["--help"], terminal_width=80).stdout
+        cut = [line for line in shown.splitlines() if line.endswith("...")]
+        assert [line.split()[0] for line in cut if not line.startswith("Usage")] in ([], ["grade"])
+
     @pytest.mark.parametrize("key", [key for key in CHINESE if key.startswith(HELP)])
     def test_its_first_line_is_short_enough_to_stand_in_the_list(self, key: str) -> None:
         """Click cuts it between words, of which Chinese has none."""
         assert len(CHINESE[key].partition("\n")[0]) <= 60
+
+
+class TestClicksOwnWords:
+    TEXTS = {
+        key.removeprefix(CLICK): text for key, text in CHINESE.items() if key.startswith(CLICK)
+    }
+    REFUSED = (
+        ("nonsense",),
+        ("wach",),
+        ("--verbos",),
+        ("hint", "--lvel", "2"),
+        ("hint", "--level"),
+        ("hint", "ex02", "--level", "x"),
+        ("list", "--help=1"),
+        ("grade",),
+        ("grade", "nowhere"),
+        ("grade", ".", "--sandbox", "x"),
+        ("stubs", "x", "y"),
+        ("check", "--seeds", "0"),
+        ("path", "nowhere"),
+        ("report", "--html", "."),
+    )
+
+    def shown(self, name: str, *words: str) -> str:
+        environment = {"GRADER_LANG": name}
+        return CliRunner().invoke(main, words, prog_name="grader", env=environment).output
+
+    def test_each_is_one_that_click_has_with_all_that_it_puts_in(self) -> None:
+        sources = Path(click.__file__).parent.glob("*.py")
+        trees = [ast.parse(source.read_text(encoding="utf-8")) for source in sources]
+        said = {n.value for t in trees for n in ast.walk(t) if isinstance(n, ast.Constant)}
+        assert set(self.TEXTS) - said == set()
+        assert all(placeholders(text) <= placeholders(key) for key, text in self.TEXTS.items())
+
+    @pytest.mark.parametrize("words", REFUSED, ids=" ".join)
+    def test_a_refusal_is_chinese_and_the_english_one_as_click_has_it(
+        self, words: tuple[str, ...]
+    ) -> None:
+        english = self.shown("en", *words)
+        usage, _, what = english.rpartition("Error: ")
+        assert what and (not usage or re.match(r"Usage: grader.*\nTry 'grader ", usage))
+        chinese = self.shown("zh", *words)
+        names = re.compile(
+            r"'.*?'|--?[a-z]+|\[?\b[A-Z]+\b\]?|\.\.\.|x>=1|\bgrader( [a-z]+)?|\w+, \w+, \w+"
+        )
+        assert all(is_chinese(names.sub("", line)) for line in chinese.splitlines()), chinese
+        assert IDEOGRAPH.search(chinese.splitlines()[0])
+        assert IDEOGRAPH.search(chinese.splitlines()[-1])
+
+    @pytest.mark.parametrize("name", ["", *main.commands])
+    def test_so_is_help(self, name: str) -> None:
+        words = [name, "--help"] if name else ["--help"]
+        english = self.shown("en", *words)
+        chinese = self.shown("zh", *words)
+        for text in ("Usage:", "Options:", "Show this message and exit."):
+            assert text in english and text not in chinese
+        assert "[default: " not in chinese and "Commands:" not in chinese
+        assert self.shown("en", *words) == english
 
 
 class TestLanguage:

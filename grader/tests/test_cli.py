@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from grader.check import Fact, Job, TestFact
 from grader.cli import main
-from grader.curriculum import ROOT, load
+from grader.curriculum import ROOT, HintLadder, load
 
 EXERCISE = load(ROOT).find("ex02")
 OK, NOT_AS_IT_SHOULD_BE, NOT_UNDERSTOOD, COURSE_BROKEN = range(4)
@@ -31,27 +31,63 @@ def grader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grader:
 
 class TestHint:
     def test_the_first_is_a_nudge_and_says_how_to_get_more(self, grader: Grader) -> None:
+        first = EXERCISE.hints[0]
         result = grader("hint", "ex02")
         assert result.exit_code == OK
         lines = result.stdout.splitlines()
-        assert lines[0] == f"ex02_rope · hint 1 of {len(EXERCISE.hints)}"
-        assert lines[1:-1] == EXERCISE.hints[0].splitlines()
+        assert lines[0] == f"ex02_rope · {first.about} · hint 1 of {len(first.levels)}"
+        assert lines[1:-1] == first.levels[0].splitlines()
         assert lines[-1] == "more: grader hint ex02 --level 2"
 
-    def test_every_level_is_its_own_and_the_last_offers_no_more(self, grader: Grader) -> None:
-        count = len(EXERCISE.hints)
-        shown = [grader("hint", "ex02", f"--level={n}").stdout for n in range(1, count + 1)]
-        for hint, text in zip(EXERCISE.hints, shown, strict=True):
-            assert hint in text
-        assert [("more: grader hint" in text) for text in shown] == [True] * (count - 1) + [False]
+    @pytest.mark.parametrize("hints", EXERCISE.hints, ids=lambda hints: hints.about)
+    def test_every_level_says_how_to_get_the_next(self, hints: HintLadder, grader: Grader) -> None:
+        command = f"grader hint ex02 --about {hints.about}"
+        count = len(hints.levels)
+        for level, text in enumerate(hints.levels, start=1):
+            shown = grader(*command.split()[1:], f"--level={level}").stdout
+            assert f"ex02_rope · {hints.about} · hint {level} of {count}\n{text}\n" in shown
+            assert (f"more: {command} --level {level + 1}\n" in shown) == (level < count)
+            assert (f"more: {command} --level" in shown) == (level < count)
+
+    def test_the_last_level_leads_to_the_functions_after_and_before(self, grader: Grader) -> None:
+        before, this, after, *others = [hints.about for hints in EXERCISE.hints]
+        level = len(EXERCISE.hints[1].levels)
+        lines = grader("hint", "ex02", "--about", this, f"--level={level}").stdout.splitlines()
+        assert lines[-2:] == [
+            f"next function: grader hint ex02 --about {after}",
+            f"  others: {', '.join((*others, before))}",
+        ]
+
+    def test_of_two_functions_the_other_one_is_named(self, grader: Grader) -> None:
+        """There are no others then."""
+        exercise = load(ROOT).find("ex04")
+        one, other = exercise.hints
+        level = f"--level={len(other.levels)}"
+        lines = grader("hint", "ex04", "--about", other.about, level).stdout.splitlines()
+        assert lines[-1] == f"next function: grader hint ex04 --about {one.about}"
 
     @pytest.mark.parametrize("level", ["0", "-1", "99"])
     def test_a_level_that_is_not_there_is_answered_with_those_that_are(
         self, level: str, grader: Grader
     ) -> None:
-        result = grader("hint", "ex02", "--level", level)
+        result = grader("hint", "ex02", "--about", "rotate_half", "--level", level)
         assert result.exit_code == NOT_UNDERSTOOD
-        assert f"ex02_rope has hints 1 to {len(EXERCISE.hints)}" in result.stderr
+        count = len(EXERCISE.hints[1].levels)
+        assert f"ex02_rope · rotate_half has hints 1 to {count}" in result.stderr
+
+    def test_a_function_that_is_not_there_is_answered_with_those_that_are(
+        self, grader: Grader
+    ) -> None:
+        result = grader("hint", "ex05", "--about", "rotate_half")
+        assert result.exit_code == NOT_UNDERSTOOD
+        known = ", ".join(hints.about for hints in load(ROOT).find("ex05").hints)
+        said = f"ex05_kv_cache has no hints about 'rotate_half'; it has some about {known}"
+        assert said in result.stderr
+
+    def test_a_method_may_be_asked_for_by_name(self, grader: Grader) -> None:
+        """Where it has no hints of its own, those about its class speak of it."""
+        assert "ex16_optimizer · AdamW · " in grader("hint", "16", "--about=AdamW.step").stdout
+        assert "· Attention · " in grader("hint", "5", "--about=Attention.__init__").stdout
 
     @pytest.mark.parametrize(
         "spelling",
@@ -88,7 +124,7 @@ class TestUnknownNames:
         assert "did you mean" not in result.stderr
 
     @pytest.mark.parametrize(
-        "words", [("nonsense",), ("hint",), ("bench", "nonsense"), ("--what",)]
+        "words", [("nonsense",), ("grade",), ("bench", "nonsense"), ("--what",)]
     )
     def test_a_command_that_cannot_be_followed(
         self, words: tuple[str, ...], grader: Grader
@@ -188,7 +224,10 @@ class TestCheck:
         assert exercise["mistake_margins"][0]["used"] is None
 
 
-@pytest.mark.parametrize("words", [("hint", "ex02"), ("list",), ("hint", "nonsense")])
+@pytest.mark.parametrize(
+    "words",
+    [("hint", "ex02"), ("hint", "5", "--about=StaticCache"), ("list",), ("hint", "nonsense")],
+)
 def test_commands_that_run_nothing_do_not_wait_for_torch(
     words: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -200,12 +239,12 @@ def test_commands_that_run_nothing_do_not_wait_for_torch(
         "try:\n"
         "    main(sys.argv[1:])\n"
         "finally:\n"
-        "    print('torch' in sys.modules, file=sys.stderr)\n"
+        "    print({'torch', 'pytest'} & set(sys.modules), file=sys.stderr)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True
     )
-    assert done.stderr.splitlines()[-1] == "False"
+    assert done.stderr.splitlines()[-1] == "set()"
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:

@@ -1,13 +1,25 @@
 """The syllabus is read whole, refused when it is wrong, and found under every name people use."""
 
+import re
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
+from collections import Counter
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
 
-from grader.curriculum import ROOT, Curriculum, SyllabusError, UnknownExercise, load, parse
+from grader.curriculum import (
+    ROOT,
+    Curriculum,
+    Exercise,
+    HintLadder,
+    SyllabusError,
+    UnknownExercise,
+    load,
+    parse,
+)
+from grader.hints import unwritten_functions
 
 HEAD = """
 version = 1
@@ -24,12 +36,12 @@ planned = "Distillation."
 [[paths]]
 id = "core"
 title = "The model"
-minutes = 80
 exercises = ["ex01_norm", "ex03_attention"]
 """
 
 
-HINTS = '["first", """\\nsecond\\n""", "third"]'
+LEVELS = '["first", """\\nsecond\\n""", "third"]'
+HINTS = f'about = "norm"\nlevels = {LEVELS}'
 
 
 def entry(exercise: str, part: int = 1, prerequisites: str = "") -> str:
@@ -43,12 +55,16 @@ points = 100
 minutes = 40
 prerequisites = [{prerequisites}]
 bans = ["torch.softmax"]
-hints = {HINTS}
 fact = "A fact."
 read = ["A paper"]
 [exercises.limits]
 seconds = 0.5
 memory_mb = 2048
+[[exercises.hints]]
+{HINTS}
+[[exercises.hints]]
+about = "Layer.forward"
+levels = ["fourth", "fifth"]
 """
 
 
@@ -78,11 +94,7 @@ def test_the_course_has_a_valid_syllabus() -> None:
     """The syllabus that ships with the grader passes its own validation."""
     course = load()
     assert [part.id for part in course.parts] == [1, 2, 3, 4, 5, 6, 7]
-    assert {path.id: path.minutes for path in course.paths} == {
-        "quick": 30,
-        "core": 360,
-        "full": 1800,
-    }
+    assert [path.id for path in course.paths] == ["quick", "core", "full"]
     assert course.find("rope").points == 100
 
 
@@ -93,7 +105,11 @@ def test_an_entry_is_read_as_it_is_written(curriculum: Curriculum) -> None:
     assert (exercise.part, exercise.points, exercise.minutes) == (1, 100, 40)
     assert exercise.prerequisites == ("ex02_rope",)
     assert exercise.bans == ("torch.softmax",)
-    assert exercise.hints == ("first", "second", "third")
+    assert exercise.hints == (
+        HintLadder("norm", ("first", "second", "third")),
+        HintLadder("Layer.forward", ("fourth", "fifth")),
+    )
+    assert exercise.hint_count == 5
     assert (exercise.fact, exercise.read) == ("A fact.", ("A paper",))
     assert (exercise.limits.seconds, exercise.limits.memory_mb) == (0.5, 2048)
     assert curriculum.parts[2].planned == "Distillation."
@@ -128,6 +144,7 @@ def test_every_file_name_follows_from_the_id(curriculum: Curriculum, tmp_path: P
     }
 
 
+WITHOUT_HINTS = entry("ex11_model", part=2).partition("[[exercises.hints]]")[0]
 NO_PATHS = SYLLABUS.partition("[[paths]]")[0] + SYLLABUS[SYLLABUS.index("[[exercises]]") :]
 
 WRONG = {
@@ -200,28 +217,60 @@ WRONG = {
         ["part 6, field plan", "unknown key", "planned"],
     ),
     "unknown key of a path": (
-        changed("minutes = 80", "minutes = 80\nhours = 2"),
+        changed('title = "The model"', 'title = "The model"\nhours = 2'),
         ["path core, field hours", "unknown key"],
     ),
-    "two hints": (
-        changed(HINTS, '["first", "second"]', "ex02_rope"),
-        ["exercise ex02_rope, field hints", "got ['first', 'second']", "3 hints or more"],
+    "no hints": (
+        SYLLABUS + WITHOUT_HINTS,
+        ["exercise ex11_model, field hints", "got nothing", "[[exercises.hints]] table"],
+    ),
+    "hints as a list of texts": (
+        SYLLABUS + WITHOUT_HINTS.replace("fact =", 'hints = ["a", "b"]\nfact ='),
+        ["exercise ex11_model, field hints", "got 'a'", "[[exercises.hints]] table"],
+    ),
+    "one hint": (
+        changed(LEVELS, '["first"]', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "got ['first']", "2 to 4 hints"],
+    ),
+    "five hints": (
+        changed(LEVELS, '["a", "b", "c", "d", "e"]', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "2 to 4 hints"],
     ),
     "same hint twice": (
-        changed(HINTS, '["a", "b", "c", "a "]', "ex02_rope"),
-        ["exercise ex02_rope, field hints", "different texts"],
+        changed(LEVELS, '["a", "b", "a "]', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "different texts"],
     ),
     "hints as one text": (
-        changed(HINTS, '"first"', "ex02_rope"),
-        ["exercise ex02_rope, field hints", "got 'first'", "a list"],
+        changed(LEVELS, '"first"', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "got 'first'", "a list"],
     ),
     "blank hint": (
-        changed(HINTS, '["first", "second", "third", " "]', "ex02_rope"),
-        ["exercise ex02_rope, field hints", "different texts"],
+        changed(LEVELS, '["first", "second", " "]', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "different texts"],
     ),
     "numbers for hints": (
-        changed(HINTS, "[1, 2, 3]", "ex02_rope"),
-        ["exercise ex02_rope, field hints", "got [1, 2, 3]"],
+        changed(LEVELS, "[1, 2, 3]", "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field levels", "got [1, 2, 3]"],
+    ),
+    "hints about nothing": (
+        changed('about = "norm"', "", "ex02_rope"),
+        ["exercise ex02_rope: hints about #1, field about", "got nothing"],
+    ),
+    "hints about no name": (
+        changed('"norm"', '"norm()"', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm(), field about", "got 'norm()'", "a function"],
+    ),
+    "hints about a private function": (
+        changed('"Layer.forward"', '"Layer._scale"', "ex02_rope"),
+        ["exercise ex02_rope: hints about Layer._scale, field about", "a method"],
+    ),
+    "hints about one function twice": (
+        changed('"Layer.forward"', '"norm"', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field about", "got 'norm'", "another function"],
+    ),
+    "unknown key of hints": (
+        changed('about = "norm"', 'about = "norm"\nlevel = 1', "ex02_rope"),
+        ["exercise ex02_rope: hints about norm, field level", "unknown key", "about, levels"],
     ),
     "ban that is no name": (
         changed("torch.softmax", "torch.softmax()", "ex02_rope"),
@@ -244,7 +293,7 @@ WRONG = {
         ["part 1, field id"],
     ),
     "same path twice": (
-        SYLLABUS + '[[paths]]\nid = "core"\ntitle = "T"\nminutes = 9\nexercises = []\n',
+        SYLLABUS + '[[paths]]\nid = "core"\ntitle = "T"\nexercises = []\n',
         ["path core, field id"],
     ),
     "unknown part": (
@@ -289,9 +338,9 @@ WRONG = {
         changed('"ex01_norm", "ex03_attention"', '"ex03_attention", "ex01_norm"'),
         ["path core, field exercises", "this order: ['ex01_norm', 'ex03_attention']"],
     ),
-    "path shorter than its exercises": (
-        changed("minutes = 80", "minutes = 79"),
-        ["path core, field minutes", "got 79", "80 or more"],
+    "path with minutes of its own": (
+        changed('title = "The model"', 'title = "The model"\nminutes = 80'),
+        ["path core, field minutes", "got an unknown key", "one of exercises, id, title"],
     ),
 }
 
@@ -304,6 +353,54 @@ def test_a_wrong_syllabus_is_refused_by_field(text: str, parts: list[str]) -> No
     assert str(caught.value).startswith("s.toml")
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_a_method_without_hints_of_its_own_is_in_those_about_its_class() -> None:
+    """A name as Python gives it leads to the hints about it, if there are any."""
+    ladders = tuple(HintLadder(about, ("a", "b")) for about in ("Cache", "Cache.append", "norm"))
+    exercise = replace(parse(SYLLABUS).exercises[0], hints=ladders)
+    found = {
+        name: ladder.about if (ladder := exercise.hints_about(name)) else None
+        for name in ("norm", "Cache", "Cache.__init__", "Cache.append", "Cache.reset", "other", "")
+    }
+    assert found == {
+        "norm": "norm",
+        "Cache": "Cache",
+        "Cache.__init__": "Cache",
+        "Cache.append": "Cache.append",
+        "Cache.reset": "Cache",
+        "other": None,
+        "": None,
+    }
+
+
+@pytest.mark.parametrize("exercise", load().exercises, ids=lambda exercise: exercise.id)
+class TestTheCoursesHints:
+    def test_they_are_about_all_that_the_stub_asks_for_in_its_order(
+        self, exercise: Exercise
+    ) -> None:
+        asked = unwritten_functions(exercise.paths(ROOT).pristine)
+        found = [exercise.hints_about(name) for name in asked]
+        assert None not in found, asked
+        assert tuple(dict.fromkeys(found)) == exercise.hints
+
+    def test_they_fit_into_a_terminal_of_80_columns(self, exercise: Exercise) -> None:
+        lines = [
+            line for hints in exercise.hints for text in hints.levels for line in text.splitlines()
+        ]
+        assert [line for line in lines if len(line) > 80 or line != line.rstrip()] == []
+
+
+def test_no_two_hints_of_the_course_say_the_same() -> None:
+    """What is long enough to be a sentence stands in one hint only."""
+    texts = [text for e in load().exercises for hints in e.hints for text in hints.levels]
+    phrases = Counter(
+        phrase
+        for text in texts
+        for phrase in {p.strip() for p in re.split(r"[.?!:]\s", " ".join(text.split()))}
+        if len(phrase) > 30
+    )
+    assert [phrase for phrase, count in phrases.items() if count > 1] == []
 
 
 def test_a_missing_syllabus_is_named(tmp_path: Path) -> None:
@@ -379,6 +476,30 @@ def test_a_wrong_name_is_answered_with_the_nearest(curriculum: Curriculum) -> No
     message = str(caught.value)
     assert "did you mean ex05_kv_cache" in message
     assert "known: ex01_norm, ex02_rope, ex03_attention, ex05_kv_cache, ex10_block" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("ropee", "ex02_rope"),
+        ("atention", "ex03_attention"),
+        ("kvcache", "ex05_kv_cache"),
+        ("cache", "ex05_kv_cache"),
+        ("ex03_rope", "ex02_rope"),
+        ("ex04_atention", "ex03_attention"),
+    ],
+)
+def test_a_slip_of_the_finger_is_understood(curriculum: Curriculum, text: str, near: str) -> None:
+    with pytest.raises(UnknownExercise, match=f"did you mean {near}\\?"):
+        curriculum.find(text)
+
+
+@pytest.mark.parametrize("text", ["banana", "router", "ex06", "ex0", "6", "he", "minimal", ""])
+def test_what_is_far_off_is_no_slip(curriculum: Curriculum, text: str) -> None:
+    """Another number is another exercise, and half of the letters are no name."""
+    with pytest.raises(UnknownExercise) as caught:
+        curriculum.find(text)
+    assert "did you mean" not in str(caught.value)
 
 
 def test_a_long_syllabus_is_not_listed_in_an_error() -> None:

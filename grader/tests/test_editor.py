@@ -89,7 +89,7 @@ def test_the_container_installs_what_the_readme_says() -> None:
     index = re.search(r"--index-url (\S+)", readme)
     assert index and container["containerEnv"]["PIP_EXTRA_INDEX_URL"] == index[1]
     assert "pip install -c constraints.txt -e ." in container["postCreateCommand"]
-    assert "pip install -c constraints.txt -e ." in readme
+    assert "pip install -q -c constraints.txt -e ." in readme
 
 
 def test_assistants_are_sent_to_commands_and_files_that_there_are() -> None:

@@ -37,9 +37,11 @@ RUN = RunRecord(
     verdicts=(("test_02_rope.py::test_one", "passed"), ("test_02_rope.py::test_two", "value")),
     mistakes=("exponent_without_two",),
     file_hash="ab" * 32,
+    failing=("rotate_half", "apply_rotary_pos_emb"),
 )
-DONE = replace(RUN, passed=2, points="100", mistakes=())
+DONE = replace(RUN, passed=2, points="100", mistakes=(), failing=())
 OTHER = replace(RUN, exercise="ex01_rmsnorm")
+FIRST = load(ROOT).find("ex02").hints[0]
 
 Opened = Callable[[Path], History]
 
@@ -108,12 +110,18 @@ class TestRecords:
         assert not RUN.done
         assert not replace(RUN, passed=0, tests=0).done
 
-    def test_of_the_hints_the_highest_counts(self, course: Path, opened: Opened) -> None:
+    def test_of_the_hints_about_a_function_the_highest_counts(
+        self, course: Path, opened: Opened
+    ) -> None:
         history = opened(course)
         for level in (1, 3, 2):
-            history.record_hint("ex02_rope", level)
-        history.record_hint("ex01_rmsnorm", 1)
-        assert history.hints() == {"ex02_rope": 3, "ex01_rmsnorm": 1}
+            history.record_hint("ex02_rope", "rotate_half", level)
+        history.record_hint("ex02_rope", "precompute_freqs_cis", 1)
+        history.record_hint("ex01_rmsnorm", "RMSNorm", 1)
+        assert history.hints() == {
+            "ex02_rope": {"rotate_half": 3, "precompute_freqs_cis": 1},
+            "ex01_rmsnorm": {"RMSNorm": 1},
+        }
 
     def test_having_given_up_is_not_forgotten(self, course: Path, opened: Opened) -> None:
         history = opened(course)
@@ -121,13 +129,6 @@ class TestRecords:
         history.record_solution("ex02_rope", gave_up=False)
         history.record_solution("ex01_rmsnorm", gave_up=False)
         assert history.solutions() == {"ex02_rope": True, "ex01_rmsnorm": False}
-
-    def test_the_last_exercise_is_that_of_the_last_run(self, course: Path, opened: Opened) -> None:
-        history = opened(course)
-        assert history.last_exercise() is None
-        for run in (RUN, OTHER, RUN):
-            history.record_run(run)
-        assert history.last_exercise() == "ex02_rope"
 
     def test_after_closing_it_says_nothing_and_breaks_nothing(
         self, course: Path, opened: Opened
@@ -146,7 +147,7 @@ class TestRenamedExercises:
         """The history of a run, a hint and a solution of ex02_rope in a changed course."""
         with closing(History.open(course)) as history:
             history.record_run(RUN)
-            history.record_hint("ex02_rope", 2)
+            history.record_hint("ex02_rope", "rotate_half", 2)
             history.record_solution("ex02_rope", gave_up=True)
 
         def changed(*renamed: tuple[str, str]) -> History:
@@ -160,9 +161,8 @@ class TestRenamedExercises:
     def test_another_name_is_followed_by_the_number(self, after: Callable[..., History]) -> None:
         history = after(("ex02_rope", "ex02_rotary"))
         assert history.runs("ex02_rotary") == [replace(RUN, exercise="ex02_rotary")]
-        assert history.hints() == {"ex02_rotary": 2}
+        assert history.hints() == {"ex02_rotary": {"rotate_half": 2}}
         assert history.solutions() == {"ex02_rotary": True}
-        assert history.last_exercise() == "ex02_rotary"
 
     def test_another_number_is_followed_by_the_name(self, after: Callable[..., History]) -> None:
         history = after(
@@ -178,7 +178,6 @@ class TestRenamedExercises:
     ) -> None:
         history = after(("ex01_rmsnorm", "ex00_rmsnorm"), ("ex02_rope", "ex01_other"))
         assert history.runs() == history.runs("ex02_rope") == [RUN]
-        assert history.last_exercise() is None
         assert history.runs("ex01_other") == []
 
 
@@ -209,6 +208,26 @@ class TestSchema:
         assert schema_version(backup) == len(MIGRATIONS)
         with closing(sqlite3.connect(backup)) as connection:
             assert connection.execute("SELECT exercise FROM runs").fetchall() == [("ex02_rope",)]
+
+    def test_what_was_read_before_hints_had_functions_is_kept(
+        self, course: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (course / FILE).parent.mkdir()
+        with closing(sqlite3.connect(course / FILE)) as connection:
+            for statement in MIGRATIONS[0]:
+                connection.execute(statement)
+            connection.execute("PRAGMA user_version = 1")
+            connection.execute("INSERT INTO hints VALUES (1, 'ex02_rope', 0.0, 3)")
+            run = "1, 'ex02_rope', 'watch', 0.0, 1.0, 1, 2, '7', '[]', '[]', '00'"
+            connection.execute(f"INSERT INTO runs VALUES ({run})")
+            connection.commit()
+        history = opened(course)
+        history.record_hint("ex02_rope", "rotate_half", 1)
+        assert history.problem == ""
+        assert history.hints() == {"ex02_rope": {"": 3, "rotate_half": 1}}
+        (kept,) = history.runs()
+        assert (kept.points, kept.failing) == ("7", ())
+        assert schema_version(course / FILE) == len(MIGRATIONS)
 
     def test_a_backup_never_replaces_another(
         self, old: Path, course: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
@@ -241,8 +260,8 @@ class TestSchema:
         assert f"version {newer}" in history.problem
         assert "grader update" in history.problem
         history.record_run(DONE)
-        history.record_hint("ex02_rope", 1)
-        assert (history.runs(), history.hints(), history.last_exercise()) == ([], {}, None)
+        history.record_hint("ex02_rope", "rotate_half", 1)
+        assert (history.runs(), history.hints()) == ([], {})
         assert old.read_bytes() == before
         assert self.backups(old) == []
 
@@ -252,13 +271,9 @@ class TestTrouble:
 
     def all_of(self, history: History) -> None:
         history.record_run(RUN)
-        history.record_hint("ex02_rope", 1)
+        history.record_hint("ex02_rope", "rotate_half", 1)
         history.record_solution("ex02_rope", gave_up=True)
-        assert (history.runs(), history.runs("ex02_rope"), history.last_exercise()) == (
-            [],
-            [],
-            None,
-        )
+        assert (history.runs(), history.runs("ex02_rope")) == ([], [])
         assert (history.hints(), history.solutions()) == ({}, {})
 
     def test_a_file_that_is_no_database_is_kept(self, course: Path, opened: Opened) -> None:
@@ -467,7 +482,19 @@ class TestCommands:
     ) -> None:
         assert grader("hint", "ex02", "--level=2").exit_code == 0
         assert grader("hint", "ex02", "--level=1").exit_code == 0
-        assert opened(course).hints() == {"ex02_rope": 2}
+        assert grader("hint", "ex02", "--about=rotate_half").exit_code == 0
+        assert opened(course).hints() == {"ex02_rope": {FIRST.about: 2, "rotate_half": 1}}
+
+    def test_the_function_that_failed_last_is_helped_first(
+        self, course: Path, grader: Callable[..., Result], opened: Opened
+    ) -> None:
+        failing = "rotate_half", "interleaved_to_half"
+        opened(course).record_run(replace(RUN, failing=failing))
+        assert "ex02_rope · rotate_half · hint 1 of " in grader("hint", "ex02").stdout
+        assert "ex02_rope · rotate_half · hint 2 of " in grader("hint", "ex02", "--level=2").stdout
+        assert opened(course).runs()[0].failing == failing
+        opened(course).record_run(replace(RUN, failing=failing[1:]))
+        assert "ex02_rope · interleaved_to_half · hint 1" in grader("hint", "ex02").stdout
 
     def test_a_hint_is_given_where_nothing_can_be_recorded(
         self, course: Path, grader: Callable[..., Result]
@@ -475,7 +502,7 @@ class TestCommands:
         (course / FILE.parent).write_text("a file")
         result = grader("hint", "ex02")
         assert result.exit_code == 0
-        assert load(ROOT).find("ex02").hints[0].strip() in result.stdout
+        assert FIRST.levels[0] in result.stdout
         assert "your history is not being kept" in result.stderr
 
     @pytest.mark.parametrize("runs", [[], [RUN], [replace(DONE, exercise="ex01_rmsnorm")]])

@@ -121,6 +121,21 @@ class TestAccount:
     def test_a_mistake_that_the_course_does_not_know_is_left_out(self) -> None:
         assert told(ran(1, NOON, mistakes=(ALL_HOSTILE,))).mistakes == ()
 
+    @pytest.mark.parametrize(
+        ("read", "count", "highest"),
+        [
+            ({}, 0, 0),
+            ({"rotate_half": 2, "apply_rotary_pos_emb": 4}, 6, 4),
+            ({"": 4, "rotate_half": 1}, 5, 4),  # some before hints had functions
+            ({"": 4} | {hints.about: 4 for hints in ROPE.hints}, ROPE.hint_count, 4),
+        ],
+    )
+    def test_hints_are_counted_over_all_functions(
+        self, read: dict[str, int], count: int, highest: int
+    ) -> None:
+        work = rope_of(told(ran(1, NOON), hints={ROPE.id: read}))
+        assert (work.hints_read, work.hint) == (count, highest)
+
     def test_the_way_goes_up_by_the_best_points(self) -> None:
         whole = told(ran(2, NOON), ran(1, NOON + 60), ran(4, NOON + 120), ran(4, NOON + 180))
         assert [float(m.points) for m in whole.milestones] == [50, 50, 100, 100]
@@ -289,7 +304,11 @@ class TestPage:
 
     def test_it_says_how_far_the_learner_is(self) -> None:
         runs = (ran(1, NOON, mistakes=("known",)), ran(4, NOON + 720))
-        whole = told(*runs, standings=(standing(4), standing(2, NORM)), hints={ROPE.id: 2})
+        whole = told(
+            *runs,
+            standings=(standing(4), standing(2, NORM)),
+            hints={ROPE.id: {"": 1, "rotate_half": 2}},
+        )
         said = " ".join(Page(page(whole, {}, None)).text.split())
         for words in (
             "125 of 800 points",
@@ -299,7 +318,8 @@ class TestPage:
             "2 of 4 tests pass. Next: pytest tests/test_01_rmsnorm.py",
             "the exponent is i/d; it is 2i/d",
             "2 of 4",
-            "mended",
+            "fixed",
+            f"hints 3 of {ROPE.hint_count}",
             ROPE.fact,
         ):
             assert words in said
@@ -361,7 +381,7 @@ class TestChinesePage:
         told(
             *(ran(n % 4, NOON + 60 * n, mistakes=("known",)) for n in range(9)),
             standings=(standing(4), standing(4, NORM), standing(2, COURSE.find("ex03"))),
-            hints={ROPE.id: 2},
+            hints={ROPE.id: {"": 1, "rotate_half": 2}},
             solutions={ROPE.id: True},
             name="Ada",
         ),

@@ -10,6 +10,7 @@ import pytest
 import grader
 from grader.cli import main
 from grader.curriculum import ROOT, load
+from grader.report import duration
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MISTAKE = "exponent_without_two"
@@ -55,6 +56,11 @@ def test_exercises_are_those_of_the_syllabus() -> None:
     assert rows == expected
 
 
+def test_a_path_takes_as_long_as_its_exercises() -> None:
+    told = {id: time for id, time in re.findall(r"`(\w+)`[^`(]*\(([^)]* min)\)", README)}
+    assert told == {path.id: duration(path.minutes) for path in load(ROOT).paths}
+
+
 def test_commands_are_those_that_there_are() -> None:
     documented = set(re.findall(r"^\| `grader (\w+)", README, re.MULTILINE))
     assert documented == {name for name, command in main.commands.items() if not command.hidden}
@@ -72,7 +78,9 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def test_the_cpu_build_is_the_pinned_one() -> None:
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    assert re.search(r"^pip install (torch==\S+) --index-url", README, re.MULTILINE)[1] in pins  # type: ignore[index]
+    line = re.search(r"^pip install -q (torch==\S+) --index-url", README, re.MULTILINE)
+    assert line and line[1] in pins
+    assert line.start() < README.index("<!-- ci: setup -->")  # whoever reads on has CUDA by then
 
 
 @pytest.mark.parametrize("block", ["setup", "test"])

@@ -32,6 +32,9 @@ RESULT = Result(
     ),
     mistakes=("a_mistake",),
     file_hash="ab" * 32,
+    lines=("ex05_kv_cache · Two holds", "  value: got 1, want 2"),
+    details=("  q: float32 [2, 3]",),
+    failing=("Attention.forward", "StaticCache.append"),
 )
 
 
@@ -73,6 +76,7 @@ class TestScore:
             ("test_05_kv_cache.py::test_two", "value"),
         )
         assert (record.mistakes, record.file_hash) == (RESULT.mistakes, RESULT.file_hash)
+        assert record.failing == RESULT.failing
 
 
 class TestKeeping:
@@ -99,6 +103,7 @@ class TestKeeping:
             "tests/support.py",
             "minimind_ref/kv_cache.py",
             "minimind_ref/config.py",
+            "grader/texts/en.toml",
             "grader/comparing.py",
             "conftest.py",
             "pyproject.toml",
@@ -118,6 +123,7 @@ class TestKeeping:
             "tests/test_04_gqa.py",
             "tests/alternatives/ex05_kv_cache.py",
             "grader/pristine/ex05_kv_cache.py",
+            "grader/texts/zh.toml",
             "grader/tests/conftest.py",
         ],
     )
@@ -139,6 +145,16 @@ class TestKeeping:
         stricter = replace(EXERCISE, bans=("torch.softmax",))
         changed = tuple(stricter if e is EXERCISE else e for e in CURRICULUM.exercises)
         assert kept(course, replace(CURRICULUM, exercises=changed)).find(stricter) is None
+
+    def test_another_language(self, course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What was said of the failures is kept too."""
+        for text in ("en", "zh"):  # so that the language alone differs
+            (course / "grader" / "texts" / f"{text}.toml").write_text("")
+        kept(course).keep({EXERCISE: RESULT})
+        monkeypatch.setenv("GRADER_LANG", "zh")
+        assert kept(course).find(EXERCISE) is None
+        monkeypatch.setenv("GRADER_LANG", "en")
+        assert kept(course).find(EXERCISE) == RESULT
 
     def test_another_torch(self, course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         kept(course).keep({EXERCISE: RESULT})
@@ -177,7 +193,13 @@ class TestKeeping:
         kept(course).keep({EXERCISE: RESULT})
         file = course / FOLDER / f"{EXERCISE.id}.json"
         whole = json.loads(file.read_text())
-        for broken in (whole | {"other": 1}, {k: v for k, v in whole.items() if k != "seed"}):
+        for broken in (
+            whole | {"other": 1},
+            whole | {"lines": [1]},
+            whole | {"details": "text"},
+            {k: v for k, v in whole.items() if k != "seed"},
+            {k: v for k, v in whole.items() if k != "lines"} | {"version": 1},
+        ):
             file.write_text(json.dumps(broken))
             assert kept(course).find(EXERCISE) is None
 
@@ -236,7 +258,7 @@ class TestProgress:
     ) -> None:
         first, imported = grader()
         assert imported == "True True"
-        assert "ex02_rope" in first
+        assert "  next: grader hint ex02\n" in first
         with closing(History.open(begun)) as history:
             one, two = history.runs()
         assert (one.exercise, one.done, one.points, one.command) == (

@@ -46,10 +46,10 @@ points = 1
 minutes = 1
 prerequisites = []
 bans = []
-hints = ["1", "2", "3"]
 fact = "F"
 read = []
 limits = {{ seconds = 1, memory_mb = 1 }}
+hints = [{{ about = "double", levels = ["1", "2"] }}]
 """
 SYLLABUS = """
 version = 1
@@ -59,7 +59,6 @@ title = "P"
 [[paths]]
 id = "p"
 title = "P"
-minutes = 1
 exercises = []
 """
 NOON = datetime(2024, 5, 6, 12, 0, 7, tzinfo=UTC)

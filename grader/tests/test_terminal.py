@@ -19,6 +19,7 @@ from grader.results import Result, TestResult
 from grader.tests.processes import BACKSTOP
 
 EXERCISE = load(ROOT).find("ex02")
+CACHE = [hints.about for hints in load(ROOT).find("ex05").hints]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -37,7 +38,7 @@ def grader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grader:
 
 class TestQuiet:
     def test_a_hint_is_the_hint_alone(self, grader: Grader) -> None:
-        assert grader("--quiet", "hint", "ex02").stdout == EXERCISE.hints[0] + "\n"
+        assert grader("--quiet", "hint", "ex02").stdout == EXERCISE.hints[0].levels[0] + "\n"
 
     def test_a_list_is_ids_for_a_script(self, grader: Grader) -> None:
         ids = [exercise.id for exercise in load(ROOT).exercises]
@@ -141,6 +142,8 @@ class TestCompletion:
             ("grader reset ex02", ["ex02_rope"]),
             ("grader check ex01_rmsnorm ex02", ["ex02_rope"]),
             ("grader path c", ["core"]),
+            ("grader hint 5 --about Static", [n for n in CACHE if n.startswith("Static")]),
+            ("grader hint --about rotate", ["rotate_half"]),
         ],
     )
     def test_bash_completes_commands_exercises_and_paths(

@@ -45,7 +45,6 @@ title = "All"
 [[paths]]
 id = "full"
 title = "All"
-minutes = 60
 exercises = ["ex01_one"]
 [[exercises]]
 id = "ex01_one"
@@ -55,10 +54,10 @@ points = 10
 minutes = 10
 prerequisites = []
 bans = []
-hints = ["a", "b", "c"]
 fact = "A fact."
 read = ["A paper"]
 limits = { seconds = 1, memory_mb = 1 }
+hints = [{ about = "one", levels = ["a", "b"] }]
 """
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from grader.catalogue import sentences
-from grader.curriculum import ROOT, load
+from grader.curriculum import ROOT, HintLadder, load
 from grader.history import History, RunRecord
 from grader.implementations import read_source
 from grader.tests.processes import BACKSTOP, eventually
@@ -60,6 +61,26 @@ def watch(course: Path) -> Iterator[Watch]:
         terminal.close()
 
 
+SHELL = """
+import os, signal, sys, termios
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+job = os.fork()
+if job == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, "-m", "grader", *sys.argv[1:]])
+while os.WIFSTOPPED(status := os.waitpid(job, os.WUNTRACED)[1]):
+    os.tcsetpgrp(0, os.getpgrp())
+    print("stopped; echo:", bool(termios.tcgetattr(0)[3] & termios.ECHO), flush=True)
+    sys.stdin.readline()
+    os.tcsetpgrp(0, job)
+    os.kill(job, signal.SIGCONT)
+print("ended:", os.waitstatus_to_exitcode(status), flush=True)
+"""
+"""What a shell does for `grader watch`, Ctrl-Z and then `fg`; enter is the latter."""
+
+
 def save(course: Path, text: str, exercise: object = ROPE) -> None:
     replace_file(exercise.paths(course).stub, text.encode())
 
@@ -84,7 +105,7 @@ class TestKeys:
             ("\x1b[", [], "\x1b["),
             ("a\x1b", ["a"], "\x1b"),
             ("\x1bq", ["escape", "q"], ""),
-            ("\r\x7f\x03", ["enter", "backspace", "interrupt"], ""),
+            ("\r\x7f\x03\x1a", ["enter", "backspace", "interrupt", "suspend"], ""),
             ("\x00\x01é", ["é"], ""),
         ],
     )
@@ -96,7 +117,7 @@ class TestALearnersDay:
     def test_from_the_first_save_to_the_next_exercise(self, course: Path, watch: Watch) -> None:
         terminal = watch("rope")
         terminal.wait_for("nothing implemented yet: begin with precompute_freqs_cis")
-        assert "0 of 8 done · 0 of 800 points · about 570 min left" in terminal.lines[0]
+        assert "0 of 8 done · 0 of 800 points · about 9 h 30 min left" in terminal.lines[0]
         assert "ex02_rope · Rotary position embedding" in terminal.lines[1]
 
         save(course, MISTAKES["exponent_without_two"].applied_to(SOLUTION).text)
@@ -109,7 +130,7 @@ class TestALearnersDay:
         save(course, SOLUTION.text + "\nprint('own line')\n")
         terminal.wait_for("✓ all 13 tests pass: 100 points", "The fact behind it", "To read")
         terminal.wait_for("their score depends only on", "arxiv.org/abs/2104.09864")
-        assert "1 of 8 done · 100 of 800 points · about 510 min left" in terminal.lines[0]
+        assert "1 of 8 done · 100 of 800 points · about 8 h 30 min left" in terminal.lines[0]
 
         save(course, SOLUTION.text + "\nprint('own line')\n")  # as it is already
         terminal.read_for(0.5)
@@ -128,6 +149,7 @@ class TestALearnersDay:
             (13, "watch"),
         ]
         assert runs[1].mistakes == ("exponent_without_two",)
+        assert runs[1].failing == ("precompute_freqs_cis", "precompute_pos_cis")
         assert with_history.solutions() == {"ex02_rope": False}
         with_history.close()
 
@@ -140,7 +162,7 @@ class TestALearnersDay:
         first.wait_for("ex02_rope ·", "13 tests wait")
         processes = first.processes()
         first.press("h", "h")
-        first.wait_for("hint 2 of 4")
+        first.wait_for("precompute_freqs_cis · hint 2 of 3")
         assert not first.process.getecho()
         first.press("q")
         first.wait_for("next: grader watch goes on from here")
@@ -152,7 +174,7 @@ class TestALearnersDay:
         second = watch()
         second.wait_for("ex02_rope ·", "13 tests wait")
         second.press("h")
-        second.wait_for("hint 2 of 4")
+        second.wait_for("precompute_freqs_cis · hint 2 of 3")
         os.kill(second.process.pid, signal.SIGTERM)
         second.wait_for("next: grader watch goes on from here")
         assert b"\x1b[?1049l" in second.received
@@ -164,6 +186,26 @@ class TestALearnersDay:
         terminal.wait_for("13 tests wait")
         save(course, read_source(NORM.paths(ROOT).solution).text, NORM)
         terminal.wait_for("ex01_rmsnorm ·", "✓ all 10 tests pass")
+
+    def test_ctrl_z_gives_the_terminal_back_until_fg(self, course: Path, watch: Watch) -> None:
+        terminal = watch("ex02", program=["-c", SHELL])
+        terminal.wait_for("nothing implemented yet")
+        terminal.press("h")
+        terminal.wait_for("hint 1 of 4")
+        terminal.press("\x1a")
+        terminal.wait_for("stopped; echo: True")
+        assert terminal.received.endswith(b"stopped; echo: True\r\n")
+        assert b"\x1b[?1049l" in terminal.received and b"\x1b[?25h" in terminal.received
+        before = len(terminal.received)
+        save(course, SOLUTION.text)
+        terminal.press("\r")
+        terminal.wait_for("✓ all 13 tests pass")  # what was saved meanwhile is heard of
+        assert terminal.received[before:].count(b"\x1b[?1049h") == 1
+        assert not terminal.process.getecho()
+        terminal.press("\x1a")
+        terminal.wait_for("stopped; echo: True")
+        terminal.press("\r", "q")
+        terminal.wait_for("next: grader watch goes on from here", "ended: 0")
 
     def test_the_end_of_a_path(self, course: Path, watch: Watch) -> None:
         (course / ".grader").mkdir()
@@ -197,18 +239,26 @@ class TestPages:
         yield
         terminal.press("\x1b", "\x1b")
 
-    def test_hints_come_one_after_the_other(self, terminal: "driven.Terminal") -> None:
-        for level in (1, 2, 3, 4, 4):
+    def test_hints_come_one_after_the_other_and_go_back(self, terminal: "driven.Terminal") -> None:
+        for level in (1, 2):
             terminal.press("h")
-            terminal.wait_for(f"hint {level} of 4")
+            terminal.wait_for(f"RMSNorm · hint {level} of 2")
+        terminal.press("h")
+        terminal.wait_for("RMSNorm.forward · hint 1 of 4", "h next hint  H previous hint")
+        terminal.press("H")
+        terminal.wait_for("RMSNorm · hint 2 of 2")
+        terminal.press("?")
+        terminal.wait_for("H", "the hint before this one")
 
     def test_the_lesson_scrolls(self, terminal: "driven.Terminal") -> None:
         terminal.press("s")
         terminal.wait_for("01 · Root-mean-square normalisation", "lines 1 to")
+        assert "· space shows more" in terminal.text
         terminal.press("\x1b[6~")
         terminal.wait_for("lines 19 to")
         terminal.press("\x1b[F")
         terminal.wait_for("Zhang")
+        assert "space shows more" not in terminal.text
         terminal.press("s")
         terminal.wait_for("10 tests wait")
 
@@ -241,11 +291,20 @@ class TestPages:
             assert terminal.text.count("ex01_rmsnorm ·") == 1
 
 
-def ran(exercise: object, passed: int, number: int) -> Verdict:
+def ran(exercise: object, passed: int, number: int, failing: tuple[str, ...] = ()) -> Verdict:
     """A run of ten tests."""
     numbers = passed, 10, str(10 * passed)
-    record = RunRecord(exercise.id, "watch", 1e9 + number, 1.0, *numbers, (), (), "00")
+    record = RunRecord(exercise.id, "watch", 1e9 + number, 1.0, *numbers, (), (), "00", failing)
     return Verdict(number, exercise.id, record=record, printed=("…",))
+
+
+HEADING = re.compile(r"(\S+) · hint (\d) of (\d)$")
+
+
+def set_to(page: object, width: int) -> list[str]:
+    """The lines of a page in a terminal of some columns."""
+    lines = Console(file=io.StringIO(), width=width).render_lines(page)
+    return ["".join(segment.text for segment in line).rstrip() for line in lines]
 
 
 def shown(session: Session) -> list[str]:
@@ -257,9 +316,112 @@ def shown(session: Session) -> list[str]:
     return [*texts, *(f"{key}  {what}" for key, what in pages.keys(session))]
 
 
+class TestHints:
+    """Which hint is shown for which key, without a terminal."""
+
+    @pytest.fixture
+    def numbers(self) -> list[int]:
+        return []
+
+    @pytest.fixture
+    def session(self, tmp_path: Path, numbers: list[int]) -> Iterator[Session]:
+        """At ex02, which is written."""
+        ROPE.paths(tmp_path).stub.parent.mkdir()
+        save(tmp_path, SOLUTION.text)
+        whole = load(ROOT)
+        path = dataclasses.replace(whole.paths[0], exercises=(NORM.id, ROPE.id))
+        history = History.open(tmp_path)
+        yield Session(whole, path, tmp_path, history, lambda _, n: numbers.append(n), ROPE)
+        history.close()
+
+    def hint(self, session: Session) -> tuple[str, int]:
+        """The hint that is on the page, with its heading."""
+        assert session.page == "hint"
+        about, level, count = HEADING.match(shown(session)[3]).groups()
+        (ladder,) = [ladder for ladder in ROPE.hints if ladder.about == about]
+        assert int(count) == len(ladder.levels)
+        page = pages.body(session)
+        text = "\n".join(line.rstrip() for line in set_to(page, 80)).strip()
+        assert text == f"{about} · hint {level} of {count}\n\n{ladder.levels[int(level) - 1]}"
+        return about, int(level)
+
+    def press(self, session: Session, *keys: str) -> list[tuple[str, int]]:
+        found = []
+        for key in keys:
+            session.press(key)
+            found.append(self.hint(session))
+        return found
+
+    def test_what_fails_comes_first_and_then_the_functions_after_it(
+        self, session: Session, numbers: list[int]
+    ) -> None:
+        session.judged(ran(ROPE, 3, numbers[-1], ("apply_rotary_complex", "interleaved_to_half")))
+        order = [
+            (ladder.about, level)
+            for ladder in (*ROPE.hints[4:], *ROPE.hints[:4])
+            for level in range(1, len(ladder.levels) + 1)
+        ]
+        assert self.press(session, *"h" * len(order)) == order
+        assert "h" not in dict(pages.keys(session))
+        assert self.press(session, "h", "h") == [order[-1]] * 2
+        back = [*reversed(order[:-1]), order[0]]
+        assert self.press(session, *"H" * len(order)) == back
+        assert "H" not in dict(pages.keys(session))
+
+    def test_a_verdict_upon_another_function_turns_to_that(
+        self, session: Session, numbers: list[int]
+    ) -> None:
+        session.judged(ran(ROPE, 3, numbers[-1], ("rotate_half",)))
+        assert self.press(session, "h", "h")[-1] == ("rotate_half", 2)
+        session.press("escape")
+        assert self.press(session, "h") == [("rotate_half", 2)]
+        session.run(ROPE)
+        session.judged(ran(ROPE, 5, numbers[-1], ("interleaved_to_half",)))
+        assert self.press(session, "h") == [("rotate_half", 3)]  # not from under the reader's eyes
+        session.press("escape")
+        assert self.press(session, "h", "h")[-1] == ("interleaved_to_half", 2)
+        session.press("p")
+        session.press("h")
+        assert session.exercise == NORM
+        assert "RMSNorm · hint 1 of 2" in shown(session)
+
+    def test_what_was_read_is_remembered_by_function(
+        self, session: Session, numbers: list[int]
+    ) -> None:
+        session.judged(ran(ROPE, 3, numbers[-1], ("interleaved_to_half",)))
+        self.press(session, "h", "h", "H", "h", "h", "h")
+        assert session.history.hints() == {
+            ROPE.id: {"interleaved_to_half": 3, "precompute_freqs_cis": 1}
+        }
+
+    def test_the_key_back_means_nothing_where_there_is_no_hint(self, session: Session) -> None:
+        session.press("H")
+        assert session.page == "verdict"
+        self.press(session, "h", "h")
+        session.press("escape")
+        session.press("H")
+        assert session.page == "verdict"
+        session.press("s")
+        session.press("H")
+        assert session.page == "lesson"
+
+    def test_code_in_a_hint_stays_as_it_is_where_prose_is_set_narrower(
+        self, session: Session, numbers: list[int]
+    ) -> None:
+        session.judged(ran(ROPE, 3, numbers[-1], ("precompute_freqs_cis",)))
+        self.press(session, "h", "h", "h")
+        lines = set_to(pages.body(session), 70)
+        assert "    speeds = 1 / rope_base**exponents" in lines
+        assert "    angles = torch.cat((angles, angles), dim=-1)" in lines
+        session.press("H")
+        narrow = set_to(pages.body(session), 50)
+        assert max(map(len, narrow)) <= 50
+        assert " ".join(" ".join(narrow[2:]).split()) == " ".join(ROPE.hints[0].levels[1].split())
+
+
 NAMES = re.compile(
     r"(exercises/)?ex\d\d(_\w+)?(\.py)?|\b(enter|esc|MiniMind)\b|--[a-z-]+|"
-    r"grader (reset|solution|path core)|pytest --own|grader report --html report.html"
+    r"grader (reset|solution|path core)|ctrl-z|pytest --own|grader report --html report.html"
 )
 
 
@@ -277,8 +439,51 @@ SAID_ELSEWHERE = {
     "watch.not_watched",
     "watch.reset_failed",
     "watch.runner_ended",
+    "watch.space",
 }
 """What a session that meets no trouble with files and processes does not come to say."""
+
+
+class TestList:
+    @pytest.fixture
+    def session(self, course: Path) -> Iterator[Session]:
+        """One at ex02, of which 8 of 10 tests pass; ex01 is done."""
+        whole = load(ROOT)
+        with closing(History.open(course)) as history:
+            session = Session(whole, whole.paths[-1], course, history, lambda *_: None, ROPE)
+            save(course, "1\n", ROPE)
+            session.standings.note(ran(ROPE, 8, 1))
+            session.standings.note(ran(NORM, 10, 2))
+            yield session
+
+    def listed(self, session: Session, *keys: str) -> list[str]:
+        for key in keys:
+            session.press(key)
+        return shown(session)[3:]
+
+    def test_it_opens_at_the_exercise_that_is_shown(self, session: Session) -> None:
+        (at,) = (line for line in self.listed(session, "l") if line.startswith(">"))
+        assert "ex02_rope" in at
+        (at,) = (line for line in self.listed(session, "j", "escape", "l") if line[:1] == ">")
+        assert "ex02_rope" in at
+
+    def test_tests_that_pass_are_a_number_of_a_number(self, session: Session) -> None:
+        (line,) = (line for line in self.listed(session, "l") if "ex02_rope" in line)
+        assert re.search(r"ex02_rope +8 of 10 +Rotary", line)
+
+    def test_a_search_that_finds_nothing_says_so(self, session: Session) -> None:
+        lines = self.listed(session, "l", "/", *"zzz")
+        assert "no exercise is found by this search; esc clears it" in lines
+        assert "esc  all" in self.listed(session, "enter")
+        assert session.press("enter") is None and session.page == "list"
+        assert any("ex01_rmsnorm" in line for line in self.listed(session, "escape"))
+        self.listed(session, "escape")
+        assert session.page == "verdict"
+
+    def test_a_filter_that_leaves_nothing_says_so(self, session: Session) -> None:
+        session.standings.note(ran(NORM, 9, 3))
+        lines = self.listed(session, "l", "f", "f")
+        assert "no exercise is left by this filter; f changes it" in lines
 
 
 class TestChinese:
@@ -294,7 +499,8 @@ class TestChinese:
         """One on a path of two exercises without words, so that all words are the grader's."""
         monkeypatch.setenv("GRADER_LANG", "zh")
         whole = load(ROOT)
-        wordless = {"hints": ("…",) * 4, "fact": "…", "read": ("…",)}
+        ladders = (HintLadder("…", ("…", "…")),)
+        wordless = {"hints": ladders, "fact": "…", "read": ("…",)}
         two = tuple(dataclasses.replace(e, **wordless) for e in (NORM, ROPE))
         for exercise in two:
             exercise.paths(course).lesson.write_text("…", encoding="utf-8")
@@ -331,7 +537,7 @@ class TestChinese:
             later.setattr(Session, "seconds_running", 5.0)
             look()
         judge(0)
-        for key in ("h", "h", "s", "?", "escape", "d", "p", "x", "n"):
+        for key in ("h", "h", "H", "s", "?", "escape", "d", "p", "x", "n"):
             look(key)
         look("x", "y")
         save(course, "1\n", NORM)
@@ -339,15 +545,23 @@ class TestChinese:
         session.judge_ended(JudgeEnded(""))
         look()
         save(course, "1\n", ROPE)
-        for key in ("l", "f", "f", "f", "/", "r", "escape", "escape"):
+        for key in ("l", "f", "f", "f", "/", "z", "enter", "escape", "escape"):
             look(key)
         session.standings.note(Verdict(0, ROPE.id))
         look("l", "j")
         for key in ("escape", "r"):
             look(key)
         judge(3)
+        kept = session.exercise.paths(course).stub
+        kept.rename(kept.with_suffix(".away"))
+        look()
+        kept.with_suffix(".away").rename(kept)
         NORM.paths(course).solution.write_text("1\n", encoding="utf-8")
         save(course, "1\n", NORM)
+        look("r")
+        judge(3)
+        look("l")
+        look("escape")
         look("r")
         judge(10)
         look("d")
@@ -378,8 +592,8 @@ class TestChinese:
     def test_a_learners_day(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02", environment={"GRADER_LANG": "zh"})
         terminal.wait_for("还没有开始实现：从 precompute_freqs_cis", "写起；有 13")
-        assert "已完成 0 / 8 个练习 · 0 / 800 分 · 大约还需 570 分钟" in terminal.lines[0]
-        assert terminal.lines[1] == "ex02_rope · 旋转位置编码（RoPE） · 100 分 · 60 分钟"
+        assert "已完成 0 / 8 个练习 · 0 / 800 分 · 大约还需 9 小时 30 分钟" in terminal.lines[0]
+        assert terminal.lines[1] == "ex02_rope · 旋转位置编码（RoPE） · 100 分 · 1 小时"
         terminal.wait_for(" 秒 · 保存后自动检查", "h 提示", "q 退出  ? 按键")
 
         terminal.resize(10, 40)
@@ -390,10 +604,10 @@ class TestChinese:
         terminal.wait_for("? 按键")
 
         terminal.press("h")
-        terminal.wait_for("提示 1/4", "h 下一条提示")
+        terminal.wait_for("precompute_freqs_cis · 提示 1/3", "h 下一条提示")
         terminal.press("?")
         terminal.wait_for("恢复为骨架文件；你的修改会保留", "退出；下次从这里继续")
-        columns = {cell_len(line[: re.search(r"  +", line).end()]) for line in terminal.lines[3:14]}
+        columns = {cell_len(line[: re.search(r"  +", line).end()]) for line in terminal.lines[3:16]}
         assert columns == {14}
         terminal.press("s")
         terminal.wait_for("第 1 到 18 行，共 ")
@@ -440,7 +654,7 @@ class TestASaveAmidARun:
         save(course, "while True:\n    pass\n")
         terminal.wait_for("checking … 1 s")
         terminal.press("h")
-        terminal.wait_for("hint 1 of 4")
+        terminal.wait_for("hint 1 of 3")
         terminal.press("q")
         assert terminal.ended() == 0
 
@@ -591,11 +805,16 @@ class TestWhatGoesWrong:
         terminal = watch("ex02")
         terminal.wait_for("13 tests wait")
         ROPE.paths(course).stub.unlink()
-        terminal.wait_for("there is no file exercises/ex02_rope.py")
+        terminal.wait_for("there is no file exercises/ex02_rope.py", "x   puts the stub back")
         shutil.copy(ROPE.paths(ROOT).solution, course / "exercises")
         terminal.wait_for("✓ all 13 tests pass")
+        ROPE.paths(course).stub.unlink()
+        terminal.wait_for("x   puts the stub back")
+        terminal.press("x", "y")
+        terminal.wait_for("nothing implemented yet", "this is the stub")
+        assert ROPE.paths(course).stub.read_text() == ROPE.paths(course).pristine.read_text()
 
     def test_a_broken_course_is_not_the_learners_fault(self, course: Path, watch: Watch) -> None:
         ROPE.paths(course).test_file.write_text("not python at all (\n")
         terminal = watch("ex02")
-        terminal.wait_for("nothing could be checked, and not your fault")
+        terminal.wait_for("nothing could be checked; this is not your fault")

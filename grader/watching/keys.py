@@ -14,7 +14,7 @@ from types import TracebackType
 
 NAMES = (
     *("up", "down", "left", "right", "home", "end", "page up", "page down"),
-    *("enter", "escape", "backspace", "interrupt"),
+    *("enter", "escape", "backspace", "interrupt", "suspend"),
 )
 
 _SEQUENCES = {
@@ -39,6 +39,7 @@ _CONTROLS = {
     "\b": "backspace",
     "\x03": "interrupt",
     "\x04": "interrupt",
+    "\x1a": "suspend",
 }
 _CHUNK = 1024
 _ESCAPE_SECONDS = 0.05
@@ -132,9 +133,9 @@ else:
         def __init__(self, pressed: Pressed) -> None:
             self._pressed = pressed
             self._terminal = sys.stdin.fileno()
-            self._stop, self._stopped = os.pipe()
 
         def __enter__(self) -> RawKeys:
+            self._stop, self._stopped = os.pipe()
             self._before = termios.tcgetattr(self._terminal)
             raw = termios.tcgetattr(self._terminal)
             raw[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)

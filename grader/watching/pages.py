@@ -6,6 +6,7 @@ Everything that an answer or its writer may have put into a text is made harmles
 from __future__ import annotations
 
 import difflib
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ from grader.curriculum import Exercise
 from grader.harmless import harmless
 from grader.implementations import NoAnswer, read_source
 from grader.markers import BEGIN, END
+from grader.report import duration
 from grader.watching.session import Listing, Page, Session
 
 _BAR = 16
@@ -38,7 +40,7 @@ def header(session: Session) -> Text:
     told = (
         say("watch.done", done=standings.done, count=len(standings.exercises)),
         say("report.points", points=f"{float(standings.points):.4g}", possible=standings.possible),
-        say("watch.left", minutes=standings.minutes_left),
+        say("watch.left", time=duration(standings.minutes_left)),
     )
     return text.append(f" {_SEPARATOR.join(told)}")
 
@@ -53,7 +55,7 @@ def title(session: Session) -> Text:
     told = (
         exercise_title(exercise),
         say("report.exercise_points", points=exercise.points),
-        say("report.minutes", count=exercise.minutes),
+        duration(exercise.minutes),
     )
     return text.append(f"{_SEPARATOR}{_SEPARATOR.join(told)}")
 
@@ -95,17 +97,21 @@ def keys(session: Session) -> Iterator[tuple[str, str]]:
             yield from (("enter", say("keys.search")), ("esc", say("watch.all")))
             return
         yield from (("enter", say("keys.open")), ("/", say("keys.search")))
-        yield from (("f", say("keys.filter")), ("esc", say("keys.back")), ("q", say("keys.quit")))
+        yield "f", say("keys.filter")
+        yield "esc", say("watch.all") if session.listing.search else say("keys.back")
+        yield "q", say("keys.quit")
         return
     if session.page in ("lesson", "diff", "keys"):
         yield from (("esc", say("keys.back")), (say("keys.space"), say("keys.on")))
         yield from ((say("keys.up_down"), say("keys.scroll")), ("q", say("keys.quit")))
         return
-    if session.page == "hint" and session.hint_level < len(session.exercise.hints):
-        yield "h", say("keys.next_hint")
-    elif session.page != "hint":
+    if session.page != "hint":
         yield "h", say("keys.hint")
-    if session.page == "hint":
+    elif session.hints is not None:
+        if not session.hints.is_last:
+            yield "h", say("keys.next_hint")
+        if not session.hints.is_first:
+            yield "H", say("keys.previous_hint")
         yield "esc", say("keys.back")
     if session.page == "verdict" and session.may_see_solution:
         yield "d", say("keys.diff")
@@ -137,6 +143,8 @@ def _verdict(session: Session) -> RenderableType:
         )
     told = (line.removeprefix(f"{exercise.id} · ") for line in verdict.lines)
     parts = [*_passed(session)] if verdict.done else [*_lines(map(harmless, told))]
+    if session.standings.is_missing(exercise):
+        parts += [Text(), Text(f"x   {say('watch.puts_back')}")]
     if session.standings.is_not_started(exercise):
         parts += [Text(), *_where_to_begin(exercise)]
     if verdict.printed:
@@ -148,7 +156,7 @@ def _verdict(session: Session) -> RenderableType:
 
 
 def _where_to_begin(exercise: Exercise) -> Iterator[RenderableType]:
-    yield Text(f"s   {say('watch.lesson', minutes=exercise.minutes)}")
+    yield Text(f"s   {say('watch.lesson', time=duration(exercise.minutes))}")
     yield Text(f"    {say('watch.then_edit', file=f'exercises/{exercise.answer_file}')}")
 
 
@@ -175,16 +183,17 @@ def _passed(session: Session) -> Iterator[RenderableType]:
 
 
 def _hint(session: Session) -> RenderableType:
-    hints = session.exercise.hints
-    return Group(
-        Text(say("watch.hint", level=session.hint_level, count=len(hints)), style="bold"),
-        Text(),
-        _Flowing(hints[session.hint_level - 1].strip()),
-    )
+    hints = session.hints
+    assert hints is not None
+    heading = say("watch.hint", about=hints.about, level=hints.level, count=hints.count)
+    return Group(Text(heading, style="bold"), Text(), _Flowing(hints.text))
 
 
 class _Flowing:
-    """Prose set for a wide terminal: what does not fit into a line begins the next one."""
+    """Prose set for a wide terminal: what does not fit into a line begins the next one.
+
+    Lines that are indented are code and stay as they are.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -192,11 +201,16 @@ class _Flowing:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         rest = ""
         for line in self._text.splitlines():
+            if line.startswith(" ") or not line:
+                yield from map(Text, filter(None, [rest]))
+                yield Text(line)
+                rest = ""
+                continue
             *full, rest = textwrap.wrap(f"{rest} {line}".strip(), options.max_width) or [""]
             if not full:
                 full, rest = [rest], ""
             yield from map(Text, full)
-        yield Text(rest)
+        yield from map(Text, filter(None, [rest]))
 
 
 def _lesson(session: Session) -> RenderableType:
@@ -248,10 +262,13 @@ def _list(session: Session) -> RenderableType:
             ">" if place == listing.cursor else " ",
             "✓" if standings.is_done(exercise) else "·",
             exercise.id,
-            standings.state(exercise),
+            standings.short_state(exercise),
             exercise_title(exercise),
             style="bold" if place == listing.cursor else "",
         )
+    if not found:
+        nothing = say("watch.none_found") if listing.search else say("watch.none_left")
+        return Group(Text(_SEPARATOR.join(head), no_wrap=True), Text(), Text(nothing))
     return Group(Text(_SEPARATOR.join(head), no_wrap=True), Text(), table)
 
 
@@ -311,6 +328,7 @@ def _keys(session: Session) -> RenderableType:
     table = Table(box=None, pad_edge=False, show_header=False)
     for key, what in (
         ("h", say("keys.hint_does")),
+        ("H", say("keys.previous_hint_does")),
         ("s", say("keys.lesson_does")),
         ("n", say("keys.next_does")),
         ("p", say("keys.previous_does")),
@@ -320,6 +338,7 @@ def _keys(session: Session) -> RenderableType:
         ("x", say("keys.reset_does")),
         (say("keys.up_down_space"), say("keys.scroll_does")),
         ("esc", say("keys.back_does")),
+        *([("ctrl-z", say("keys.suspend_does"))] if sys.platform != "win32" else []),
         ("q", say("keys.quit_does")),
     ):
         table.add_row(Text(key, style="bold"), what)

@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 
 from grader.catalogue import say
+from grader.complaints import complaints
 from grader.curriculum import Curriculum
 from grader.doctor import best_profile
-from grader.messages import Failure
 from grader.pytest_runs import Observer, Outcome, TestsFailed, run_tests
 from grader.results import file_hash, result_of
-from grader.summary import block
 from grader.watching.verdict import Verdict
 
 _MOST_PRINTED = 200
@@ -87,37 +86,20 @@ class _Waiting(Observer):
 
 def _verdict(outcome: Outcome, root: Path, run: _Waiting, seed: int) -> Verdict:
     exercise = outcome.exercise
-    result = result_of(outcome, when=run.when, seed=seed, file_hash=run.file_hash)
+    result = result_of(
+        outcome,
+        when=run.when,
+        seed=seed,
+        file_hash=run.file_hash,
+        lines=complaints(outcome, root),
+    )
     return Verdict(
         run.number,
         exercise.id,
         record=result.as_record(exercise, "watch"),
-        lines=tuple(_told(outcome, root)),
+        lines=result.lines,
         printed=tuple(_printed(outcome)),
     )
-
-
-def _failures(outcome: Outcome, root: Path) -> Iterator[Failure]:
-    for run in outcome.runs:
-        if run.finding is not None and not run.passed:
-            yield Failure(
-                outcome.exercise.id,
-                run.test,
-                run.sentence,
-                run.finding,
-                seconds=outcome.exercise.limits.call_seconds,
-                root=root,
-            )
-
-
-def _told(outcome: Outcome, root: Path) -> Iterator[str]:
-    if failures := list(_failures(outcome, root)):
-        nothing_passed = not any(run.passed for run in outcome.runs)
-        yield from block(failures, outcome.trial, nothing_passed=nothing_passed)
-    for run in outcome.runs:
-        if not run.passed and run.finding is None:
-            yield f"{outcome.exercise.id} · {run.sentence}"
-            yield say("watch.no_blame", test=run.test)
 
 
 def _printed(outcome: Outcome) -> Iterator[str]:

@@ -73,7 +73,8 @@ class Screen:
         if session.offset == 0 and last >= len(page):
             return Text()
         first, last, count = session.offset + 1, min(last, len(page)), len(page)
-        return Text(say("watch.lines", first=first, last=last, count=count), "dim")
+        said = say("watch.lines", first=first, last=last, count=count)
+        return Text(f"{said} · {say('watch.space')}" if last < count else said, "dim")
 
 
 def _window(page: _Lines, rows: int, session: Session) -> _Lines:

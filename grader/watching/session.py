@@ -14,10 +14,13 @@ from typing import Literal
 from grader.catalogue import exercise_title, say
 from grader.curriculum import Curriculum, Exercise, LearningPath
 from grader.harmless import harmless
-from grader.history import History
+from grader.hints import first_hints
+from grader.history import History, RunRecord
+from grader.progress import current_exercise
 from grader.results import file_hash
 from grader.stubs import MissingFile, reset
 from grader.watching.client import JudgeEnded
+from grader.watching.hints import HintPages
 from grader.watching.standings import Standings
 from grader.watching.verdict import Verdict
 
@@ -31,12 +34,12 @@ _CURSOR = {"down": 1, "j": 1, "up": -1, "k": -1}
 class Listing:
     """The list of exercises: which are shown, and at which the cursor is."""
 
-    def __init__(self, standings: Standings) -> None:
+    def __init__(self, standings: Standings, at: Exercise | None = None) -> None:
         self._standings = standings
         self.filter = _FILTERS[0]
         self.search = ""
         self.is_searching = False
-        self.cursor = 0
+        self.cursor = standings.exercises.index(at) if at in standings.exercises else 0
 
     @property
     def exercises(self) -> list[Exercise]:
@@ -65,10 +68,16 @@ class Listing:
         self.cursor = max(0, min(self.cursor, len(self.exercises) - 1))
         return None
 
+    def forget_search(self) -> None:
+        """Show what the filter leaves."""
+        self.search = ""
+        self.is_searching = False
+
     def _type(self, key: str) -> None:
-        if key in ("enter", "escape"):
+        if key == "escape":
+            self.forget_search()
+        elif key == "enter":
             self.is_searching = False
-            self.search = "" if key == "escape" else self.search
         elif key == "backspace":
             self.search = self.search[:-1]
         elif len(key) == 1:
@@ -94,7 +103,7 @@ class Session:
         self.standings = Standings(curriculum, path, root, history)
         self.listing = Listing(self.standings)
         self.verdicts: dict[str, Verdict] = {}
-        self.hint_level = 0
+        self.hints: HintPages | None = None
         self.notice = ""
         # The screen keeps the first line that is shown within the page, and says how many are.
         self.offset = 0
@@ -107,19 +116,12 @@ class Session:
         self._pending: tuple[int, Exercise, float] | None = None
         self._seen_hints = history.hints()
         self._solutions = history.solutions()
-        self.exercise = first or self._begin()
-        if first is None and self.standings.after() is None:
+        current = first or current_exercise(curriculum, path, root, history)
+        self.exercise = current or self.standings.exercises[-1]
+        if current is None:
             self.page = "end"
         else:
             self.run(self.exercise)
-
-    def _begin(self) -> Exercise:
-        """Where the learner stopped, if that is not done, else the first that is not done."""
-        last = self.history.last_exercise()
-        stopped = next((e for e in self.standings.exercises if e.id == last), None)
-        if stopped is not None and not self.standings.is_done(stopped):
-            return stopped
-        return self.standings.after() or self.standings.exercises[-1]
 
     @property
     def verdict(self) -> Verdict | None:
@@ -195,7 +197,9 @@ class Session:
         return self.page == "list" and self.listing.is_searching
 
     def _press_in_list(self, key: str) -> None:
-        if key in ("escape", "l") and not self._is_typing:
+        if key == "escape" and self.listing.search:
+            self.listing.forget_search()
+        elif key in ("escape", "l") and not self._is_typing:
             self._turn_to("verdict")
         elif (chosen := self.listing.press(key)) is not None:
             self._open(chosen)
@@ -221,7 +225,6 @@ class Session:
 
     def _show(self, exercise: Exercise) -> None:
         self.exercise = exercise
-        self.hint_level = 0
         self._turn_to("verdict")
 
     def _open(self, exercise: Exercise) -> None:
@@ -229,16 +232,36 @@ class Session:
         self.run(exercise)
 
     def _hint(self) -> None:
-        """The hint that was read last, and from there always the next."""
-        if self.page == "hint":
-            self.hint_level += 1
-        elif not self.hint_level:
-            self.hint_level = self._seen_hints.get(self.exercise.id, 1)
-        self.hint_level = min(self.hint_level, len(self.exercise.hints))
+        """The hint that was read last, and from there always the next.
+
+        Another function that fails now is helped first.
+        """
+        if self.page == "hint" and self.hints is not None:
+            self.hints.turn(1)
+        else:
+            first = first_hints(self.exercise, self.root, self._runs())
+            if self.hints is None or self.hints.first != first:
+                read = self._seen_hints.get(self.exercise.id, {})
+                self.hints = HintPages(self.exercise, first, read)
+        self._show_hint(self.hints)
+
+    def _previous_hint(self) -> None:
+        if self.page == "hint" and self.hints is not None:
+            self.hints.turn(-1)
+            self._show_hint(self.hints)
+
+    def _show_hint(self, hints: HintPages) -> None:
         self._turn_to("hint")
-        if self.hint_level > self._seen_hints.get(self.exercise.id, 0):
-            self._seen_hints[self.exercise.id] = self.hint_level
-            self.history.record_hint(self.exercise.id, self.hint_level)
+        seen = self._seen_hints.setdefault(self.exercise.id, {})
+        if hints.level > seen.get(hints.about, 0):
+            seen[hints.about] = hints.level
+            self.history.record_hint(self.exercise.id, hints.about, hints.level)
+
+    def _runs(self) -> list[RunRecord]:
+        """The runs of the exercise that is shown, the last one too where nothing is kept."""
+        runs = self.history.runs(self.exercise.id)
+        shown = self.verdict.record if self.verdict else None
+        return runs if shown is None or shown in runs else [*runs, shown]
 
     def _next(self) -> None:
         following = self.standings.after(self.exercise)
@@ -267,7 +290,7 @@ class Session:
             self.history.record_solution(self.exercise.id, gave_up=False)
 
     def _list(self) -> None:
-        self.listing = Listing(self.standings)
+        self.listing = Listing(self.standings, self.exercise)
         self._turn_to("list")
 
     def _toggle(self, page: Page) -> None:
@@ -284,6 +307,7 @@ class Session:
 _TO_THE_END = 1_000_000
 _KEYS: dict[str, Callable[[Session], None]] = {
     "h": Session._hint,
+    "H": Session._previous_hint,
     "s": lambda session: session._toggle("lesson"),
     "d": Session._diff,
     "n": Session._next,

@@ -8,7 +8,7 @@ from pathlib import Path
 from grader.catalogue import say
 from grader.curriculum import Curriculum, Exercise, LearningPath
 from grader.history import History, RunRecord
-from grader.results import file_hash
+from grader.progress import last_runs
 from grader.stubs import is_untouched
 from grader.watching.verdict import Verdict
 
@@ -26,12 +26,7 @@ class Standings:
         self.exercises = curriculum.on(path)
         self._order = [exercise.id for exercise in curriculum.exercises]
         self._root = root
-        self._last: dict[str, RunRecord | None] = {}
-        now = {e.id: file_hash(e.paths(root).stub) for e in self.exercises}
-        for run in history.runs():
-            self._last.pop(run.exercise, None)
-            if now.get(run.exercise) == run.file_hash:
-                self._last[run.exercise] = run
+        self._last: dict[str, RunRecord | None] = {**last_runs(self.exercises, root, history)}
 
     def note(self, verdict: Verdict) -> None:
         """Take over what a run has shown."""
@@ -46,10 +41,16 @@ class Standings:
         """Whether an exercise is the stub still."""
         return not self.is_done(exercise) and is_untouched(exercise, self._root)
 
+    def is_missing(self, exercise: Exercise) -> bool:
+        """Whether the file of an exercise is gone."""
+        return not exercise.paths(self._root).stub.exists()
+
     def state(self, exercise: Exercise) -> str:
         """Where an exercise stands, in a few words."""
         if self.is_done(exercise):
             return say("report.done")
+        if self.is_missing(exercise):
+            return say("report.file_missing")
         if self.is_not_started(exercise):
             return say("report.not_started")
         if exercise.id not in self._last:
@@ -58,6 +59,18 @@ class Standings:
         if run is None:
             return say("watch.could_not_check")
         return say("report.tests_pass", passed=run.passed, tests=run.tests)
+
+    def short_state(self, exercise: Exercise) -> str:
+        """The same in as few words as a column has room for."""
+        run = self._last.get(exercise.id)
+        if (
+            run is None
+            or self.is_missing(exercise)
+            or self.is_done(exercise)
+            or self.is_not_started(exercise)
+        ):
+            return self.state(exercise)
+        return say("watch.some_pass", passed=run.passed, tests=run.tests)
 
     @property
     def done(self) -> int:

@@ -46,7 +46,9 @@ class Verdict:
 
 
 def _record(fields: dict[str, object]) -> RunRecord:
-    verdicts, mistakes = fields.pop("verdicts"), fields.pop("mistakes")
-    assert isinstance(verdicts, list) and isinstance(mistakes, list)
+    verdicts = fields.pop("verdicts")
+    assert isinstance(verdicts, list)
     pairs = tuple((str(test), str(verdict)) for test, verdict in verdicts)
-    return RunRecord(verdicts=pairs, mistakes=tuple(mistakes), **fields)  # type: ignore[arg-type]
+    for name in ("mistakes", "failing"):
+        fields[name] = tuple(fields[name])  # type: ignore[arg-type]
+    return RunRecord(verdicts=pairs, **fields)  # type: ignore[arg-type]

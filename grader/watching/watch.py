@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
 import sys
@@ -65,14 +66,23 @@ def watch(curriculum: Curriculum, root: Path, first: Exercise | None = None) -> 
         path = chosen_path(curriculum, root)
         session = Session(curriculum, path, root, history, judges.ask, first)
         stack.enter_context(_watching_files(curriculum, root, events.put))
-        stack.enter_context(_quitting_on_signals(events.put))
-        stack.enter_context(screen)
-        stack.enter_context(RawKeys(events.put))
-        _run(session, screen, events)
+        stack.enter_context(_obeying_signals(events.put))
+        while not session.is_over:
+            with screen, RawKeys(events.put):
+                _run_until_suspended(session, screen, events)
+            if not session.is_over:
+                _suspend()
     return session
 
 
-def _run(session: Session, screen: Screen, events: _Events) -> None:
+def _suspend() -> None:
+    """Stop, as Ctrl-Z would have done before the keys were taken; returns when told to go on."""
+    handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    os.kill(0, signal.SIGTSTP)  # the whole job, whatever started this command
+    signal.signal(signal.SIGTSTP, handler)
+
+
+def _run_until_suspended(session: Session, screen: Screen, events: _Events) -> None:
     screen.draw(session)
     while not session.is_over:
         try:
@@ -80,6 +90,10 @@ def _run(session: Session, screen: Screen, events: _Events) -> None:
         except queue.Empty:
             if screen.was_resized or session.seconds_running is not None:
                 screen.draw(session)
+            continue
+        if event == "suspend":
+            if hasattr(signal, "SIGTSTP"):
+                return
             continue
         is_to_record = _take(event, session)
         if events.empty():
@@ -167,11 +181,16 @@ def _watch_files(
         put(_Stopped(say("watch.not_watched", folder=folder, error=error)))
 
 
+_KEY_OF_SIGNAL = {"SIGTERM": "interrupt", "SIGHUP": "interrupt", "SIGTSTP": "suspend"}
+
+
 @contextlib.contextmanager
-def _quitting_on_signals(put: Callable[[_Event], None]) -> Iterator[None]:
-    """Leave the terminal as it was when asked to end, or when the connection is lost."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, lambda *_: put("interrupt")) for number in numbers}
+def _obeying_signals(put: Callable[[_Event], None]) -> Iterator[None]:
+    """Leave the terminal as it was when asked to end or stop, or when the connection is lost."""
+    before = {}
+    for name, key in _KEY_OF_SIGNAL.items():
+        if number := getattr(signal, name, None):  # Windows lacks some
+            before[number] = signal.signal(number, lambda *_, key=key: put(key))
     try:
         yield
     finally:

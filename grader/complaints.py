@@ -1,0 +1,40 @@
+"""What a run of an exercise's tests leaves to say to the learner, as lines, for every screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from grader.catalogue import say
+from grader.messages import Failure
+from grader.pytest_runs import Outcome
+from grader.summary import block
+
+
+def complaints(outcome: Outcome, root: Path) -> Iterator[str]:
+    """What stands in the way of a pass; nothing where all tests pass."""
+    if failures := list(_failures(outcome, root)):
+        nothing_passed = not any(run.passed for run in outcome.runs)
+        yield from block(failures, outcome.trial, nothing_passed=nothing_passed)
+    for run in outcome.runs:
+        if not run.passed and run.finding is None:
+            yield f"{outcome.exercise.id} · {run.sentence}"
+            yield say("watch.no_blame", test=run.test)
+
+
+def details(outcome: Outcome, root: Path) -> Iterator[str]:
+    """The same at length, with the inputs that tests failed on; nothing where there is no more."""
+    yield from ()
+
+
+def _failures(outcome: Outcome, root: Path) -> Iterator[Failure]:
+    for run in outcome.runs:
+        if run.finding is not None and not run.passed:
+            yield Failure(
+                outcome.exercise.id,
+                run.test,
+                run.sentence,
+                run.finding,
+                seconds=outcome.exercise.limits.call_seconds,
+                root=root,
+            )
