@@ -254,7 +254,7 @@ class Diagnosis:
             if module is None:
                 module = self._modules[variant.id] = self._load(variant)
             files = frozenset({str(module.__file__)})
-            seen, _ = observe(module, evidence.request, files)
+            seen, _ = observe(module, evidence.request, files, quiet=True)
             self._kept[key] = seen, _digest(seen)
         known: tuple[Observation, bytes] = self._kept[key]
         return known
@@ -263,7 +263,9 @@ class Diagnosis:
 def _digest(seen: Observation) -> bytes:
     """What a run showed, in bytes; most mistakes do most things as a right answer does."""
     if seen.trouble is not None:
-        seen = dataclasses.replace(seen, trouble=dataclasses.replace(seen.trouble, frames=()))
+        seen = dataclasses.replace(
+            seen, trouble=dataclasses.replace(seen.trouble, frames=(), context="")
+        )
     return hashlib.sha256(pack_observation(seen)).digest()
 
 

@@ -22,8 +22,10 @@ import torch
 from torch import Tensor
 
 from grader.bans import BanHit, BanWatch
+from grader.context import context_of
 from grader.cost import Cost, CostMeter
 from grader.globalstate import GlobalState
+from grader.learner_warnings import pointing_at
 from grader.loading import Answer, forbid_imports, load_answer
 from grader.recording import Call, MissingName, Recorder, describe, is_plain_tensor
 
@@ -94,7 +96,7 @@ class Trouble:
 
     `kind` is one of: not implemented, missing, exception, recursion, timed out, exited, unusable,
     cannot load, syntax, forbidden import, no file, out of memory, forbidden; and, seen by the judge
-    alone, out of time, crashed and protocol.
+    alone, out of time, crashed and protocol. `context` is what `grader.context` knows around it.
     """
 
     kind: str
@@ -103,6 +105,7 @@ class Trouble:
     frames: tuple[Frame, ...] = ()
     in_backward: bool = False
     at_load: bool = False
+    context: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,8 @@ def load(
     state = GlobalState()
     try:
         forbid_imports(answer)
-        return load_answer(answer), None, None
+        with pointing_at(answer.learner_files):
+            return load_answer(answer), None, None
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -169,10 +173,12 @@ def observe(
     learner_files: frozenset[str],
     *,
     timeouts: tuple[type[BaseException], ...] = (OutOfTime,),
+    quiet: bool = False,
 ) -> tuple[Observation, BaseException | None]:
     """Run a scenario on a module and return what was seen, with the exception that ended it.
 
-    `timeouts` are the exceptions by which a deadline interrupts the learner's code.
+    `timeouts` are the exceptions by which a deadline interrupts the learner's code. What is not
+    the learner's is run `quiet`, without its warnings.
     """
     state = GlobalState()
     calls: list[Call] = []
@@ -194,6 +200,7 @@ def observe(
                 stack.enter_context(meter)
             if request.bans:
                 stack.enter_context(watch)
+            stack.enter_context(pointing_at(frozenset() if quiet else learner_files))
             stack.enter_context(recorder)
             inside = GlobalState()
             try:
@@ -390,6 +397,7 @@ def trouble_of(
         _shortened(frames),
         in_backward,
         at_load,
+        context_of(error, learner_files),
     )
 
 
@@ -402,7 +410,8 @@ def _kind(
 ) -> str:
     if isinstance(error, timeouts):
         return "timed out"
-    if isinstance(error, NotImplementedError) and _raised_in(error, learner_files):
+    stub = isinstance(error, NotImplementedError) and _raised_in(error, learner_files)
+    if stub and not at_load:  # at load it is the line at the top level that is wrong
         return "not implemented"
     if isinstance(error, MissingName):
         return "missing"
