@@ -102,8 +102,9 @@ def result_of(outcome: Outcome, *, when: float, seed: int, file_hash: str) -> Re
         tests.append(
             TestResult(run.test, run.sentence, run.weight, _PASSED if run.passed else verdict)
         )
-        if not run.passed:
-            mistakes += (mistake.id for mistake in outcome.trial.diagnosis.named(run.test))
+        mistake = None if run.passed else outcome.trial.diagnosis.definite(run.test)
+        if mistake is not None:  # one of two is no mistake that is known to have been made
+            mistakes.append(mistake.id)
     return Result(
         when, seed, outcome.seconds, tuple(tests), tuple(dict.fromkeys(mistakes)), file_hash
     )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from grader.bans import BanHit, UnreadableSource, scan_source
+from grader.changes import unwritten
 from grader.comparing import Finding, Margins, conduct, judge
 from grader.curriculum import Curriculum, Exercise
 from grader.diagnosis import Diagnosis, Evidence
@@ -227,6 +228,7 @@ class Trial:
         self._spent = 0.0
         self._banned_in_source: tuple[BanHit, ...] = ()
         self.learner_files: frozenset[str] = frozenset()
+        self._unwritten: frozenset[str] = frozenset()
         self.executor: Executor
         if module is not None:
             self.executor = Given(module)
@@ -236,6 +238,7 @@ class Trial:
             [v for v in read_variants(exercise.paths(root).mistakes) if not v.undetectable],
             self._load_mistake,
             self._kept,
+            self._unwritten,
         )
         self.runs: dict[str, Run] = {}
 
@@ -252,6 +255,7 @@ class Trial:
         except NoAnswer as missing:
             return NothingToRun(Trouble("no file", message=str(missing), at_load=True))
         self.learner_files = answer.learner_files
+        self._unwritten = unwritten(answer.source.text)
         try:
             self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
         except UnreadableSource as error:  # whoever nests deeply enough must not escape the scan
