@@ -7,6 +7,7 @@ import difflib
 import io
 import tokenize
 from collections.abc import Iterator
+from functools import lru_cache
 
 _Functions = dict[str, ast.FunctionDef | ast.AsyncFunctionDef]
 
@@ -23,7 +24,7 @@ def is_in_stub(definitions: str, solution: str, stubs: frozenset[str]) -> bool:
 
     A helper of the solution's works for the functions that use it.
     """
-    written = _functions(_parsed(solution))
+    written = _written(solution)
     looked_at: set[str] = set()
     left = set(_names(_parsed(definitions)))
     changed: set[str] = set()
@@ -40,11 +41,26 @@ def is_in_stub(definitions: str, solution: str, stubs: frozenset[str]) -> bool:
 
 def size(definitions: str, solution: str) -> int:
     """How many tokens of the solution a mistake takes away or puts in."""
-    before = _functions(_parsed(solution))
-    after = _functions(_parsed(definitions))
+    before, after = _written(solution), _functions(_parsed(definitions))
     return sum(
         _difference(_tokens(before[name]) if name in before else [], _tokens(function))
         for name, function in after.items()
+    )
+
+
+@lru_cache(maxsize=8)
+def _written(solution: str) -> _Functions:
+    """The functions of a solution, which is asked about for one mistake after another."""
+    return _functions(_parsed(solution))
+
+
+@lru_cache(maxsize=512)
+def _mentions(function: ast.AST) -> frozenset[str]:
+    """The names and attributes in a function."""
+    return frozenset(
+        node.id if isinstance(node, ast.Name) else node.attr
+        for node in ast.walk(function)
+        if isinstance(node, (ast.Name, ast.Attribute))
     )
 
 
@@ -90,15 +106,6 @@ def _is_stub(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
         return False  # written, and the line was forgotten below
     raised = last.exc.func if isinstance(last.exc, ast.Call) else last.exc
     return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
-
-
-def _mentions(function: ast.AST) -> set[str]:
-    """The names and attributes in a function."""
-    return {
-        node.id if isinstance(node, ast.Name) else node.attr
-        for node in ast.walk(function)
-        if isinstance(node, (ast.Name, ast.Attribute))
-    }
 
 
 def _tokens(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
