@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ _LONGEST = 200
 _MOST_INPUTS = 10
 _DEFINING = ("class ", "def ", "async def ", "@")
 """How lines at the top level begin that belong there."""
-_NUMBERS = {"value", "gradient", "not finite"}
+_NUMBERS = ("value", "not finite")
 """Kinds of findings that are about numbers."""
 
 
@@ -60,7 +60,7 @@ def render(failure: Failure) -> list[str]:
     """A failed test by itself: what is wrong, which mistake it is if one is known, what is next."""
     lines = told(failure)
     if failure.mistakes:
-        lines.append(f"  {explained(failure.mistakes, [failure.finding.kind])}")
+        lines.append(f"  {explained(failure.mistakes, failure.finding.kind)}")
     return [*lines, next_step(failure)]
 
 
@@ -86,10 +86,10 @@ def _told(failure: Failure) -> list[str]:
     return [_title(failure), *_trouble(trouble, failure)]
 
 
-def explained(mistakes: Sequence[str], kinds: Collection[str]) -> str:
-    """The sentence that names the mistakes behind failures of some kinds."""
+def explained(mistakes: Sequence[str], kind: str) -> str:
+    """The sentence that names the mistakes behind a failure of a kind."""
     together = say("messages.or_if").join(mistakes)
-    if set(kinds) <= _NUMBERS:
+    if kind in _NUMBERS:
         return say("messages.explained_numbers", mistakes=together)
     return say("messages.explained", mistakes=together)
 

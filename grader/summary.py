@@ -196,8 +196,7 @@ def _example(alike: Sequence[Failure], verbose: bool) -> Iterator[str]:
     if verbose:
         lines += details(first)
     if first.mistakes:
-        kinds = {failure.finding.kind for failure in alike}
-        yield f"{first.exercise} · {explained(first.mistakes, kinds)}"
+        yield f"{first.exercise} · {explained(first.mistakes, first.finding.kind)}"
         title, *lines = lines
         lines = [title.removeprefix(f"{first.exercise} · "), *lines]
         lines = [f"  {line}" for line in lines]
@@ -245,7 +244,8 @@ def print_warnings(terminal: Any, root: Path) -> None:
 
 def _printed(report: Any) -> str:
     """What an answer printed in a test, in both modes."""
-    return "".join(f"{text}\n" for title, text in report.sections if title in _PRINTED)
+    texts = (text for title, text in report.sections if title in _PRINTED)
+    return "".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
 
 
 def _print_captured(terminal: Any, reports: Sequence[Any]) -> None:

@@ -100,7 +100,7 @@ class TestALearnersDay:
         assert "ex02_rope · Rotary position embedding" in terminal.lines[1]
 
         save(course, MISTAKES["exponent_without_two"].applied_to(SOLUTION).text)
-        terminal.wait_for("these 3 are exactly what comes out when the exponent is i/d")
+        terminal.wait_for("these are exactly the numbers you get if the exponent is i/d")
         terminal.wait_for("10 of 13 tests pass · run 2")
 
         terminal.press("d")
@@ -135,9 +135,9 @@ class TestALearnersDay:
         self, course: Path, watch: Watch
     ) -> None:
         first = watch()
-        first.wait_for("ex01_rmsnorm ·", "10 tests wait")
+        first.wait_for("ex01_rmsnorm ·", "10 tests are waiting")
         first.press("n")
-        first.wait_for("ex02_rope ·", "13 tests wait")
+        first.wait_for("ex02_rope ·", "13 tests are waiting")
         processes = first.processes()
         first.press("h", "h")
         first.wait_for("hint 2 of 4")
@@ -150,7 +150,7 @@ class TestALearnersDay:
         assert not [pid for pid in processes if alive(pid)]
 
         second = watch()
-        second.wait_for("ex02_rope ·", "13 tests wait")
+        second.wait_for("ex02_rope ·", "13 tests are waiting")
         second.press("h")
         second.wait_for("hint 2 of 4")
         os.kill(second.process.pid, signal.SIGTERM)
@@ -161,7 +161,7 @@ class TestALearnersDay:
         self, course: Path, watch: Watch
     ) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         save(course, read_source(NORM.paths(ROOT).solution).text, NORM)
         terminal.wait_for("ex01_rmsnorm ·", "✓ all 10 tests pass")
 
@@ -169,7 +169,9 @@ class TestALearnersDay:
         (course / ".grader").mkdir()
         (course / ".grader" / "settings.json").write_text('{"path": "quick"}')
         terminal = watch()
-        terminal.wait_for("0 of 1 done · 0 of 50 points · about 30 min left", "10 tests wait")
+        terminal.wait_for(
+            "0 of 1 done · 0 of 50 points · about 30 min left", "10 tests are waiting"
+        )
         save(course, read_source(NORM.paths(ROOT).solution).text, NORM)
         terminal.wait_for("1 of 1 done", "n   the end")
         terminal.press("n")
@@ -187,7 +189,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator["driven.Termi
     save(course, SOLUTION.text)
     with driven.Terminal(course, "watch", "ex01") as terminal:
         # What was solved before there was a history is found out while nothing else runs.
-        terminal.wait_for("10 tests wait", "1 of 8 done")
+        terminal.wait_for("10 tests are waiting", "1 of 8 done")
         yield terminal
 
 
@@ -210,7 +212,7 @@ class TestPages:
         terminal.press("\x1b[F")
         terminal.wait_for("Zhang")
         terminal.press("s")
-        terminal.wait_for("10 tests wait")
+        terminal.wait_for("10 tests are waiting")
 
     def test_the_list_is_filtered_and_searched(self, terminal: "driven.Terminal") -> None:
         terminal.press("l")
@@ -421,7 +423,7 @@ class TestChinese:
 class TestASaveAmidARun:
     def test_ends_the_run_and_its_worker(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         endless = "\n\ndef rotate_half(x):\n    while True:\n        pass\n"
         save(course, SOLUTION.text + endless)
         terminal.wait_for("checking … 1 s")
@@ -438,7 +440,7 @@ class TestASaveAmidARun:
 
     def test_keys_are_heard_while_it_runs(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         save(course, "while True:\n    pass\n")
         terminal.wait_for("checking … 1 s")
         terminal.press("h")
@@ -493,7 +495,7 @@ interleaved_to_half.__code__ = interleaved_to_half.__code__.replace(
 class TestTextOfTheLearners:
     def test_moves_no_cursor_and_reorders_nothing(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         terminal.received = b""
         save(course, SOLUTION.text + HOSTILE)
         terminal.wait_for(r"ValueError: \x1b[31mred")
@@ -546,7 +548,7 @@ class TestTerminals:
 
     def test_a_lost_connection_leaves_no_process(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         processes = terminal.processes()
         terminal.hang_up()
         deadline = time.monotonic() + 10
@@ -558,7 +560,7 @@ class TestTerminals:
 class TestWhatGoesWrong:
     def test_a_judge_that_ends_is_told_and_replaced(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         judge = next(
             pid
             for pid in terminal.processes()
@@ -567,7 +569,7 @@ class TestWhatGoesWrong:
         os.kill(judge, signal.SIGKILL)
         terminal.wait_for("the process that checks answers has ended")
         terminal.press("r")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
 
     def test_reset_asks_first_and_keeps_the_edits(self, course: Path, watch: Watch) -> None:
         save(course, SOLUTION.text)
@@ -579,7 +581,9 @@ class TestWhatGoesWrong:
         terminal.wait_for("nothing was reset")
         assert ROPE.paths(course).stub.read_text() == SOLUTION.text
         terminal.press("x", "y")
-        terminal.wait_for("your edits come back by grader reset ex02 --undo", "13 tests wait")
+        terminal.wait_for(
+            "your edits come back by grader reset ex02 --undo", "13 tests are waiting"
+        )
         assert [file.read_text() for file in (course / ".grader" / "backups").iterdir()] == [
             SOLUTION.text
         ]
@@ -594,7 +598,7 @@ class TestWhatGoesWrong:
 
     def test_a_file_that_is_gone_and_comes_back(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         ROPE.paths(course).stub.unlink()
         terminal.wait_for("there is no file exercises/ex02_rope.py")
         shutil.copy(ROPE.paths(ROOT).solution, course / "exercises")
