@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 from enum import Enum
 from fractions import Fraction
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for
     from grader.curriculum import Curriculum, Exercise, LearningPath
     from grader.doctor import Mechanism
     from grader.figures import Figure
-    from grader.grading import Grade, Verdict
+    from grader.grading import Grade
     from grader.progress import Progress, Standing
     from grader.stubs import StubResult, Undone
     from grader.update import Change, Update
@@ -273,7 +273,7 @@ class Report:
             said = say("report.mark", exercise=mark.exercise, points=earned, possible=mark.possible)
             self.lines([said])
             self.lines(say("report.flag", flag=flag) for flag in mark.flags)
-            self.lines(_verdict_lines(mark.verdicts))
+            self.lines(f"  {line.removeprefix(f'{mark.exercise} · ')}" for line in mark.lines)
 
     def doctor(self, profile: str, mechanisms: Iterable[Mechanism]) -> None:
         """What isolation rests on here."""
@@ -351,17 +351,6 @@ class Report:
             ok = "" if figure.ok is None else ("yes" if figure.ok else "NO")
             table.add_row(figure.name, f"{figure.value:.4g}", figure.unit, limit, ok)
         self._console.print(table)
-
-
-def _verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Each failed test, and once what several tests were told alike."""
-    told: set[tuple[str, ...]] = set()
-    for verdict in verdicts:
-        if not verdict.passed:
-            yield f"  {verdict.verdict}: {verdict.sentence}"
-            if verdict.message not in told:
-                told.add(verdict.message)
-                yield from (f"  {line}" for line in verdict.message)
 
 
 def _plain_table(title: str, columns: int) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import unicodedata
@@ -26,7 +27,6 @@ from grader.messages import (
     explained,
     is_about_the_file,
     next_step,
-    render,
     stub,
     told,
     waits_for,
@@ -121,15 +121,22 @@ def block(
             short=first.short,
         )
         return
+    yield from findings(failures, trial, math.inf if verbose else _FOLD, verbose=verbose)
     about_file = [f for f in failures if is_about_the_file(f.finding)]
-    if about_file:
-        yield from render(about_file[0])
-        return
+    yield next_step((about_file or failures)[0])
+
+
+def findings(
+    failures: Sequence[Failure], trial: Trial, rows: float = math.inf, *, verbose: bool = False
+) -> Iterator[str]:
+    """What is wrong, in about so many rows, and what is not there yet."""
+    for failure in failures:
+        if is_about_the_file(failure.finding):
+            yield from told(failure)
+            return
     wrong = [diagnosed(f, trial) for f in failures if waits_for(f) is None]
-    waiting = [failure for failure in failures if waits_for(failure)]
-    yield from _fitted(_gathered(wrong), verbose)
-    yield from _waiting(waiting)
-    yield next_step(first)
+    yield from _fitted(_gathered(wrong), rows, verbose)
+    yield from map(harmless, _waiting([f for f in failures if waits_for(f)]))
 
 
 def _gathered(failures: Iterable[Failure]) -> list[list[Failure]]:
@@ -171,13 +178,12 @@ def _words(message: str) -> str:
     return re.sub(r"\d+", "#", message)
 
 
-def _fitted(groups: Sequence[Sequence[Failure]], verbose: bool) -> Iterator[str]:
-    """One example of each group, as long as they fit on a small screen; the first one always."""
-    rows = 0
+def _fitted(groups: Sequence[Sequence[Failure]], rows: float, verbose: bool) -> Iterator[str]:
+    """One example of each group, as long as they fit into some rows; the first one always."""
     for place, alike in enumerate(groups):
         lines = list(_example(alike, verbose))
-        rows += sum(map(_rows, lines))
-        if place and rows > _FOLD and not verbose:
+        rows -= sum(map(_rows, lines))
+        if place and rows < 0:
             yield say("summary.fail_too", count=sum(map(len, groups[place:])))
             return
         yield from lines

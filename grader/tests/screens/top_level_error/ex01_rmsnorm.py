@@ -24,3 +24,7 @@ def rms_norm_backward(grad_output, x, weight, eps):
     grad_x = (scaled - normed * (scaled * normed).mean(-1, keepdim=True)) / r
     grad_weight = (g * normed).flatten(0, -2).sum(0) if x.dim() > 1 else g * normed
     return grad_x.to(x.dtype), grad_weight.to(weight.dtype)
+
+
+layer = RMSNorm(4)
+print(layer(torch.ones(2, 3)))
