@@ -27,6 +27,8 @@ class Advice:
 
 def advice_for(trouble: Trouble) -> Advice | None:
     """The advice that there is for an error; None for one that says enough itself."""
+    if context.facts(trouble.context, context.RAISED):
+        return None
     weights = _weights(trouble)
     if weights:
         return Advice("weights", tuple(weights), "")
@@ -80,7 +82,7 @@ _EVERYDAY: tuple[tuple[str, re.Pattern[str], Callable[[], str]], ...] = tuple(
             ),
             (
                 r"must match the size of tensor b|must match the existing size"
-                r"|does not broadcast with|not broadcastable",
+                r"|does not broadcast with|not broadcastable|Attempting to broadcast",
                 lambda: say("advice.broadcast"),
             ),
             (

@@ -35,12 +35,15 @@ BUFFER = "buffer"
 WANTED = "wanted"
 """A weight that the exercise gives, with its shape: "weight [8]"."""
 
+RAISED = "raised"
+"""The answer's own `raise`, whose words need no explanation."""
 IN_PLACE = "in place"
 """A line that changes a tensor in place, where torch says that one does and not which."""
 
 _SHAPED = (RuntimeError, IndexError, ValueError)
 _MOST_NAMES = 4
 _LONGEST = 1_000
+_LONGEST_FACT = 200
 _LONG_NAME = 10
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 _QUOTED = re.compile(r"""["']([\w.]+)["']""")
@@ -68,13 +71,17 @@ def context_of(error: BaseException, learner_files: Collection[str]) -> str:
 
 def facts(context: str, kind: str) -> list[str]:
     """The facts of a kind in a context."""
-    return [line[len(kind) + 2 :] for line in context.splitlines() if line.startswith(f"{kind}: ")]
+    begin = f"{kind}: "
+    lines = (line for line in context.splitlines() if line.startswith(begin))
+    return [line.removeprefix(begin)[:_LONGEST_FACT] for line in lines]
 
 
 def _facts(error: BaseException, learner_files: Collection[str]) -> Iterator[tuple[str, str]]:
     if isinstance(error, (AttributeError, NameError)):
         yield from _misspelt(error)
     place = _place(error.__traceback__, learner_files)
+    if place is not None and place.raised:
+        yield RAISED, "here"
     if place is not None and isinstance(error, KeyError):
         yield from _misspelt_key(error, place)
     if place is not None and isinstance(error, _SHAPED) and not place.raised:
@@ -215,19 +222,26 @@ def _in_place(file: str) -> Iterator[str]:
         tree = ast.parse("".join(lines))
     except SyntaxError:
         return
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    counts = {
+        target.id
+        for node in statements
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
     changing = {
         node.lineno: lines[node.lineno - 1].strip()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.stmt) and _changes_in_place(node)
+        for node in statements
+        if _changes_in_place(node, counts)
     }
     for line, text in sorted(changing.items()):
         yield f"{file}:{line}: {text}"
 
 
-def _changes_in_place(statement: ast.stmt) -> bool:
+def _changes_in_place(statement: ast.stmt, counts: Collection[str]) -> bool:
     if isinstance(statement, ast.AugAssign):
-        constant = isinstance(statement.value, ast.Constant)
-        return not (constant and isinstance(statement.target, ast.Name))  # a count, most likely
+        return getattr(statement.target, "id", "") not in counts
     if isinstance(statement, ast.Assign):
         if any(isinstance(target, ast.Subscript) for target in statement.targets):
             return True
