@@ -48,6 +48,7 @@ def pointing_at(learner_files: Collection[str]) -> Iterator[None]:
         warnings.simplefilter("default")
         for category in _NOT_FOR_LEARNERS:
             warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("default", "invalid escape")  # until Python 3.11 deprecated only
         warnings.showwarning = show  # type: ignore[assignment]
         yield
 

@@ -29,6 +29,7 @@ from grader.implementations import (
     reference_module,
     solution_of,
 )
+from grader.learner_warnings import pointing_at
 from grader.loading import Answer, forget
 from grader.observing import Observation, Request, Trouble, load, map_tensors, observe
 from grader.samples import Samples
@@ -255,9 +256,10 @@ class Trial:
         except NoAnswer as missing:
             return NothingToRun(Trouble("no file", message=str(missing), at_load=True))
         self.learner_files = answer.learner_files
-        self._unwritten = unwritten(answer.source.text)
         try:
-            self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
+            with pointing_at(()):  # reading it warns of nothing that importing it does not
+                self._unwritten = unwritten(answer.source.text)
+                self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
         except UnreadableSource as error:  # whoever nests deeply enough must not escape the scan
             return NothingToRun(Trouble("cannot load", "RecursionError", str(error), at_load=True))
         if isolate:

@@ -16,6 +16,7 @@ import pytest
 from grader.catalogue import say
 from grader.curriculum import Curriculum
 from grader.doctor import best_profile
+from grader.learner_warnings import split
 from grader.messages import Failure
 from grader.pytest_runs import Observer, Outcome, TestsFailed, run_tests
 from grader.results import file_hash, result_of
@@ -121,8 +122,10 @@ def _told(outcome: Outcome, root: Path) -> Iterator[str]:
 
 
 def _printed(outcome: Outcome) -> Iterator[str]:
-    """What the answer printed in the tests that it failed, each text once."""
-    texts = dict.fromkeys(run.printed for run in outcome.runs if not run.passed and run.printed)
+    """The answer's warnings and what it printed in the tests that it failed, each text once."""
+    told = [(run, *split(run.printed)) for run in outcome.runs]
+    yield from dict.fromkeys(line for _, warnings, _ in told for line in warnings)
+    texts = dict.fromkeys(rest for run, _, rest in told if not run.passed and rest.strip())
     lines = [line for text in texts for line in text.rstrip().splitlines()]
     yield from lines[:_MOST_PRINTED]
     if len(lines) > _MOST_PRINTED:
