@@ -53,6 +53,13 @@ _EVERYDAY: tuple[tuple[str, re.Pattern[str], Callable[[], str]], ...] = tuple(
     for number, (pattern, tell) in enumerate(
         (
             (r"Can't call numpy\(\) on Tensor that requires grad", lambda: say("advice.numpy")),
+            (r"must be (?:a )?Tensor, not numpy", lambda: say("advice.numpy")),
+            (
+                r"only one element tensors can be converted|converted to Scalar",
+                lambda: say("advice.scalar"),
+            ),
+            (r"'(?:builtin_function_or_)?method'", lambda: say("advice.parentheses")),
+            (r"tuple of Tensors, not Tensor", lambda: say("advice.tuple_of_tensors")),
             (r"unsupported ScalarType BFloat16", lambda: say("advice.numpy_bfloat16")),
             (
                 r"modified by an inplace operation",
@@ -115,7 +122,10 @@ _EVERYDAY: tuple[tuple[str, re.Pattern[str], Callable[[], str]], ...] = tuple(
                 lambda: say("advice.super_optimizer"),
             ),
             (r'missing the required "forward" function', lambda: say("advice.forward")),
-            (r"'NoneType' object|'NoneType' and|and 'NoneType'", lambda: say("advice.none")),
+            (
+                r"NoneType'? object|'NoneType' and|and 'NoneType'|not NoneType",
+                lambda: say("advice.none"),
+            ),
         )
     )
 )

@@ -83,6 +83,13 @@ EVERYDAY = {
     "{'weight': x}['wieght']": "KeyError: 'wieght'",
     "sizes = {'weight': x}\nsizes['wieght']": "did you mean weight?",
     "None.shape": "something is None here",
+    "torch.relu(None)": "something is None here",
+    "a, b = None": "something is None here",
+    "torch.relu(np.ones(3))": "stay in torch",
+    "import math\nmath.sqrt(y)": "torch.sqrt, torch.exp",
+    "x.size[0]": "a method lacks its parentheses",
+    "x.numel / 2": "a method lacks its parentheses",
+    "torch.cat(x, y)": "as one tuple or list",
 }
 
 

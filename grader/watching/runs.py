@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -94,7 +95,7 @@ def _verdict(outcome: Outcome, root: Path, run: _Waiting, seed: int) -> Verdict:
         exercise.id,
         record=result.as_record(exercise, "watch"),
         lines=tuple(_told(outcome, root)),
-        printed=tuple(_printed(outcome)),
+        printed=tuple(_printed(outcome, root)),
     )
 
 
@@ -121,10 +122,11 @@ def _told(outcome: Outcome, root: Path) -> Iterator[str]:
             yield say("watch.no_blame", test=run.test)
 
 
-def _printed(outcome: Outcome) -> Iterator[str]:
+def _printed(outcome: Outcome, root: Path) -> Iterator[str]:
     """The answer's warnings and what it printed in the tests that it failed, each text once."""
     told = [(run, *split(run.printed)) for run in outcome.runs]
-    yield from dict.fromkeys(line for _, warnings, _ in told for line in warnings)
+    warned = dict.fromkeys(line for _, warnings, _ in told for line in warnings)
+    yield from (line.removeprefix(f"{root}{os.sep}") for line in warned)
     texts = dict.fromkeys(rest for run, _, rest in told if not run.passed and rest.strip())
     lines = [line for text in texts for line in text.rstrip().splitlines()]
     yield from lines[:_MOST_PRINTED]
