@@ -75,7 +75,7 @@ def told(failure: Failure) -> list[str]:
 def _told(failure: Failure) -> list[str]:
     trouble = failure.finding.trouble
     if trouble is None:
-        return [_title(failure), *_indented(map(_cut, failure.finding.lines))]
+        return [_title(failure), *_indented(failure.finding.lines)]
     if waiting := waits_for(failure):
         return [_title(failure), f"  {waiting}"]
     if trouble.kind == "no file":

@@ -135,8 +135,9 @@ def findings(
             yield from told(failure)
             return
     wrong = [diagnosed(f, trial) for f in failures if waits_for(f) is None]
-    yield from _fitted(_gathered(wrong), rows, verbose)
-    yield from map(harmless, _waiting([f for f in failures if waits_for(f)]))
+    waiting = [harmless(line) for line in _waiting([f for f in failures if waits_for(f)])]
+    yield from _fitted(_gathered(wrong), rows - sum(map(_rows, waiting)), verbose)
+    yield from waiting
 
 
 def _gathered(failures: Iterable[Failure]) -> list[list[Failure]]:
@@ -184,7 +185,9 @@ def _fitted(groups: Sequence[Sequence[Failure]], rows: float, verbose: bool) -> 
         lines = list(_example(alike, verbose))
         rows -= sum(map(_rows, lines))
         if place and rows < 0:
-            yield say("summary.fail_too", count=sum(map(len, groups[place:])))
+            count = sum(map(len, groups[place:]))
+            one = count == 1
+            yield say("summary.fails_too") if one else say("summary.fail_too", count=count)
             return
         yield from lines
 
