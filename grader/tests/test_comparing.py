@@ -293,7 +293,7 @@ class TestTraces:
         assert judge(Observation(cost=Cost(**(free | {name: 5}))), want) is None
         kind, line = told(Observation(cost=Cost(**(free | {name: 6}))), want)
         assert kind == "cost"
-        assert "6" in line and "allowed 5" in line
+        assert "6" in line and "at most 5" in line
 
 
 class TestMargins:
