@@ -2,9 +2,10 @@
 
 One check of one answer
     `trial` asks an answer and the reference; `scenarios` and `samples` are what a test is written
-    with; `observing` is what can be seen of a run, with `recording`, `globalstate`, `cost` and the
-    package `bans`; `tolerance` is what should have been seen, `comparing` what is wrong,
-    `diagnosis` which mistake that is; `messages`, `summary` and `complaints` say it.
+    with; `observing` is what can be seen of a run, with `recording`, `context`, `learner_warnings`,
+    `globalstate`, `cost` and the package `bans`; `tolerance` is what should have been seen,
+    `comparing` what is wrong, `diagnosis` which mistake that is and `changes` what it changes;
+    `messages`, `advice`, `summary` and `complaints` say it.
 Whose answer
     `curriculum` (the syllabus), `implementations`, `loading`; the package `isolation` locks an
     answer away, `doctor` says how far this machine can.

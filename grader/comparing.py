@@ -239,7 +239,7 @@ def _gradients(seen: Observation, want: Expectation, margins: Margins) -> Findin
         first = first or finding
     for name, got in seen.gradients.items():
         if name not in want.gradients and got is not None and bool((got != 0).any()):
-            line = say("comparing.gradient_unwanted", name=_told("gradient", name))
+            line = say("comparing.gradient_unwanted", name=name)
             first = first or Finding("gradient", (line,))
     return first
 
@@ -257,7 +257,7 @@ def _gradient(
         if not bool((wanted != 0).any()):
             return None  # no gradient and a zero gradient say the same
         margins.note(label, math.inf)
-        return Finding("gradient", (say("comparing.gradient_cut_off", name=told),))
+        return Finding("gradient", (say("comparing.gradient_cut_off", name=name),))
     if got.shape != wanted.shape:  # torch always gives the input's; a forged one would broadcast
         margins.note(label, math.inf)
         return Finding("gradient", (_other_shape(told, got, wanted),))
@@ -375,7 +375,7 @@ def _place(index: tuple[int, ...]) -> str:
 def _modified(seen: Observation) -> Finding | None:
     if not seen.modified:
         return None
-    names = _listed(seen.modified)
+    names = listed(seen.modified)
     if len(seen.modified) == 1:
         return Finding("modified", (say("comparing.modified_one", names=names),))
     return Finding("modified", (say("comparing.modified_many", names=names),))
@@ -384,7 +384,7 @@ def _modified(seen: Observation) -> Finding | None:
 def _disturbed(seen: Observation) -> Finding | None:
     if not seen.disturbed:
         return None
-    names = _listed([_state(name) for name in seen.disturbed])
+    names = listed([_state(name) for name in seen.disturbed])
     if len(seen.disturbed) == 1:
         return Finding("disturbed", (say("comparing.disturbed_one", names=names),))
     return Finding("disturbed", (say("comparing.disturbed_many", names=names),))
@@ -410,7 +410,7 @@ def _state(name: str) -> str:
     return told() if told else name
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Names as a sentence has them: "x", "q and k", "q, k and v"."""
     *others, last = names
     if not others:

@@ -11,23 +11,21 @@ from grader.pytest_runs import Outcome
 from grader.summary import block
 
 
-def complaints(outcome: Outcome, root: Path) -> Iterator[str]:
-    """What stands in the way of a pass; nothing where all tests pass."""
-    if failures := list(_failures(outcome, root)):
+def complaints(outcome: Outcome, root: Path, seed: int, *, verbose: bool = False) -> Iterator[str]:
+    """What stands in the way of a pass; nothing where all tests pass.
+
+    With `verbose` at length, with the inputs that tests failed on and the seed.
+    """
+    if failures := list(_failures(outcome, root, seed)):
         nothing_passed = not any(run.passed for run in outcome.runs)
-        yield from block(failures, outcome.trial, nothing_passed=nothing_passed)
+        yield from block(failures, outcome.trial, nothing_passed=nothing_passed, verbose=verbose)
     for run in outcome.runs:
         if not run.passed and run.finding is None:
             yield f"{outcome.exercise.id} · {run.sentence}"
             yield say("watch.no_blame", test=run.test)
 
 
-def details(outcome: Outcome, root: Path) -> Iterator[str]:
-    """The same at length, with the inputs that tests failed on; nothing where there is no more."""
-    yield from ()
-
-
-def _failures(outcome: Outcome, root: Path) -> Iterator[Failure]:
+def _failures(outcome: Outcome, root: Path, seed: int) -> Iterator[Failure]:
     for run in outcome.runs:
         if run.finding is not None and not run.passed:
             yield Failure(
@@ -37,4 +35,5 @@ def _failures(outcome: Outcome, root: Path) -> Iterator[Failure]:
                 run.finding,
                 seconds=outcome.exercise.limits.call_seconds,
                 root=root,
+                seed=seed,
             )

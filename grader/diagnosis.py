@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import linecache
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grader import changes
 from grader.comparing import (
     Finding,
     conduct,
@@ -92,7 +94,8 @@ class Diagnosis:
     """The mistakes that the evidence so far speaks for.
 
     Nothing is computed before something is wrong, so that a right answer costs nothing. `kept`
-    holds what mistakes did, between the runs of one seed.
+    holds what mistakes did, between the runs of one seed. `unwritten` are the functions of the
+    answer that are still stubs.
     """
 
     def __init__(
@@ -100,9 +103,11 @@ class Diagnosis:
         mistakes: Sequence[Variant],
         load: Callable[[Variant], ModuleType],
         kept: dict[Any, Any] | None = None,
+        unwritten: frozenset[str] = frozenset(),
     ) -> None:
         self._kept = {} if kept is None else kept
         self._mistakes = list(mistakes)
+        self._unwritten = unwritten
         self._load = load
         self._modules: dict[str, ModuleType] = {}
         self._evidence: list[Evidence] = []
@@ -150,9 +155,24 @@ class Diagnosis:
         return [v for v, n in zip(explaining, agreeing, strict=True) if n == max(agreeing)]
 
     def named(self, test: str) -> list[Variant]:
-        """The mistakes to name for a failed test; none where too little was seen to tell one."""
+        """The mistakes to name for a failed test; none where too little was seen to tell one.
+
+        Where there are two, either explains it: the smaller change comes first, and one in a
+        function that is not written yet is left out.
+        """
         mistakes = self.explaining(test)
-        return mistakes if len(mistakes) <= _NAMED_TOGETHER else []
+        if len(mistakes) > 1:
+            mistakes = [v for v in mistakes if not self._is_in_stub(v)] or mistakes
+        if len(mistakes) > _NAMED_TOGETHER:
+            return []
+        if len(mistakes) > 1:
+            mistakes.sort(key=lambda v: changes.size(v.definitions, self._solution(v)))
+        return mistakes
+
+    def definite(self, test: str) -> Variant | None:
+        """The mistake that a failed test comes of, where it can be no other."""
+        mistakes = self.named(test)
+        return mistakes[0] if len(mistakes) == 1 else None
 
     def explanations(self) -> dict[str, dict[str, tuple[str, ...]]]:
         """For each mistake and test, the mistakes that nothing in the test tells from it.
@@ -246,15 +266,30 @@ class Diagnosis:
             self._kept[key] = (conduct(seen) if want is None else judge(seen, want)) is None
         return bool(self._kept[key])
 
+    def _module(self, variant: Variant) -> ModuleType:
+        """The solution with a mistake in it."""
+        if variant.id not in self._modules:
+            self._modules[variant.id] = self._load(variant)
+        return self._modules[variant.id]
+
+    def _solution(self, variant: Variant) -> str:
+        """The text that a mistake changes."""
+        text = "".join(linecache.getlines(str(self._module(variant).__file__)))
+        return text.removesuffix(variant.definitions)
+
+    def _is_in_stub(self, variant: Variant) -> bool:
+        stubs = self._unwritten
+        return bool(stubs) and changes.is_in_stub(
+            variant.definitions, self._solution(variant), stubs
+        )
+
     def _run(self, variant: Variant, evidence: Evidence) -> tuple[Observation, bytes]:
         """What a mistake does with a request, and that in bytes."""
         key = ("mistake", variant.id, evidence.key)
         if key not in self._kept or not evidence.key:
-            module = self._modules.get(variant.id)
-            if module is None:
-                module = self._modules[variant.id] = self._load(variant)
+            module = self._module(variant)
             files = frozenset({str(module.__file__)})
-            seen, _ = observe(module, evidence.request, files)
+            seen, _ = observe(module, evidence.request, files, quiet=True)
             self._kept[key] = seen, _digest(seen)
         known: tuple[Observation, bytes] = self._kept[key]
         return known
@@ -263,7 +298,9 @@ class Diagnosis:
 def _digest(seen: Observation) -> bytes:
     """What a run showed, in bytes; most mistakes do most things as a right answer does."""
     if seen.trouble is not None:
-        seen = dataclasses.replace(seen, trouble=dataclasses.replace(seen.trouble, frames=()))
+        seen = dataclasses.replace(
+            seen, trouble=dataclasses.replace(seen.trouble, frames=(), context="")
+        )
     return hashlib.sha256(pack_observation(seen)).digest()
 
 

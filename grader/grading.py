@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,9 +13,11 @@ from grader.comparing import Finding, banned_call
 from grader.curriculum import Curriculum, Exercise
 from grader.harmless import harmless
 from grader.isolation.launching import Zygote, start_zygote
-from grader.messages import Failure, told
+from grader.messages import Failure, explained, told
+from grader.summary import diagnosed, findings
 
 if TYPE_CHECKING:
+    from grader.pytest_runs import Outcome
     from grader.trial import Run
 
 VERSION = 1
@@ -52,13 +53,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Mark:
-    """What one exercise of a submission is worth; `flags` are the banned calls that were seen."""
+    """What one exercise of a submission is worth.
+
+    `flags` are the banned calls that were seen, `lines` say what is wrong with it.
+    """
 
     exercise: str
     possible: int
     points: Fraction
     verdicts: tuple[Verdict, ...]
     flags: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,31 +141,45 @@ def grade(
         for exercise in exercises:
             observer = Observer(zygote=zygote, curriculum=curriculum, note_bans=True)
             outcome = run_tests(root, [exercise], options, observer)[0]
-            marks.append(_mark(exercise, outcome.runs, folder, bans_cost_points))
+            marks.append(_mark(outcome, folder, bans_cost_points))
     return Grade(harmless(str(submission)), seed, profile, tuple(marks))
 
 
-def _mark(exercise: Exercise, runs: Sequence[Run], folder: Path, bans_cost_points: bool) -> Mark:
-    verdicts = tuple(_verdict(run, exercise, folder) for run in runs)
+def _mark(outcome: Outcome, folder: Path, bans_cost_points: bool) -> Mark:
+    exercise, runs = outcome.exercise, outcome.runs
+    failures = {
+        run.test: diagnosed(_failure(run, run.finding, exercise, folder), outcome.trial)
+        for run in runs
+        if run.finding is not None and not run.passed
+    }
+    verdicts = tuple(_verdict(run, exercise, failures.get(run.test)) for run in runs)
+    lines = list(findings(list(failures.values()), outcome.trial))
+    broken = (v for v in verdicts if not v.passed and v.test not in failures and not v.message)
+    lines += (f"{verdict.verdict}: {verdict.sentence}" for verdict in broken)
     flags = tuple(dict.fromkeys(harmless(banned_call(hit)) for run in runs for hit in run.banned))
     total = sum(verdict.weight for verdict in verdicts)
     earned = sum(v.weight for v in verdicts if v.passed or v.verdict == "banned call")
     share = Fraction(earned, total) if total else Fraction(0)
     if flags and bans_cost_points:
         share = Fraction(0)
-    return Mark(exercise.id, exercise.points, exercise.points * share, verdicts, flags)
+    return Mark(
+        exercise.id, exercise.points, exercise.points * share, verdicts, flags, tuple(lines)
+    )
 
 
-def _verdict(run: Run, exercise: Exercise, folder: Path) -> Verdict:
+def _failure(run: Run, finding: Finding, exercise: Exercise, folder: Path) -> Failure:
+    seconds = exercise.limits.call_seconds
+    return Failure(exercise.id, run.test, run.sentence, finding, seconds=seconds, root=folder)
+
+
+def _verdict(run: Run, exercise: Exercise, failure: Failure | None) -> Verdict:
     words = "passed" if run.passed else _words(run.finding, exercise)
     message: tuple[str, ...] = ()
-    if run.finding is not None:
-        seconds = exercise.limits.call_seconds
-        failure = Failure(
-            exercise.id, run.test, run.sentence, run.finding, seconds=seconds, root=folder
-        )
+    if failure is not None:
         title, *message_lines = told(failure)
         message = tuple(message_lines or [title])
+        if failure.mistakes:
+            message = (f"  {explained(failure.mistakes, failure.finding.kind)}", *message)
     elif run.passed and run.banned:  # nothing else is wrong with it
         words, message = "banned call", (harmless(f"  {banned_call(run.banned[0])}"),)
     return Verdict(run.test, run.sentence, run.weight, words == "passed", words, message)

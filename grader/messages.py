@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from grader.advice import advice_for
 from grader.catalogue import say
 from grader.comparing import Finding
+from grader.context import IN_PLACE, MEANT, SHAPES, facts
 from grader.deadline import BACKSTOP
 from grader.harmless import harmless
 from grader.observing import Frame, Trouble
 
 _FRAMES = 2
 _MESSAGE_LINES = 2
+_LONGEST = 200
+"""Characters of a line that is the answer's or torch's own."""
+_MOST_INPUTS = 10
+_DEFINING = ("class ", "def ", "async def ", "@")
+"""How lines at the top level begin that belong there."""
+_NUMBERS = ("value", "not finite")
+"""Kinds of findings that are about numbers."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,7 @@ class Failure:
 
     `sentence` is the test's docstring, `mistakes` the sentences of the mistakes that explain all
     that was seen. `functions` are those of the answer that it is about, the likeliest first.
+    `inputs` are the names of the inputs that it failed with and what they are, `seed` the run's.
     """
 
     exercise: str
@@ -33,6 +43,8 @@ class Failure:
     seconds: float = 0.0
     root: Path = Path()
     functions: tuple[str, ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
+    seed: int | None = None
 
     @property
     def short(self) -> str:
@@ -47,7 +59,10 @@ class Failure:
 
 def render(failure: Failure) -> list[str]:
     """A failed test by itself: what is wrong, which mistake it is if one is known, what is next."""
-    return [*told(failure), *explained(failure.mistakes), next_step(failure)]
+    lines = told(failure)
+    if failure.mistakes:
+        lines.append(f"  {explained(failure.mistakes, failure.finding.kind)}")
+    return [*lines, next_step(failure)]
 
 
 def told(failure: Failure) -> list[str]:
@@ -68,18 +83,26 @@ def _told(failure: Failure) -> list[str]:
         why = _shortened(trouble.message, failure)
         return [say("messages.nothing_to_test", exercise=failure.exercise, why=why)]
     if trouble.at_load:
-        return [f"{failure.exercise} · {_loading(trouble, failure)}", *_trouble(trouble, failure)]
+        return [f"{failure.exercise} · {_loading(trouble, failure)}", *_at_load(trouble, failure)]
     return [_title(failure), *_trouble(trouble, failure)]
 
 
-def explained(mistakes: Sequence[str], failures: int = 1) -> list[str]:
-    """The sentence that names the mistakes, for one failure or for several at once."""
-    if not mistakes:
-        return []
-    together = say("messages.or_when").join(mistakes)
-    if failures == 1:
-        return [say("messages.explained_one", mistakes=together)]
-    return [say("messages.explained_many", count=failures, mistakes=together)]
+def explained(mistakes: Sequence[str], kind: str) -> str:
+    """The sentence that names the mistakes behind a failure of a kind."""
+    together = say("messages.or_if").join(mistakes)
+    if kind in _NUMBERS:
+        return say("messages.explained_numbers", mistakes=together)
+    return say("messages.explained", mistakes=together)
+
+
+def details(failure: Failure) -> list[str]:
+    """What it takes to see a failure again: the inputs of the run that failed, and the seed."""
+    lines = [f"    {name} = {value}" for name, value in failure.inputs[:_MOST_INPUTS]]
+    if len(failure.inputs) > _MOST_INPUTS:
+        lines.append(say("messages.more_inputs", count=len(failure.inputs) - _MOST_INPUTS))
+    if failure.seed is not None:
+        lines.append(say("messages.seed", seed=failure.seed))
+    return [harmless(line) for line in lines]
 
 
 def next_step(failure: Failure) -> str:
@@ -87,7 +110,7 @@ def next_step(failure: Failure) -> str:
     if failure.finding.kind == "no file":
         return say("messages.next_no_file")
     if is_about_the_file(failure.finding):
-        return say("messages.next_mend_first")
+        return say("messages.next_fix_first")
     return say("messages.next_hint", short=failure.short)
 
 
@@ -99,7 +122,9 @@ def waits_for(failure: Failure) -> str | None:
     if trouble.kind == "not implemented":
         return say("messages.not_implemented", stub=stub(failure))
     if trouble.kind == "missing":
-        return say("messages.missing", name=trouble.message, exercise=failure.exercise)
+        missing = say("messages.missing", name=trouble.message, exercise=failure.exercise)
+        alike = facts(trouble.context, MEANT)
+        return missing + (say("messages.misspelt", name=alike[0]) if alike else "")
     if trouble.kind == "not graded":
         return say("messages.not_graded", why=trouble.message)
     if trouble.kind == "out of time":
@@ -112,10 +137,17 @@ def stub(failure: Failure) -> str:
     trouble = failure.finding.trouble
     assert trouble is not None
     frame = trouble.frames[-1]
-    what = f"{frame.function} ({_where(frame, failure)})"
+    what = f"{awaited(failure)} ({_where(frame, failure)})"
     if Path(frame.path).stem not in (failure.exercise, failure.exercise.partition("_")[2]):
         what = say("messages.prerequisite", what=what)
     return what
+
+
+def awaited(failure: Failure) -> str:
+    """The function that is still a stub, or the name that is missing."""
+    trouble = failure.finding.trouble
+    assert trouble is not None
+    return trouble.frames[-1].function if trouble.frames else trouble.message
 
 
 def is_about_the_file(finding: Finding) -> bool:
@@ -166,11 +198,45 @@ def _trouble(trouble: Trouble, failure: Failure) -> list[str]:
         return [f"  {_shortened(trouble.message, failure)}"]
     if trouble.kind == "syntax":
         return [f"  {trouble.type_name}: {trouble.message}", *_marked(last, failure)]
-    lines = trouble.message.splitlines()[:_MESSAGE_LINES] or [""]
-    when = say("messages.in_backward") if trouble.in_backward else ""
-    what = f"  {trouble.type_name}: {lines[0]}".rstrip(": ") + when
-    frames = [line for frame in trouble.frames[-_FRAMES:] for line in _frame(frame, failure)]
-    return [what, *_indented(lines[1:], 4), *frames]
+    return [*_said(trouble, failure), *_frames(trouble.frames[-_FRAMES:], trouble, failure)]
+
+
+def _said(trouble: Trouble, failure: Failure) -> Iterator[str]:
+    """An error's own words, as far as they help, and what to do where no mistake says it."""
+    advice = advice_for(trouble)
+    message = advice.message if advice else trouble.message
+    first, *more = message.splitlines()[:_MESSAGE_LINES] or [""]
+    if message or not advice:
+        when = say("messages.in_backward") if trouble.in_backward else ""
+        yield f"  {trouble.type_name}: {_cut(first)}".rstrip(": ") + when
+    yield from _indented(map(_cut, more), 4)
+    if advice and not (message and failure.mistakes):
+        yield from _indented(advice.lines)
+
+
+def _frames(frames: Sequence[Frame], trouble: Trouble, failure: Failure) -> Iterator[str]:
+    """Lines of the answer, the innermost with the shapes of what stands in it."""
+    for frame in frames:
+        yield from _frame(frame, failure)
+    for shapes in facts(trouble.context, SHAPES):
+        yield f"      {say('messages.shapes', shapes=shapes)}"
+    for line in facts(trouble.context, IN_PLACE):
+        yield f"    {_cut(_shortened(line, failure))}"
+
+
+def _at_load(trouble: Trouble, failure: Failure) -> Iterator[str]:
+    """What went wrong while the file was imported, and the line of it that set that off."""
+    top, *below = trouble.frames or (None,)
+    if top is None or not below or top.text.startswith(_DEFINING):
+        yield from _trouble(trouble, failure)
+        return
+    place = _where(top, failure)
+    if trouble.type_name == "NotImplementedError":
+        yield say("messages.calls_stub", place=place, name=below[-1].function)
+        yield from _frame(top, failure)
+    else:
+        yield say("messages.calls", place=place, name=below[0].function)
+        yield from _trouble(trouble, failure)
 
 
 def _out_of_time(how: str, seconds: float) -> str:
@@ -187,7 +253,7 @@ def _frame(frame: Frame | None, failure: Failure) -> list[str]:
     place = f"    {_where(frame, failure)}"
     if frame.function and frame.function != "<module>":
         place += f" in {frame.function}"
-    return [f"{place}: {frame.text}" if frame.text else place]
+    return [f"{place}: {_cut(frame.text)}" if frame.text else place]
 
 
 def _marked(frame: Frame | None, failure: Failure) -> list[str]:
@@ -211,5 +277,10 @@ def _shortened(text: str, failure: Failure) -> str:
     return text.replace(f"{failure.root}{os.sep}", "")
 
 
-def _indented(lines: Sequence[str], by: int = 2) -> list[str]:
+def _cut(line: str) -> str:
+    """A line that is no longer than anybody reads."""
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …"
+
+
+def _indented(lines: Iterable[str], by: int = 2) -> list[str]:
     return [" " * by + line for line in lines]

@@ -22,9 +22,11 @@ import torch
 from torch import Tensor
 
 from grader.bans import BanHit, BanWatch
+from grader.context import context_of
 from grader.cost import Cost, CostMeter
 from grader.deadline import Deadline, OutOfTime
 from grader.globalstate import GlobalState
+from grader.learner_warnings import pointing_at
 from grader.loading import Answer, load_answer
 from grader.recording import Call, MissingName, Recorder, describe, is_plain_tensor
 
@@ -92,7 +94,8 @@ class Trouble:
     `kind` is one of: not implemented, missing, exception, recursion, timed out, exited, unusable,
     cannot load, syntax, forbidden import, no file, out of memory, forbidden; and, seen by the judge
     alone, out of time, crashed, protocol and not graded. `how` says of what has timed out that it
-    is "too slow" or "waiting"; it is empty for a loop that seems to have no end.
+    is "too slow" or "waiting"; it is empty for a loop that seems to have no end. `context` is what
+    `grader.context` knows around it.
     """
 
     kind: str
@@ -102,6 +105,7 @@ class Trouble:
     in_backward: bool = False
     at_load: bool = False
     how: str = ""
+    context: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,8 @@ def load(
     """Import an answer: its module, or why there is none with the exception that says so."""
     state = GlobalState()
     try:
-        return load_answer(answer), None, None
+        with pointing_at(answer.learner_files):
+            return load_answer(answer), None, None
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -177,10 +182,12 @@ def observe(
     learner_files: frozenset[str],
     *,
     timeouts: tuple[type[BaseException], ...] = (OutOfTime,),
+    quiet: bool = False,
 ) -> tuple[Observation, BaseException | None]:
     """Run a scenario on a module and return what was seen, with the exception that ended it.
 
-    `timeouts` are the exceptions by which a deadline interrupts the learner's code.
+    `timeouts` are the exceptions by which a deadline interrupts the learner's code. What is not
+    the learner's is run `quiet`, without its warnings.
     """
     state = GlobalState()
     calls: list[Call] = []
@@ -202,6 +209,7 @@ def observe(
                 stack.enter_context(meter)
             if request.bans:
                 stack.enter_context(watch)
+            stack.enter_context(pointing_at(frozenset() if quiet else learner_files))
             stack.enter_context(recorder)
             inside = GlobalState()
             try:
@@ -398,6 +406,7 @@ def trouble_of(
         _shortened(frames),
         in_backward,
         at_load,
+        context_of(error, learner_files),
     )
 
 
@@ -410,7 +419,8 @@ def _kind(
 ) -> str:
     if type(error) in timeouts:  # what pytest.xfail raises is a kind of what a timeout does
         return "timed out"
-    if isinstance(error, NotImplementedError) and _raised_in(error, learner_files):
+    stub = isinstance(error, NotImplementedError) and _raised_in(error, learner_files)
+    if stub and not at_load:  # at load it is the line at the top level that is wrong
         return "not implemented"
     if isinstance(error, MissingName):
         return "missing"

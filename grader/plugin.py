@@ -39,7 +39,7 @@ from grader.implementations import UsageError, choose  # noqa: E402
 from grader.messages import Failure, render  # noqa: E402
 from grader.observing import Trouble, end_at_learner  # noqa: E402
 from grader.samples import Samples, derived  # noqa: E402
-from grader.summary import PRINTED, diagnosed, print_failures  # noqa: E402
+from grader.summary import PRINTED, diagnosed, print_failures, print_warnings  # noqa: E402
 from grader.tolerance import CostLimits  # noqa: E402
 from grader.trial import Run, Trial  # noqa: E402
 
@@ -486,6 +486,7 @@ def _note_failure(item: pytest.Item, run: Run, finding: Finding, report: Any) ->
         finding,
         seconds=exercise.limits.call_seconds,
         root=session.root,
+        seed=session.seed,
     )
     if not hasattr(item.config, "workerinput"):  # pytest-xdist sends reports; lines are enough
         report.course_failure = failure
@@ -502,6 +503,7 @@ def pytest_terminal_summary(
     terminalreporter: Any, config: pytest.Config
 ) -> Generator[None, Any, Any]:
     """Print the learner's failures in our words; pytest prints what is left and counts all."""
+    print_warnings(terminalreporter, config.stash[_SESSION].root)
     failed = terminalreporter.stats.get("failed", [])
     ours = [report for report in failed if hasattr(report, "course_failure")]
     if not ours or config.option.tbstyle == "no":

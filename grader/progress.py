@@ -157,7 +157,7 @@ def _graded(
     from grader import early
 
     early.start()  # before torch is imported here
-    from grader.complaints import complaints, details
+    from grader.complaints import complaints
     from grader.pytest_runs import Observer, run_tests
 
     when = time.time()
@@ -168,8 +168,8 @@ def _graded(
             when=when,
             seed=seed,
             file_hash=files.file_hash(outcome.exercise),
-            lines=complaints(outcome, root),
-            details=details(outcome, root),
+            lines=complaints(outcome, root, seed),
+            details=complaints(outcome, root, seed, verbose=True),
         )
         for outcome in outcomes
     }

@@ -65,7 +65,7 @@ class Recorder:
         try:
             value = getattr(self._module, name)
         except AttributeError:
-            raise MissingName(name) from None
+            raise MissingName(name, name=name, obj=self._module) from None
         self._look_at(value, str(self._module.__file__))
         if isinstance(value, type):
             self._exchange_methods(value)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for
     from grader.curriculum import Curriculum, Exercise, HintLadder, LearningPath
     from grader.doctor import Mechanism
     from grader.figures import Stage
-    from grader.grading import Grade, Verdict
+    from grader.grading import Grade
     from grader.progress import Progress, Standing
     from grader.results import Result
     from grader.stubs import StubResult, Undone
@@ -336,7 +336,7 @@ class Report:
             said = say("report.mark", exercise=mark.exercise, points=earned, possible=mark.possible)
             self.lines([said])
             self.lines(say("report.flag", flag=flag) for flag in mark.flags)
-            self.lines(_verdict_lines(mark.verdicts))
+            self.lines(f"  {line.removeprefix(f'{mark.exercise} · ')}" for line in mark.lines)
 
     def doctor(self, profile: str, mechanisms: Iterable[Mechanism]) -> None:
         """What isolation rests on here."""
@@ -459,23 +459,6 @@ class Report:
 
 def _row(name: str, value: str, unit: str, limit: str, ok: str) -> str:
     return f"{name:<54} {value:>8}  {unit:<11} {limit:>6}  {ok}".rstrip()
-
-
-def _verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Each failed test, and once what several tests were told alike."""
-    told: set[tuple[str, ...]] = set()
-    for verdict in verdicts:
-        if not verdict.passed:
-            yield f"  {verdict.verdict}: {verdict.sentence}"
-            if verdict.message not in told:
-                told.add(verdict.message)
-                yield from (f"  {line}" for line in verdict.message)
-
-
-def _from_here(file: Path) -> Path:
-    """A file as it is called from the folder that the command was typed in, if it lies below."""
-    here = Path.cwd()
-    return file.relative_to(here) if file.is_relative_to(here) else file
 
 
 def _plain_table(title: str, columns: int) -> Table:

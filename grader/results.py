@@ -119,8 +119,9 @@ def result_of(
         tests.append(
             TestResult(run.test, run.sentence, run.weight, _PASSED if run.passed else verdict)
         )
-        if not run.passed:
-            mistakes += (mistake.id for mistake in outcome.trial.diagnosis.named(run.test))
+        mistake = None if run.passed else outcome.trial.diagnosis.definite(run.test)
+        if mistake is not None:  # one of two is no mistake that is known to have been made
+            mistakes.append(mistake.id)
     return Result(
         when,
         seed,
@@ -184,7 +185,7 @@ class Results:
     def _key(self, exercise: Exercise, course: str) -> str:
         paths = exercise.paths(self._root)
         own = [paths.stub, paths.test_file, paths.solution, paths.mistakes, paths.evaluations]
-        needed = [e.paths(self._root).solution for e in self._curriculum.closure(exercise)]
+        needed = [e.paths(self._root).solution for e in self._curriculum.earlier(exercise)]
         return _digest(repr(exercise), course, *_hashes([*own, *needed], self._root))
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from grader.bans import BanHit, UnreadableSource, scan_source
 from grader.catalogue import say
+from grader.changes import unwritten
 from grader.comparing import Finding, Margins, conduct, judge
 from grader.curriculum import Curriculum, Exercise
 from grader.deadline import BACKSTOP, Deadline, OutOfTime
@@ -32,6 +33,7 @@ from grader.implementations import (
 )
 from grader.imports import refused_import
 from grader.late import import_now, late_imports
+from grader.learner_warnings import pointing_at
 from grader.loading import Answer, forget
 from grader.observing import Observation, Request, Trouble, load, map_tensors, observe, timed_out
 from grader.samples import Samples
@@ -282,6 +284,7 @@ class Trial:
         self._waited = 0.0
         self._banned_in_source: tuple[BanHit, ...] = ()
         self.learner_files: frozenset[str] = frozenset()
+        self._unwritten: frozenset[str] = frozenset()
         self.executor: Executor
         if module is not None:
             self.executor = Given(module)
@@ -291,6 +294,7 @@ class Trial:
             [v for v in read_variants(exercise.paths(root).mistakes) if not v.undetectable],
             self._load_mistake,
             self._kept,
+            self._unwritten,
         )
         self.runs: dict[str, Run] = {}
 
@@ -308,7 +312,9 @@ class Trial:
             return NothingToRun(Trouble("no file", message=str(missing), at_load=True))
         self.learner_files = answer.learner_files
         try:
-            self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
+            with pointing_at(()):  # reading it warns of nothing that importing it does not
+                self._unwritten = unwritten(answer.source.text)
+                self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
         except UnreadableSource as error:  # whoever nests deeply enough must not escape the scan
             return NothingToRun(Trouble("cannot load", "RecursionError", str(error), at_load=True))
         if refusal := refused_import(answer, self.exercise, self._curriculum):

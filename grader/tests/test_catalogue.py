@@ -122,7 +122,8 @@ class TestChinese:
         "comparing.no_return",
         "curriculum.or",
         "messages.in_backward",
-        "messages.or_when",
+        "messages.misspelt",
+        "messages.or_if",
     }
 
     def test_a_sentence_is_translated(self) -> None:
@@ -321,7 +322,7 @@ class TestInUse:
         run = run_pytest(f"--impl={ANSWERS / 'known_mistake'}")
         assert " 还需要完成的内容 " in run.printed
         assert re.search(r"result\[0, 0, 0\]：得到 \S+，应为 \S+   （120 个元素中有", run.printed)
-        assert "以上 5 处正是犯了下面这个错误时的结果：neighbouring pairs" in run.printed
+        assert "这些数值正是犯了下面这个错误时得到的：neighbouring pairs" in run.printed
         assert "  下一步：grader hint ex02" in run.printed.splitlines()
 
     @pytest.mark.usefixtures("chinese")

@@ -99,7 +99,7 @@ class TestObserve:
         assert lines_of(run_pytest(wrong, *mode, root=course), "test_length") == [
             "ex02_rope · A quarter turn keeps the length",
             "  the length of x changes",
-            "  this is exactly what comes out when the result is doubled",
+            "  this is exactly what happens if the result is doubled",
             "  next: grader hint ex02",
         ]
 
@@ -163,7 +163,7 @@ class three:
         paths.test_file.write_text(self.TEST)
         paths.mistakes.write_text(self.MISTAKE)
         told = lines_of(run_pytest(answer(course, body), root=course), "test_two")
-        assert ("  this is exactly what comes out when there are three" in told) == named
+        assert ("  this is exactly what happens if there are three" in told) == named
 
 
 class TestPoints:

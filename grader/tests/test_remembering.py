@@ -58,7 +58,7 @@ def test_so_is_a_failure_with_the_mistake_that_was_named(course: Path) -> None:
     printed = run(course, TESTS, "--isolate")
     (record,) = remembered(course)
     assert not record.done and 0 < record.passed < record.tests == 13
-    assert len(record.mistakes) == 1 and "exactly what comes out when" in printed
+    assert len(record.mistakes) == 1 and "these are exactly the numbers you get if" in printed
     assert {verdict for _, verdict in record.verdicts} >= {"passed", "value"}
 
 

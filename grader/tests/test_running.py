@@ -172,7 +172,7 @@ class TestWhatToolsRead:
         "ex02_rope · Queries and keys at position s turn by row s of the tables, "
         "in every head alike\n"
         r"  q turned\[0, 0, 0, 0\]: got \S+, want \S+   \(720 of 720 elements differ; .*\)\n"
-        r"  this is exactly what comes out when neighbouring pairs \(x0, x1\) are rotated; .*\n"
+        r"  these are exactly the numbers you get if neighbouring pairs \(x0, x1\) are .*\n"
         "  next: grader hint ex02"
     )
     TEST = "test_queries_and_keys_are_turned_by_their_positions"

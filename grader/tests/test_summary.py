@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from grader.messages import Failure
+from grader.comparing import Finding
+from grader.curriculum import ROOT, load
+from grader.grading import grade
+from grader.messages import Failure, details
 from grader.summary import diagnosed
 from grader.tests.pytest_run import ANSWERS, PytestRun
 
@@ -54,3 +58,49 @@ def rotate_half(x):
     def test_the_stub_that_is_not_written_yet(self, run_pytest: Callable[..., PytestRun]) -> None:
         run = run_pytest("--impl=grader/pristine", "-k=weights")
         assert [failure.function for failure in failures(run)] == ["interleaved_to_half"]
+
+
+class TestWhatIsAlike:
+    TWO_LINES = """
+def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+    if q.shape[1] > 1:
+        q = q.view(-1, 7, 11)
+    return q.view(-1, 13), k
+"""
+
+    def test_the_same_error_in_two_lines_is_told_twice(self, tried: Tried) -> None:
+        printed = tried(self.TWO_LINES, "-k=by_their_positions or one_new_token").printed
+        assert printed.count("RuntimeError: shape") == 2
+        assert "more test alike" not in printed
+
+    def test_errors_of_one_line_are_told_once_whatever_the_sizes(self, tried: Tried) -> None:
+        one = self.TWO_LINES.replace("q.shape[1] > 1", "False")
+        printed = tried(one, "-k=by_their_positions or one_new_token").printed
+        assert printed.count("RuntimeError: shape") == 1
+        assert "and 1 more test alike" in printed
+
+    def test_wrong_numbers_of_two_functions_are_two(self, tried: Tried) -> None:
+        change = "def rotate_half(x):\n    return x * 1.5\n\n"
+        change += "def interleaved_to_half(weight, n_heads):\n    return weight * 1.5\n"
+        printed = tried(change, "-k=rotate_half_is or weights").printed
+        assert printed.count("got ") == 2
+
+
+def test_details_are_the_inputs_and_the_seed() -> None:
+    inputs = tuple((f"x{n}", "float32 [1]: 0") for n in range(12))
+    failure = Failure("ex99_x", "t", "It holds", Finding("value", ()), inputs=inputs, seed=3)
+    lines = details(failure)
+    assert lines[0] == "    x0 = float32 [1]: 0"
+    assert lines[-2:] == ["    and 2 more inputs", "    repeat with --seed=3"]
+    assert len(lines) == 12
+
+
+def test_a_grade_names_the_mistake_and_shows_one_example(zygote: Any) -> None:
+    file = Path(__file__).parent / "screens" / "lost_keepdim" / "ex01_rmsnorm.py"
+    mark = grade(file, load(ROOT), ROOT, profile="process", seed=1, zygote=zygote).marks[0]
+    named = "this is exactly what happens if the mean loses its axis"
+    assert mark.lines[0].startswith(f"ex01_rmsnorm · {named}")
+    assert mark.lines[-1] == "  and 7 more tests alike"
+    failed = [verdict for verdict in mark.verdicts if not verdict.passed]
+    assert len(failed) == 8
+    assert all(verdict.message[0].strip().startswith(named) for verdict in failed)

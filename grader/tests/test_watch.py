@@ -121,7 +121,7 @@ class TestALearnersDay:
         assert "ex02_rope · Rotary position embedding" in terminal.lines[1]
 
         save(course, MISTAKES["exponent_without_two"].applied_to(SOLUTION).text)
-        terminal.wait_for("these 3 are exactly what comes out when the exponent is i/d")
+        terminal.wait_for("these are exactly the numbers you get if the exponent is i/d")
         terminal.wait_for("10 of 13 tests pass · run 2")
 
         terminal.press("d")
@@ -157,9 +157,9 @@ class TestALearnersDay:
         self, course: Path, watch: Watch
     ) -> None:
         first = watch()
-        first.wait_for("ex01_rmsnorm ·", "10 tests wait")
+        first.wait_for("ex01_rmsnorm ·", "10 tests are waiting")
         first.press("n")
-        first.wait_for("ex02_rope ·", "13 tests wait")
+        first.wait_for("ex02_rope ·", "13 tests are waiting")
         processes = first.processes()
         first.press("h", "h")
         first.wait_for("precompute_freqs_cis · hint 2 of 3")
@@ -172,7 +172,7 @@ class TestALearnersDay:
         assert not [pid for pid in processes if alive(pid)]
 
         second = watch()
-        second.wait_for("ex02_rope ·", "13 tests wait")
+        second.wait_for("ex02_rope ·", "13 tests are waiting")
         second.press("h")
         second.wait_for("precompute_freqs_cis · hint 2 of 3")
         os.kill(second.process.pid, signal.SIGTERM)
@@ -183,7 +183,7 @@ class TestALearnersDay:
         self, course: Path, watch: Watch
     ) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         save(course, read_source(NORM.paths(ROOT).solution).text, NORM)
         terminal.wait_for("ex01_rmsnorm ·", "✓ all 10 tests pass")
 
@@ -211,7 +211,9 @@ class TestALearnersDay:
         (course / ".grader").mkdir()
         (course / ".grader" / "settings.json").write_text('{"path": "quick"}')
         terminal = watch()
-        terminal.wait_for("0 of 1 done · 0 of 50 points · about 30 min left", "10 tests wait")
+        terminal.wait_for(
+            "0 of 1 done · 0 of 50 points · about 30 min left", "10 tests are waiting"
+        )
         save(course, read_source(NORM.paths(ROOT).solution).text, NORM)
         terminal.wait_for("1 of 1 done", "n   the end")
         terminal.press("n")
@@ -229,7 +231,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator["driven.Termi
     save(course, SOLUTION.text)
     with driven.Terminal(course, "watch", "ex01") as terminal:
         # What was solved before there was a history is found out while nothing else runs.
-        terminal.wait_for("10 tests wait", "1 of 8 done")
+        terminal.wait_for("10 tests are waiting", "1 of 8 done")
         yield terminal
 
 
@@ -260,7 +262,7 @@ class TestPages:
         terminal.wait_for("Zhang")
         assert "space shows more" not in terminal.text
         terminal.press("s")
-        terminal.wait_for("10 tests wait")
+        terminal.wait_for("10 tests are waiting")
 
     def test_the_list_is_filtered_and_searched(self, terminal: "driven.Terminal") -> None:
         terminal.press("l")
@@ -635,7 +637,7 @@ class TestChinese:
 class TestASaveAmidARun:
     def test_ends_the_run_and_its_worker(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         endless = "\n\ndef rotate_half(x):\n    while True:\n        pass\n"
         save(course, SOLUTION.text + endless)
         terminal.wait_for("checking … 1 s")
@@ -650,7 +652,7 @@ class TestASaveAmidARun:
 
     def test_keys_are_heard_while_it_runs(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         save(course, "while True:\n    pass\n")
         terminal.wait_for("checking … 1 s")
         terminal.press("h")
@@ -705,7 +707,7 @@ interleaved_to_half.__code__ = interleaved_to_half.__code__.replace(
 class TestTextOfTheLearners:
     def test_moves_no_cursor_and_reorders_nothing(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         terminal.received = b""
         save(course, SOLUTION.text + HOSTILE)
         terminal.wait_for(r"ValueError: \x1b[31mred")
@@ -758,7 +760,7 @@ class TestTerminals:
 
     def test_a_lost_connection_leaves_no_process(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         processes = terminal.processes()
         terminal.hang_up()
         assert eventually(lambda: not any(map(alive, processes)))
@@ -767,7 +769,7 @@ class TestTerminals:
 class TestWhatGoesWrong:
     def test_a_judge_that_ends_is_told_and_replaced(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         judge = next(
             pid
             for pid in terminal.processes()
@@ -776,7 +778,7 @@ class TestWhatGoesWrong:
         os.kill(judge, signal.SIGKILL)
         terminal.wait_for("the process that checks answers has ended")
         terminal.press("r")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
 
     def test_reset_asks_first_and_keeps_the_edits(self, course: Path, watch: Watch) -> None:
         save(course, SOLUTION.text)
@@ -788,7 +790,9 @@ class TestWhatGoesWrong:
         terminal.wait_for("nothing was reset")
         assert ROPE.paths(course).stub.read_text() == SOLUTION.text
         terminal.press("x", "y")
-        terminal.wait_for("your edits come back by grader reset ex02 --undo", "13 tests wait")
+        terminal.wait_for(
+            "your edits come back by grader reset ex02 --undo", "13 tests are waiting"
+        )
         assert [file.read_text() for file in (course / ".grader" / "backups").iterdir()] == [
             SOLUTION.text
         ]
@@ -803,7 +807,7 @@ class TestWhatGoesWrong:
 
     def test_a_file_that_is_gone_and_comes_back(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
-        terminal.wait_for("13 tests wait")
+        terminal.wait_for("13 tests are waiting")
         ROPE.paths(course).stub.unlink()
         terminal.wait_for("there is no file exercises/ex02_rope.py", "x   puts the stub back")
         shutil.copy(ROPE.paths(ROOT).solution, course / "exercises")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from grader.catalogue import say
 from grader.complaints import complaints
 from grader.curriculum import Curriculum
 from grader.doctor import best_profile
+from grader.learner_warnings import split
 from grader.pytest_runs import Observer, Outcome, TestsFailed, run_tests
 from grader.results import file_hash, result_of
 from grader.watching.verdict import Verdict
@@ -91,20 +93,23 @@ def _verdict(outcome: Outcome, root: Path, run: _Waiting, seed: int) -> Verdict:
         when=run.when,
         seed=seed,
         file_hash=run.file_hash,
-        lines=complaints(outcome, root),
+        lines=complaints(outcome, root, seed),
     )
     return Verdict(
         run.number,
         exercise.id,
         record=result.as_record(exercise, "watch"),
         lines=result.lines,
-        printed=tuple(_printed(outcome)),
+        printed=tuple(_printed(outcome, root)),
     )
 
 
-def _printed(outcome: Outcome) -> Iterator[str]:
-    """What the answer printed in the tests that it failed, each text once."""
-    texts = dict.fromkeys(run.printed for run in outcome.runs if not run.passed and run.printed)
+def _printed(outcome: Outcome, root: Path) -> Iterator[str]:
+    """The answer's warnings and what it printed in the tests that it failed, each text once."""
+    told = [(run, *split(run.printed)) for run in outcome.runs]
+    warned = dict.fromkeys(line for _, warnings, _ in told for line in warnings)
+    yield from (line.removeprefix(f"{root}{os.sep}") for line in warned)
+    texts = dict.fromkeys(rest for run, _, rest in told if not run.passed and rest.strip())
     lines = [line for text in texts for line in text.rstrip().splitlines()]
     yield from lines[:_MOST_PRINTED]
     if len(lines) > _MOST_PRINTED:
