@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.catalogue import say
 from grader.comparing import Finding, banned_call
 from grader.curriculum import Curriculum, Exercise
 from grader.harmless import harmless
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from grader.trial import Run
 
 VERSION = 1
+
+_MOST_FLAGS = 50
+"""Banned calls of one exercise that are told one by one."""
 
 _WORDS = {
     "not implemented": "not implemented",
@@ -142,13 +147,22 @@ def grade(
 
 def _mark(exercise: Exercise, runs: Sequence[Run], folder: Path, bans_cost_points: bool) -> Mark:
     verdicts = tuple(_verdict(run, exercise, folder) for run in runs)
-    flags = tuple(dict.fromkeys(harmless(banned_call(hit)) for run in runs for hit in run.banned))
+    flags = _flags(runs)
     total = sum(verdict.weight for verdict in verdicts)
     earned = sum(v.weight for v in verdicts if v.passed or v.verdict == "banned call")
     share = Fraction(earned, total) if total else Fraction(0)
     if flags and bans_cost_points:
         share = Fraction(0)
     return Mark(exercise.id, exercise.points, exercise.points * share, verdicts, flags)
+
+
+def _flags(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The banned calls that were seen, each once and not too many of them."""
+    hits = dict.fromkeys(hit for run in runs for hit in run.banned)
+    flags = dict.fromkeys(harmless(banned_call(hit)) for hit in itertools.islice(hits, _MOST_FLAGS))
+    if len(hits) > _MOST_FLAGS:
+        return (*flags, say("grading.more_flags", count=len(hits) - _MOST_FLAGS))
+    return tuple(flags)
 
 
 def _verdict(run: Run, exercise: Exercise, folder: Path) -> Verdict:

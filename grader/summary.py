@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from grader.catalogue import say
+from grader.harmless import harmless
 from grader.messages import (
     Failure,
     explained,
@@ -19,18 +20,30 @@ from grader.messages import (
     told,
     waits_for,
 )
+from grader.observing import MOST_PRINTED
 from grader.trial import Trial
 
 PRINTED = "printed by the answer"
 """The section of a report that holds what the answer printed in a process of its own."""
 
 _PRINTED = (PRINTED, "Captured stdout call", "Captured stderr call")
+_MOST_LINES = 1_000
+"""Lines of what an answer printed in one test that are shown."""
 
 
 def diagnosed(failure: Failure, trial: Trial) -> Failure:
     """The failure with the sentences of the mistakes that explain it."""
     mistakes = trial.diagnosis.named(failure.test)
     return dataclasses.replace(failure, mistakes=tuple(m.sentence for m in mistakes))
+
+
+def printed_lines(printed: str) -> list[str]:
+    """What an answer printed in a process of its own, safe to show, and not without end."""
+    lines = printed[:MOST_PRINTED].splitlines()
+    shown = [harmless(line) for line in lines[:_MOST_LINES]]
+    if len(printed) > MOST_PRINTED or len(lines) > _MOST_LINES:
+        shown.append(say("summary.printed_cut", characters=MOST_PRINTED, lines=_MOST_LINES))
+    return shown
 
 
 def print_failures(terminal: Any, reports: Sequence[Any], trials: Mapping[str, Trial]) -> None:

@@ -29,7 +29,16 @@ from grader.implementations import (
     solution_of,
 )
 from grader.loading import Answer, forget
-from grader.observing import Observation, Request, Trouble, load, map_tensors, observe
+from grader.observing import (
+    MOST_HITS,
+    MOST_PRINTED,
+    Observation,
+    Request,
+    Trouble,
+    load,
+    map_tensors,
+    observe,
+)
 from grader.samples import Samples
 from grader.scenarios import check_scenario
 from grader.tolerance import NO_LIMITS, CostLimits, Expectation, Expecting, Precision
@@ -253,7 +262,8 @@ class Trial:
             return NothingToRun(Trouble("no file", message=str(missing), at_load=True))
         self.learner_files = answer.learner_files
         try:
-            self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
+            hits = scan_source(answer.source.text, self.exercise.bans)
+            self._banned_in_source = tuple(hits[:MOST_HITS])
         except UnreadableSource as error:  # whoever nests deeply enough must not escape the scan
             return NothingToRun(Trouble("cannot load", "RecursionError", str(error), at_load=True))
         if isolate:
@@ -372,11 +382,11 @@ class Trial:
         started = time.monotonic()
         seen, error = pending()
         self._spent += time.monotonic() - started
-        run.printed += seen.printed
+        run.printed = (run.printed + seen.printed)[: MOST_PRINTED + 1]
         if self._banned_in_source and not seen.trouble and not seen.banned:
             seen = dataclasses.replace(seen, banned=self._banned_in_source)
         if self._note_bans:
-            run.banned += seen.banned
+            run.banned = list(dict.fromkeys((*run.banned, *seen.banned)))[:MOST_HITS]
             seen = dataclasses.replace(seen, banned=())
         return seen, error
 

@@ -42,8 +42,8 @@ _STARTING_SECONDS = 60.0
 _GRACE_SECONDS = 0.5
 """The judge's deadline lies this much after the worker's own, which can tell the line."""
 
-_MOST_RECEIVED = 1 << 28
-"""What one worker may send in all: the judge keeps every reply for the diagnosis."""
+_MOST_RECEIVED = 1 << 25
+"""The bytes that the workers of one answer may send in all: the judge keeps every reply."""
 
 # cloudpickle searches all modules for what a function may mean by `package.module`: a millisecond
 # for each function. A worker has imported the whole of torch, so nothing needs to be found.
@@ -158,7 +158,6 @@ class Worker:
             return
         self._process = self._launched()
         self._greeted = False
-        self._received = 0
         self._process.stream.send(_pickled(self._assignment))
 
     def start(self) -> None:

@@ -87,7 +87,7 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
         frames.write_frame(to_judge, frames.pack_greeting(str(error)))
         return
     frames.write_frame(to_judge, frames.pack_greeting(""))
-    first = frames.read_frame(from_judge)
+    first = frames.read_frame(from_judge, frames.MAX_REQUEST)
     if first is None:
         return
     assignment: Assignment = pickle.loads(first)
@@ -97,7 +97,7 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
     with observing.Printed() as printed, _deadline(assignment.seconds):
         module, trouble, _ = observing.load(assignment.answer)
     said = printed.text()
-    while (received := frames.read_frame(from_judge)) is not None:
+    while (received := frames.read_frame(from_judge, frames.MAX_REQUEST)) is not None:
         token, pickled = received[:TOKEN_BYTES], received[TOKEN_BYTES:]
         try:
             task: Task = pickle.loads(pickled)
