@@ -148,6 +148,8 @@ class Bans:
     def __init__(self, bans: Iterable[str]) -> None:
         self._families = {ban: _family_of(ban) for ban in bans}
         self._found: dict[str, str | None] = {}
+        self._methods: dict[str, str | None] = {}
+        self._names: dict[str, str | None] = {}
 
     def path(self, path: str) -> str | None:
         """The ban that covers a full dotted name."""
@@ -157,11 +159,15 @@ class Bans:
 
     def method(self, name: str) -> str | None:
         """The ban that covers a method of tensors."""
-        return self._first(lambda family: name in family.methods)
+        if name not in self._methods:
+            self._methods[name] = self._first(lambda family: name in family.methods)
+        return self._methods[name]
 
     def name(self, name: str) -> str | None:
         """The ban that covers what a function or class of unknown origin is called."""
-        return self._first(lambda family: family.covers_name(name))
+        if name not in self._names:
+            self._names[name] = self._first(lambda family: family.covers_name(name))
+        return self._names[name]
 
     def _first(self, covers: Callable[[_Family], bool]) -> str | None:
         return next((ban for ban, family in self._families.items() if covers(family)), None)

@@ -73,8 +73,8 @@ def _parsed(source: str) -> ast.Module | None:
 
 # Python 3.11 searches a formatted string from its beginning for each expression in it.
 _MOST_BRACES = 5_000
-_STEPS_AT_LEAST = 100_000
-_STEPS_PER_CHARACTER = 20
+_STEPS_AT_LEAST = 20_000
+_STEPS_PER_CHARACTER = 10
 
 
 class _Steps:
@@ -227,7 +227,7 @@ class _OwnClasses:
         ahead = [class_name]
         while ahead:
             name = ahead.pop()
-            self._steps.take(1 + len(self._bases.get(name, ())))
+            self._steps.take(2 + 2 * len(self._bases.get(name, ())))
             if attribute in self._attributes.get(name, ()):
                 return True
             seen.add(name)
@@ -488,7 +488,7 @@ class _Scan(ast.NodeVisitor):
 
     def _member(self, node: ast.AST, values: _Values, name: str) -> _Values:
         """The attribute of something; a method of something unknown counts as a tensor's."""
-        self._steps.take()
+        self._steps.take(2)
         paths = [value.name for value in values if isinstance(value, _Path)]
         if name == "__dict__":
             return frozenset(_Namespace(path) for path in paths)
@@ -599,7 +599,7 @@ class _Scan(ast.NodeVisitor):
             return
         self._evaluations += 1
         for text in _texts(texts):
-            self._steps.take(len(text))
+            self._steps.take(10 * len(text))
             tree = _parsed(text)
             if tree is not None:
                 ast.increment_lineno(tree, node.lineno - 1)
