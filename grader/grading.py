@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import re
 import secrets
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from grader.catalogue import say
 from grader.comparing import Finding, banned_call
-from grader.curriculum import Curriculum, Exercise
+from grader.curriculum import Curriculum, Exercise, UnknownExercise
 from grader.harmless import harmless
+from grader.implementations import NoAnswer, read_source
 from grader.isolation.launching import Zygote, start_zygote
 from grader.messages import Failure, told
 
@@ -41,6 +45,14 @@ _WORDS = {
     "protocol": "protocol violation",
     "not graded": "not graded (our fault)",
 }
+
+
+_ANSWER = re.compile(r"(ex\d\d(?:_[a-z]\w*?)?)(?:[ _-]*(?:\(\d+\)|copy|\d+))*\.py", re.IGNORECASE)
+"""The name of an answer, and what browsers and portals put after it."""
+
+
+class NoSubmission(ValueError):
+    """There is nothing to grade; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)
@@ -122,17 +134,17 @@ def grade(
 
     Without a seed one is drawn that nobody could know, and recorded. With `bans_cost_points` a
     banned call takes all points of its exercise; without, it is only noted. `zygote` forks the
-    workers, where one is running already. Raises UnknownExercise for a file that is no exercise's.
+    workers, where one is running already. Raises NoSubmission for a file that is no exercise's.
     """
     if seed is None:
         seed = secrets.randbelow(2**62)
-    if submission.is_dir():
-        folder, exercises = submission, curriculum.exercises
-    else:
-        folder, exercises = submission.parent, (curriculum.find(submission.name),)
-    folder = folder.absolute()
-    options = ["--isolate", f"--impl={folder}", f"--seed={seed}", f"--sandbox={profile}"]
     with contextlib.ExitStack() as stack:
+        if submission.is_dir():
+            folder, exercises = submission.absolute(), curriculum.exercises
+        else:
+            exercises = (exercise_of(submission, curriculum),)
+            folder = stack.enter_context(_laid_out(submission.absolute(), exercises[0]))
+        options = ["--isolate", f"--impl={folder}", f"--seed={seed}", f"--sandbox={profile}"]
         if zygote is None and (zygote := start_zygote(root)) is not None:
             stack.callback(zygote.close)
         from grader.pytest_runs import Observer, run_tests
@@ -143,6 +155,46 @@ def grade(
             outcome = run_tests(root, [exercise], options, observer)[0]
             marks.append(_mark(exercise, outcome.runs, folder, bans_cost_points))
     return Grade(harmless(str(submission)), seed, profile, tuple(marks))
+
+
+def check_submission(submission: Path, curriculum: Curriculum) -> None:
+    """Raise NoSubmission for a file of no exercise, and for a folder without a single answer."""
+    if not submission.is_dir():
+        exercise_of(submission, curriculum)
+        return
+    names = [exercise.answer_file for exercise in curriculum.exercises]
+    if not any(os.path.lexists(submission / name) for name in names):
+        raise NoSubmission(say("grading.no_answers", folder=submission, names=", ".join(names)))
+
+
+def exercise_of(file: Path, curriculum: Curriculum) -> Exercise:
+    """The exercise whose answer a file is by its name; portals add to that: "ex02_rope (1).py".
+
+    Raises NoSubmission.
+    """
+    if found := _ANSWER.fullmatch(file.name):
+        with contextlib.suppress(UnknownExercise):
+            return curriculum.find(found[1])
+    try:
+        wanted = curriculum.find(file.name).answer_file
+    except UnknownExercise:
+        wanted = curriculum.exercises[0].answer_file
+    raise NoSubmission(say("grading.no_exercise", file=file, wanted=wanted))
+
+
+@contextlib.contextmanager
+def _laid_out(file: Path, exercise: Exercise) -> Iterator[Path]:
+    """A folder in which a file is the exercise's answer, whatever it is called and lies beside."""
+    if file.name == exercise.answer_file:
+        yield file.parent
+        return
+    try:
+        source = read_source(file)
+    except NoAnswer as error:
+        raise NoSubmission(str(error)) from None
+    with tempfile.TemporaryDirectory(prefix="submission.") as folder:
+        Path(folder, exercise.answer_file).write_text(source.text, encoding="utf-8", newline="")
+        yield Path(folder)
 
 
 def _mark(exercise: Exercise, runs: Sequence[Run], folder: Path, bans_cost_points: bool) -> Mark:

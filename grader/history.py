@@ -15,9 +15,10 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ FILE = Path(".grader") / "history.db"
 
 _Row = tuple[Any, ...]
 
+_LATEST = 1e11
+"""The seconds of the year 5138: whatever is later is no date."""
 _BUSY_SECONDS = 5.0
 """How long to wait for another grader; its writes take milliseconds, unless it was stopped."""
 
@@ -170,11 +173,12 @@ class History:
         if exercise is None:
             rows = self._read(f"{select} ORDER BY id")
         else:
-            stored = [name for (name,) in self._read("SELECT DISTINCT exercise FROM runs")]
+            rows = self._read("SELECT DISTINCT exercise FROM runs")
+            stored = [name for (name,) in rows if isinstance(name, str)]
             names = [name for name in stored if self._id_now(name) == self._id_now(exercise)]
             marks = ", ".join("?" * len(names))
             rows = self._read(f"{select} WHERE exercise IN ({marks}) ORDER BY id", *names)
-        return [self._record(row) for row in rows]
+        return list(self._records(rows))
 
     def hints(self) -> dict[str, int]:
         """The highest level of hint that was read, by exercise."""
@@ -188,7 +192,7 @@ class History:
     def last_exercise(self) -> str | None:
         """The exercise of the last run, of those that the course still has."""
         rows = self._read("SELECT exercise FROM runs GROUP BY exercise ORDER BY MAX(id)")
-        ids = [self._id_now(stored) for (stored,) in rows]
+        ids = [self._id_now(stored) for (stored,) in rows if isinstance(stored, str)]
         return next((id for id in reversed(ids) if id in self._ids), None)
 
     def close(self) -> None:
@@ -209,8 +213,23 @@ class History:
             or stored
         )
 
+    def _records(self, rows: Iterable[_Row]) -> Iterator[RunRecord]:
+        """The runs that can be read; for those that cannot there is a `problem`, once."""
+        for row in rows:
+            try:
+                yield self._record(row)
+            except (ValueError, TypeError, ArithmeticError, RecursionError):
+                self.problem = self.problem or say("history.damaged", file=self._file)
+
     def _record(self, row: _Row) -> RunRecord:
         stored, command, at, seconds, passed, tests, points, verdicts, mistakes, file_hash = row
+        _check_types(str, stored, command, points, verdicts, mistakes, file_hash)
+        _check_types(int, passed, tests)
+        _check_types(float, at, seconds)
+        if not (0 <= at < _LATEST and 0 <= seconds < _LATEST and Fraction(points) >= 0):
+            raise ValueError("a number that no run has")
+        pairs, ids = json.loads(verdicts), json.loads(mistakes)
+        _check_types(str, *chain.from_iterable(pairs), *ids)
         return RunRecord(
             exercise=self._id_now(stored),
             command=command,
@@ -219,14 +238,17 @@ class History:
             passed=passed,
             tests=tests,
             points=points,
-            verdicts=tuple((test, verdict) for test, verdict in json.loads(verdicts)),
-            mistakes=tuple(json.loads(mistakes)),
+            verdicts=tuple((test, verdict) for test, verdict in pairs),
+            mistakes=tuple(ids),
             file_hash=file_hash,
         )
 
     def _highest(self, rows: Iterable[_Row]) -> dict[str, int]:
         highest: dict[str, int] = {}
         for stored, value in rows:
+            if not isinstance(stored, str) or not isinstance(value, int):
+                self.problem = self.problem or say("history.damaged", file=self._file)
+                continue
             id = self._id_now(stored)
             highest[id] = max(value, highest.get(id, value))
         return highest
@@ -255,10 +277,18 @@ class History:
                 return []
 
 
+def _check_types(kind: type, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{type(value).__name__} in place of {kind.__name__}")
+
+
 def _connect(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
+    # What is not UTF-8 was written by another hand, and must not hide all other rows.
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
     # Full is the default of most builds of SQLite, not of all.
     connection.execute("PRAGMA synchronous = FULL")
     return connection
