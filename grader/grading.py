@@ -176,7 +176,7 @@ def exercise_of(file: Path, curriculum: Curriculum) -> Exercise:
         with contextlib.suppress(UnknownExercise):
             return curriculum.find(found[1])
     try:
-        wanted = curriculum.find(file.name).answer_file
+        wanted = curriculum.find(file.stem).answer_file
     except UnknownExercise:
         wanted = curriculum.exercises[0].answer_file
     raise NoSubmission(say("grading.no_exercise", file=file, wanted=wanted))

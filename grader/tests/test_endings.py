@@ -1,8 +1,11 @@
 """However a command ends, it ends in one sentence: full disks, closed pipes, Ctrl-C, odd files."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,9 @@ from click.testing import CliRunner
 from grader.cli import main
 from grader.curriculum import ROOT, load
 from grader.grading import NoSubmission, _laid_out, check_submission, exercise_of
+from grader.history import FILE, History, RunRecord
+from grader.results import Result, TestResult, _is_sound
+from grader.settings import SETTINGS, chosen_path
 from grader.writing import check_output, replace_file, write_output
 
 CURRICULUM = load(ROOT)
@@ -120,7 +126,6 @@ class TestSubmissions:
         for name, text in (("ex01.py", "right = False\n"), ("ex01_rmsnorm.py", "right = True\n")):
             with _laid_out(tmp_path / name, exercise) as folder:
                 assert (folder / exercise.answer_file).read_text() == text
-        assert not (folder.parent / "submission.").exists()
 
     def test_a_link_is_no_submission(self, tmp_path: Path) -> None:
         (tmp_path / "ex01.py").symlink_to(ROOT / "solutions" / "ex01_rmsnorm.py")
@@ -179,3 +184,65 @@ class TestOutputs:
         assert caught.value.filename == str(tmp_path / "file")
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
         assert (tmp_path / "file").read_text() == "old"
+
+
+class TestDamage:
+    """What lies in `.grader/` may have been written by anybody."""
+
+    RUN = RunRecord("ex01_rmsnorm", "watch", 1.0, 1.0, 1, 1, "5", (("t", "passed"),), (), "")
+
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [
+            *(("verdicts", text) for text in ("no JSON", "3", "[1]", "[[1, 2]]", "[" * 100_000)),
+            *(("mistakes", text) for text in ("", "{", "[3]", "null")),
+            *(("at", number) for number in ("yesterday", -1, 1e300)),
+            *(("points", text) for text in ("many", "1/0", "-1")),
+            ("passed", "all"),
+            ("exercise", b"\xff"),
+        ],
+    )
+    def test_a_row_of_history_that_is_no_run_is_left_out_and_told(
+        self, column: str, value: object, tmp_path: Path
+    ) -> None:
+        with closing(History.open(tmp_path)) as history:
+            history.record_runs([self.RUN, self.RUN])
+            with sqlite3.connect(tmp_path / FILE) as database:
+                database.execute(f"UPDATE runs SET {column} = ? WHERE id = 1", [value])
+            assert history.runs() == [self.RUN]
+            assert history.problem == (
+                f"{tmp_path / FILE} has rows that cannot be read; "
+                "they are left out, and left as they are"
+            )
+
+    def test_so_is_a_hint(self, tmp_path: Path) -> None:
+        with closing(History.open(tmp_path)) as history:
+            history.record_hint("ex01_rmsnorm", 2)
+            with sqlite3.connect(tmp_path / FILE) as database:
+                database.execute("INSERT INTO hints (exercise, at, level) VALUES (x'ff', 1, 'x')")
+            assert history.hints() == {"ex01_rmsnorm": 2} and history.problem
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"when": "now"},
+            {"when": float("inf")},
+            {"seconds": None},
+            {"seed": "0"},
+            {"mistakes": (3,)},
+            {"file_hash": 3},
+            {"tests": (TestResult("t", "It is", "2", "passed"),)},  # type: ignore[arg-type]
+            {"tests": (TestResult("t", "It is", 1, None),)},  # type: ignore[arg-type]
+        ],
+        ids=str,
+    )
+    def test_a_kept_result_that_is_none_is_as_good_as_none(self, changed: dict[str, Any]) -> None:
+        result = Result(1.0, 0, 1.0, (TestResult("t", "It is", 1, "passed"),), (), "")
+        assert _is_sound(result)
+        assert not _is_sound(replace(result, **changed))
+
+    @pytest.mark.parametrize("text", ["[" * 100_000, "3", "{", '{"path": [3]}', "\xff"])
+    def test_settings_that_are_none_are_as_at_first(self, text: str, tmp_path: Path) -> None:
+        (tmp_path / SETTINGS).parent.mkdir()
+        (tmp_path / SETTINGS).write_text(text, encoding="latin-1")
+        assert chosen_path(CURRICULUM, tmp_path) == max(CURRICULUM.paths, key=lambda p: p.minutes)
