@@ -1,16 +1,21 @@
 """The `grader` command.
 
 Exit codes: 0 all is well, 1 something is not as it should be (a check failed, stubs differ, a
-figure missed its limit), 2 the command was not understood, 3 the course itself is broken.
+figure missed its limit, a file or the output cannot be written), 2 the command was not understood,
+3 the course itself is broken, 130 it was interrupted. Whoever stops reading the output ends a
+command without a word, with 1.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import io
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain, groupby
 from pathlib import Path
@@ -32,6 +37,9 @@ from grader.curriculum import (
     load,
 )
 from grader.settings import SETTINGS, choose_path, chosen_path
+from grader.writing import check_output, write_output
+
+_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EINVAL)
 
 _HELP = "Show this message and exit."
 _ENGLISH: dict[str, str] = {}
@@ -72,18 +80,66 @@ class _Course(_Command, click.Group):
                     option.help = translated(f"help.{name_of_it}", english)
         return super().make_context(info_name, args, *rest, **options)
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        try:
+            with _whole_output():
+                return super().main(*args, **options)
+        except OSError as error:
+            why = error.strerror or str(error)
+            if not _is_output(error):
+                named = error.filename or type(error).__name__
+                _stop(say("cli.file_failed", file=named, why=why), 1)
+            if error.errno != errno.EPIPE:
+                with contextlib.suppress(OSError):
+                    click.echo(say("cli.no_output", why=why), err=True)
+            _write_no_more()
+            sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> Any:
         from grader.markers import MarkerError
         from grader.stubs import MissingFile
 
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _stop(say("cli.interrupted"), 130)
         except UnknownExercise as error:
             raise click.UsageError(str(error)) from None
         except (BrokenCourse, MarkerError) as error:
             _stop(str(error), 3)
         except MissingFile as error:
             _stop(str(error), 1)
+
+
+@contextlib.contextmanager
+def _whole_output() -> Iterator[None]:
+    """Sees to it that what was printed has gone out, also where a command ends by `sys.exit`:
+    afterwards Python could only say it with a traceback."""
+    try:
+        yield
+    except SystemExit:
+        _flush()
+        raise
+    _flush()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+def _is_output(error: OSError) -> bool:
+    """Whether it was the output that could not be written, and no file: those have a name."""
+    return error.filename is None and error.errno in _OUTPUT_ERRORS
+
+
+def _write_no_more() -> None:
+    """What is left in a buffer goes nowhere; Python would try once more when it ends."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _print_what_can_be_printed() -> None:
@@ -152,7 +208,23 @@ class _FunctionName(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(name) for name in about if name.startswith(incomplete)]
 
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+class _OutputFile(click.Path):
+    """A file to write, refused before any work is done where it cannot be."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        file = Path(os.fsdecode(super().convert(value, param, ctx)))
+        try:
+            check_output(file)
+        except (OSError, ValueError) as error:  # ValueError: a null byte
+            why = getattr(error, "strerror", None) or error
+            self.fail(say("reporting.not_written", file=file, why=why), param, ctx)
+        return file
+
+
+_FILE = _OutputFile()
 
 
 @click.group(cls=_Course, invoke_without_command=True)
@@ -363,7 +435,7 @@ def update_course(source: str | None, branch: str | None, dry_run: bool) -> None
 
 @main.command("grade")
 @click.argument("submission", type=click.Path(exists=True, path_type=Path))
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--json", "json_file", type=_FILE)
 @click.option("--seed", type=int, help="Repeat a run with the seed that its report recorded.")
 @click.option("--sandbox", type=click.Choice(["auto", "light", "full"]), default="auto")
 @click.option("--bans", type=click.Choice(["zero", "flag"]), default="zero", show_default=True)
@@ -378,19 +450,24 @@ def grade_submission(
 ) -> None:
     """Grade a file exNN_*.py or a folder of them, isolated, on inputs drawn in secret."""
     from grader.doctor import best_profile
-    from grader.grading import grade
+    from grader.grading import NoSubmission, check_submission, grade
     from grader.report import Report
 
+    curriculum = load(ROOT)
+    try:
+        check_submission(submission, curriculum)
+    except NoSubmission as error:
+        raise click.UsageError(str(error)) from None
     profile = best_profile() if sandbox == "auto" else sandbox
     if profile == "process" and not accept_unsandboxed:
         raise click.UsageError(say("cli.cannot_lock"))
     result = grade(
-        submission, load(ROOT), ROOT, profile=profile, seed=seed, bans_cost_points=bans == "zero"
+        submission, curriculum, ROOT, profile=profile, seed=seed, bans_cost_points=bans == "zero"
     )
-    Report().grade(result)
     if json_file:
         text = json.dumps(result.as_json(), indent=1, ensure_ascii=False)
-        json_file.write_text(text + "\n", encoding="utf-8")
+        write_output(json_file, (text + "\n").encode("utf-8", "backslashreplace"))
+    Report().grade(result)
 
 
 @main.command("report")
@@ -453,7 +530,7 @@ def stubs(only_check: bool, force: bool) -> None:
 @click.argument("exercises", nargs=-1, type=_ExerciseName())
 @click.option("--seeds", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--margins", is_flag=True, help="Print the margins of every check and mistake.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--json", "json_file", type=_FILE)
 def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path | None) -> None:
     """Prove the tests: right answers pass, every mistake is named."""
     from grader.check import run_all
@@ -479,7 +556,7 @@ def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path |
             "course_problems": problems,
             "exercises": [dataclasses.asdict(conclusion) for conclusion in conclusions],
         }
-        json_file.write_text(_json(content), encoding="utf-8")
+        write_output(json_file, _json(content).encode())
     sys.exit(1 if problems or not all(c.ok for c in conclusions) else 0)
 
 
@@ -511,7 +588,7 @@ def _chosen(curriculum: Curriculum, names: Sequence[str]) -> list[Exercise]:
 @main.command(hidden=True)
 @click.argument("names", nargs=-1)
 @click.option("--quick", is_flag=True, help="Fewer rounds and samples: all of them in two minutes.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--json", "json_file", type=_FILE)
 def bench(names: Sequence[str], quick: bool, json_file: Path | None) -> None:
     """Measure the project's figures, all or those named (for maintainers)."""
     from grader.bench import BENCHES
@@ -532,5 +609,5 @@ def bench(names: Sequence[str], quick: bool, json_file: Path | None) -> None:
         if json_file:
             rows = [dataclasses.asdict(figure) | {"ok": figure.ok} for figure in figures]
             text = json.dumps([row | {"quick": True} if quick else row for row in rows], indent=1)
-            json_file.write_text(text + "\n", encoding="utf-8")
+            write_output(json_file, (text + "\n").encode())
     sys.exit(0 if all(figure.ok is not False for figure in figures) else 1)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
+import re
 import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.catalogue import say
 from grader.comparing import Finding, banned_call
-from grader.curriculum import Curriculum, Exercise
+from grader.curriculum import Curriculum, Exercise, UnknownExercise
 from grader.harmless import harmless
+from grader.implementations import NoAnswer, read_source
 from grader.isolation.launching import Zygote, start_zygote
 from grader.messages import Failure, explained, told
 from grader.summary import diagnosed, findings
@@ -21,6 +28,9 @@ if TYPE_CHECKING:
     from grader.trial import Run
 
 VERSION = 1
+
+_MOST_FLAGS = 50
+"""Banned calls of one exercise that are told one by one."""
 
 _WORDS = {
     "not implemented": "not implemented",
@@ -37,6 +47,14 @@ _WORDS = {
     "protocol": "protocol violation",
     "not graded": "not graded (our fault)",
 }
+
+
+_ANSWER = re.compile(r"(ex\d\d(?:_[a-z]\w*?)?)(?:[ _-]*(?:\(\d+\)|copy|\d+))*\.py", re.IGNORECASE)
+"""The name of an answer, and what browsers and portals put after it."""
+
+
+class NoSubmission(ValueError):
+    """There is nothing to grade; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)
@@ -122,17 +140,17 @@ def grade(
 
     Without a seed one is drawn that nobody could know, and recorded. With `bans_cost_points` a
     banned call takes all points of its exercise; without, it is only noted. `zygote` forks the
-    workers, where one is running already. Raises UnknownExercise for a file that is no exercise's.
+    workers, where one is running already. Raises NoSubmission for a file that is no exercise's.
     """
     if seed is None:
         seed = secrets.randbelow(2**62)
-    if submission.is_dir():
-        folder, exercises = submission, curriculum.exercises
-    else:
-        folder, exercises = submission.parent, (curriculum.find(submission.name),)
-    folder = folder.absolute()
-    options = ["--isolate", f"--impl={folder}", f"--seed={seed}", f"--sandbox={profile}"]
     with contextlib.ExitStack() as stack:
+        if submission.is_dir():
+            folder, exercises = submission.absolute(), curriculum.exercises
+        else:
+            exercises = (exercise_of(submission, curriculum),)
+            folder = stack.enter_context(_laid_out(submission.absolute(), exercises[0]))
+        options = ["--isolate", f"--impl={folder}", f"--seed={seed}", f"--sandbox={profile}"]
         if zygote is None and (zygote := start_zygote(root)) is not None:
             stack.callback(zygote.close)
         from grader.pytest_runs import Observer, run_tests
@@ -143,6 +161,46 @@ def grade(
             outcome = run_tests(root, [exercise], options, observer)[0]
             marks.append(_mark(outcome, folder, bans_cost_points))
     return Grade(harmless(str(submission)), seed, profile, tuple(marks))
+
+
+def check_submission(submission: Path, curriculum: Curriculum) -> None:
+    """Raise NoSubmission for a file of no exercise, and for a folder without a single answer."""
+    if not submission.is_dir():
+        exercise_of(submission, curriculum)
+        return
+    names = [exercise.answer_file for exercise in curriculum.exercises]
+    if not any(os.path.lexists(submission / name) for name in names):
+        raise NoSubmission(say("grading.no_answers", folder=submission, names=", ".join(names)))
+
+
+def exercise_of(file: Path, curriculum: Curriculum) -> Exercise:
+    """The exercise whose answer a file is by its name; portals add to that: "ex02_rope (1).py".
+
+    Raises NoSubmission.
+    """
+    if found := _ANSWER.fullmatch(file.name):
+        with contextlib.suppress(UnknownExercise):
+            return curriculum.find(found[1])
+    try:
+        wanted = curriculum.find(file.stem).answer_file
+    except UnknownExercise:
+        wanted = curriculum.exercises[0].answer_file
+    raise NoSubmission(say("grading.no_exercise", file=file, wanted=wanted))
+
+
+@contextlib.contextmanager
+def _laid_out(file: Path, exercise: Exercise) -> Iterator[Path]:
+    """A folder in which a file is the exercise's answer, whatever it is called and lies beside."""
+    if file.name == exercise.answer_file:
+        yield file.parent
+        return
+    try:
+        source = read_source(file)
+    except NoAnswer as error:
+        raise NoSubmission(str(error)) from None
+    with tempfile.TemporaryDirectory(prefix="submission.") as folder:
+        Path(folder, exercise.answer_file).write_text(source.text, encoding="utf-8", newline="")
+        yield Path(folder)
 
 
 def _mark(outcome: Outcome, folder: Path, bans_cost_points: bool) -> Mark:
@@ -156,7 +214,7 @@ def _mark(outcome: Outcome, folder: Path, bans_cost_points: bool) -> Mark:
     lines = list(findings(list(failures.values()), outcome.trial))
     broken = (v for v in verdicts if not v.passed and v.test not in failures and not v.message)
     lines += (f"{verdict.verdict}: {verdict.sentence}" for verdict in broken)
-    flags = tuple(dict.fromkeys(harmless(banned_call(hit)) for run in runs for hit in run.banned))
+    flags = _flags(runs)
     total = sum(verdict.weight for verdict in verdicts)
     earned = sum(v.weight for v in verdicts if v.passed or v.verdict == "banned call")
     share = Fraction(earned, total) if total else Fraction(0)
@@ -170,6 +228,15 @@ def _mark(outcome: Outcome, folder: Path, bans_cost_points: bool) -> Mark:
 def _failure(run: Run, finding: Finding, exercise: Exercise, folder: Path) -> Failure:
     seconds = exercise.limits.call_seconds
     return Failure(exercise.id, run.test, run.sentence, finding, seconds=seconds, root=folder)
+
+
+def _flags(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The banned calls that were seen, each once and not too many of them."""
+    hits = dict.fromkeys(hit for run in runs for hit in run.banned)
+    flags = dict.fromkeys(harmless(banned_call(hit)) for hit in itertools.islice(hits, _MOST_FLAGS))
+    if len(hits) > _MOST_FLAGS:
+        return (*flags, say("grading.more_flags", count=len(hits) - _MOST_FLAGS))
+    return tuple(flags)
 
 
 def _verdict(run: Run, exercise: Exercise, failure: Failure | None) -> Verdict:

@@ -15,9 +15,10 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ FILE = Path(".grader") / "history.db"
 
 _Row = tuple[Any, ...]
 
+_LATEST = 1e11
+"""The seconds of the year 5138: whatever is later is no date."""
 _BUSY_SECONDS = 5.0
 """How long to wait for another grader; its writes take milliseconds, unless it was stopped."""
 
@@ -178,11 +181,12 @@ class History:
         if exercise is None:
             rows = self._read(f"{select} ORDER BY id")
         else:
-            stored = [name for (name,) in self._read("SELECT DISTINCT exercise FROM runs")]
+            rows = self._read("SELECT DISTINCT exercise FROM runs")
+            stored = [name for (name,) in rows if isinstance(name, str)]
             names = [name for name in stored if self._id_now(name) == self._id_now(exercise)]
             marks = ", ".join("?" * len(names))
             rows = self._read(f"{select} WHERE exercise IN ({marks}) ORDER BY id", *names)
-        return [self._record(row) for row in rows]
+        return list(self._records(rows))
 
     def hints(self) -> dict[str, dict[str, int]]:
         """The highest level of hint that was read, by exercise and function.
@@ -191,17 +195,16 @@ class History:
         """
         read: dict[str, dict[str, int]] = {}
         for stored, about, level in self._read("SELECT exercise, about, level FROM hints"):
+            if not isinstance(about, str) or not self._is_sound(stored, level):
+                continue
             levels = read.setdefault(self._id_now(stored), {})
             levels[about] = max(level, levels.get(about, level))
         return read
 
     def solutions(self) -> dict[str, bool]:
         """The exercises whose worked answer was shown; True for those given up at some time."""
-        shown: dict[str, bool] = {}
-        for stored, gave_up in self._read("SELECT exercise, gave_up FROM solutions"):
-            id = self._id_now(stored)
-            shown[id] = bool(gave_up) or shown.get(id, False)
-        return shown
+        shown = self._highest(self._read("SELECT exercise, gave_up FROM solutions"))
+        return {exercise: bool(gave_up) for exercise, gave_up in shown.items()}
 
     def close(self) -> None:
         """Let go of the file; nothing is recorded from here on."""
@@ -221,9 +224,24 @@ class History:
             or stored
         )
 
+    def _records(self, rows: Iterable[_Row]) -> Iterator[RunRecord]:
+        """The runs that can be read; for those that cannot there is a `problem`, once."""
+        for row in rows:
+            try:
+                yield self._record(row)
+            except (ValueError, TypeError, ArithmeticError, RecursionError):
+                self.problem = self.problem or say("history.damaged", file=self._file)
+
     def _record(self, row: _Row) -> RunRecord:
         stored, command, at, seconds, passed, tests, points, *rest = row
         verdicts, mistakes, file_hash, failing = rest
+        _check_types(str, stored, command, points, verdicts, mistakes, file_hash, failing)
+        _check_types(int, passed, tests)
+        _check_types(float, at, seconds)
+        if not (0 <= at < _LATEST and 0 <= seconds < _LATEST and Fraction(points) >= 0):
+            raise ValueError("a number that no run has")
+        pairs, ids, functions = map(json.loads, (verdicts, mistakes, failing))
+        _check_types(str, *chain.from_iterable(pairs), *ids, *functions)
         return RunRecord(
             exercise=self._id_now(stored),
             command=command,
@@ -232,11 +250,26 @@ class History:
             passed=passed,
             tests=tests,
             points=points,
-            verdicts=tuple((test, verdict) for test, verdict in json.loads(verdicts)),
-            mistakes=tuple(json.loads(mistakes)),
+            verdicts=tuple((test, verdict) for test, verdict in pairs),
+            mistakes=tuple(ids),
             file_hash=file_hash,
-            failing=tuple(json.loads(failing)),
+            failing=tuple(functions),
         )
+
+    def _highest(self, rows: Iterable[_Row]) -> dict[str, int]:
+        highest: dict[str, int] = {}
+        for stored, value in rows:
+            if self._is_sound(stored, value):
+                id = self._id_now(stored)
+                highest[id] = max(value, highest.get(id, value))
+        return highest
+
+    def _is_sound(self, stored: object, value: object) -> bool:
+        """Whether a row holds an exercise and a number; for one that does not is a `problem`."""
+        if isinstance(stored, str) and isinstance(value, int):
+            return True
+        self.problem = self.problem or say("history.damaged", file=self._file)
+        return False
 
     def _write(self, statement: str, rows: Sequence[_Row]) -> None:
         with self._lock:
@@ -262,10 +295,18 @@ class History:
                 return []
 
 
+def _check_types(kind: type, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{type(value).__name__} in place of {kind.__name__}")
+
+
 def _connect(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
+    # What is not UTF-8 was written by another hand, and must not hide all other rows.
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
     # Full is the default of most builds of SQLite, not of all.
     connection.execute("PRAGMA synchronous = FULL")
     return connection

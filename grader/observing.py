@@ -13,10 +13,10 @@ import io
 import linecache
 import opcode
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import FrameType, ModuleType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -32,14 +32,35 @@ from grader.recording import Call, MissingName, Recorder, describe, is_plain_ten
 
 DEEPEST = 20
 """How deep a plain output may nest."""
-LARGEST = 1 << 24
+LARGEST = 1 << 22
 """The bytes of the largest output that is copied; no scenario wants one nearly as large."""
+MOST_DIMENSIONS = 16
+"""The dimensions of an output that is copied."""
+MOST_VALUES = 10_000
+"""The plain values that one observation may hold, those inside others too."""
+MOST_CHARACTERS = 100_000
+"""The characters that they may have between them, digits too."""
+MOST_PRINTED = 20_000
+"""The characters that are kept of what an answer prints."""
+MOST_HITS = 100
+"""The uses of something banned that one run is told by."""
+LONGEST_TEXT = 2_000
+"""The characters of any other text of an observation."""
+FRAMES_LIMIT = 6
+"""The frames of a trouble that are kept."""
+DTYPES = frozenset(
+    {
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex128),
+        *(torch.complex64, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8),
+        torch.bool,
+    }
+)
+"""What outputs are copied in; torch can do too little with numbers of any other kind."""
 SINGLE = "result"
 """The name of the output of a scenario that returns one value and no dict."""
 
-_PRINTED_LIMIT = 20_000
-_MESSAGE_LIMIT = 2_000
-_FRAMES_LIMIT = 6
+_LONGEST_INT = 10_000
+"""In bits: with more, Python refuses to write an integer in digits."""
 _SEED_STEP = 0x9E3779B97F4A7C15
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 
@@ -134,11 +155,14 @@ def timed_out(seen: Observation, deadline: Deadline) -> Observation:
 
 
 class Printed(io.TextIOBase):
-    """Takes what the learner prints inside a `with` block, up to a limit."""
+    """Takes what the learner prints inside a `with` block, up to a limit.
+
+    One character more is kept than is shown: whoever shows it sees by that that something was cut.
+    """
 
     def __init__(self) -> None:
         self._parts: list[str] = []
-        self._left = _PRINTED_LIMIT
+        self._left = MOST_PRINTED + 1
         self._redirected = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -150,8 +174,9 @@ class Printed(io.TextIOBase):
         self._redirected.close()
 
     def write(self, text: str) -> int:
-        self._parts.append(text[: self._left])
-        self._left = max(0, self._left - len(text))
+        if self._left:
+            self._parts.append(text[: self._left])
+            self._left = max(0, self._left - len(text))
         return len(text)
 
     def text(self) -> str:
@@ -356,8 +381,7 @@ def _unchanged(old: Tensor, new: Tensor) -> bool:
 def _output(value: Any) -> Tensor | Plain | Opaque:
     try:
         if is_plain_tensor(value):
-            odd = value.is_quantized or value.is_meta or value.is_nested
-            if value.layout is torch.strided and not odd and value.nbytes <= LARGEST:
+            if _can_be_copied(value):
                 return _plain(value)
         elif _is_plain_value(value):
             return value  # type: ignore[no-any-return]
@@ -371,14 +395,43 @@ def _plain(value: Tensor) -> Tensor:
     return value.detach().to("cpu", copy=True).resolve_conj().resolve_neg().contiguous()
 
 
-def _is_plain_value(value: object, deeper: int = DEEPEST) -> bool:
-    if type(value) in (list, tuple):
-        return deeper > 0 and all(_is_plain_value(item, deeper - 1) for item in value)  # type: ignore[attr-defined]
-    if type(value) is dict:
-        return deeper > 0 and all(
-            type(key) is str and _is_plain_value(item, deeper - 1) for key, item in value.items()
-        )
-    return value is None or type(value) in (bool, int, float, str)
+def _can_be_copied(value: Tensor) -> bool:
+    if value.layout is not torch.strided or value.is_quantized or value.is_meta or value.is_nested:
+        return False
+    is_small = value.nbytes <= LARGEST and max(value.shape, default=0) <= LARGEST
+    return is_small and value.dim() <= MOST_DIMENSIONS and value.dtype in DTYPES
+
+
+def _is_plain_value(value: object) -> bool:
+    """Whether a value is plain through and through, and not too much of it.
+
+    Looks at no more than may be sent: a list may hold itself, or the same list many times over.
+    """
+    values, characters = MOST_VALUES, MOST_CHARACTERS
+    ahead = [(value, DEEPEST)]
+    while ahead:
+        value, deeper = ahead.pop()
+        inner: Collection[Any] = ()
+        if type(value) is dict:
+            if not all(type(key) is str for key in value):
+                return False
+            characters -= sum(map(len, value))
+            inner = value.values()
+        elif type(value) in (list, tuple):
+            inner = cast("Collection[Any]", value)
+        elif type(value) is str:
+            characters -= len(value)
+        elif type(value) is int:
+            characters -= value.bit_length() // 3
+            if value.bit_length() > _LONGEST_INT:
+                return False
+        elif value is not None and type(value) not in (bool, float):
+            return False
+        values -= len(inner)
+        if values < 0 or characters < 0 or (inner and not deeper):
+            return False
+        ahead += ((item, deeper - 1) for item in inner)
+    return True
 
 
 def trouble_of(
@@ -402,7 +455,7 @@ def trouble_of(
     return Trouble(
         kind,
         type(error).__name__,
-        message[:_MESSAGE_LIMIT],
+        message[:LONGEST_TEXT],
         _shortened(frames),
         in_backward,
         at_load,
@@ -497,9 +550,9 @@ def _syntax_frame(error: BaseException) -> tuple[Frame, ...]:
 
 def _shortened(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
     """The outermost and the innermost frames: a recursion has a thousand."""
-    if len(frames) <= _FRAMES_LIMIT:
+    if len(frames) <= FRAMES_LIMIT:
         return frames
-    return frames[:1] + frames[1 - _FRAMES_LIMIT :]
+    return frames[:1] + frames[1 - FRAMES_LIMIT :]
 
 
 def parameter_names(scenario: Callable[..., Any]) -> list[str]:

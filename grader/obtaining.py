@@ -6,12 +6,16 @@ update and on request, and then only forward.
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import fnmatch
+import gzip
 import hashlib
 import io
+import lzma
 import os
 import shutil
+import stat
 import subprocess
 import tarfile
 import tempfile
@@ -19,6 +23,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from grader.catalogue import say
 from grader.curriculum import SYLLABUS
@@ -26,6 +31,12 @@ from grader.harmless import harmless
 from grader.stubs import plain
 
 _NEVER_HANDED_OUT = (".git", ".venv", ".grader", "__pycache__")
+_CHUNK = 1 << 16
+_ENCRYPTED = 1
+"""The bit of a zip's flags."""
+_MOST_BYTES = 1 << 28
+_MOST_FILES = 10_000
+"""What an archive may be unpacked to; the course itself is a hundredth of that."""
 _UNDER_WAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
 
 
@@ -147,15 +158,67 @@ def _course_in(folder: Path, source: str) -> Path:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
+    """Lay an archive's regular files out; whatever is the matter with it is an UpdateError."""
     try:
+        room = _Room(archive)
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as packed:
-                packed.extractall(folder)  # nothing outside the folder, and no links
+                _extract_zip(packed, folder, room)
         else:
-            with tarfile.open(archive) as packed_tar:
-                _extract(packed_tar, folder)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise UpdateError(say("update.not_unpacked", archive=archive, why=error)) from error
+            with _decompressed(archive) as content:
+                with tarfile.open(fileobj=_Counted(content, room), mode="r|") as packed_tar:
+                    _extract(packed_tar, folder, room)
+    except UpdateError:
+        raise
+    except OSError as error:
+        why = error.strerror or error
+        raise UpdateError(say("update.not_unpacked", archive=archive, why=why)) from error
+    except Exception as error:  # each format has errors of its own for bytes that are damaged
+        why = harmless(str(error) or type(error).__name__)
+        raise UpdateError(say("update.not_unpacked", archive=archive, why=why)) from error
+
+
+class _Room:
+    """What an archive may still grow to: a course is small, and a bomb is not."""
+
+    def __init__(self, archive: Path | str) -> None:
+        self._archive = archive
+        self._bytes = _MOST_BYTES
+        self._files = _MOST_FILES
+
+    def take(self, size: int, files: int = 0) -> None:
+        self._bytes -= size
+        self._files -= files
+        if self._bytes < 0 or self._files < 0:
+            most = _MOST_BYTES >> 20
+            raise UpdateError(
+                say("update.too_large", archive=self._archive, most=most, files=_MOST_FILES)
+            )
+
+
+class _Counted(io.RawIOBase):
+    """A stream that gives no more than there is room for, whatever its headers announce."""
+
+    def __init__(self, content: IO[bytes], room: _Room) -> None:
+        self._content = content
+        self._room = room
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._content.read(_CHUNK if size < 0 else min(size, _CHUNK))
+        self._room.take(len(piece))
+        return piece
+
+
+def _decompressed(archive: Path) -> IO[bytes]:
+    with archive.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.open(archive)  # type: ignore[return-value]
+    if start.startswith(b"BZh"):
+        return bz2.open(archive)
+    if start.startswith(b"\xfd7zXZ"):
+        return lzma.open(archive)
+    return archive.open("rb")
 
 
 def _fetched(root: Path, source: str | None, branch: str | None, folder: Path) -> Course:
@@ -183,22 +246,45 @@ def _cloned(root: Path, source: str, branch: str | None, folder: Path) -> Course
 def _lay_out(root: Path, commit: str, folder: Path) -> None:
     packed = _git(root, "archive", "--format=tar", commit)
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        _extract(archive, folder)
+        _extract(archive, folder, _Room(commit))
 
 
-def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+def _extract(archive: tarfile.TarFile, folder: Path, room: _Room) -> None:
     """The regular files; tarfile's own filters are missing in the Python of some systems."""
     for member in archive:
-        inside = PurePosixPath(member.name)
+        room.take(0, files=1)
         content = archive.extractfile(member) if member.isreg() else None
-        if content is None:
-            continue
-        if inside.is_absolute() or ".." in inside.parts or "\\" in member.name:
-            raise UpdateError(say("update.reaches_out", name=harmless(member.name)))
-        target = folder / inside
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content.read())
-        target.chmod(0o755 if member.mode & 0o100 else 0o644)
+        if content is not None:
+            target = _place(member.name, folder)
+            _copy(content, target, room)
+            target.chmod(0o755 if member.mode & 0o100 else 0o644)
+
+
+def _extract_zip(archive: zipfile.ZipFile, folder: Path, room: _Room) -> None:
+    for member in archive.infolist():
+        room.take(0, files=1)
+        if member.flag_bits & _ENCRYPTED:
+            raise UpdateError(say("update.encrypted", archive=archive.filename))
+        kind = member.external_attr >> 16 & 0o170000
+        if not member.is_dir() and kind in (0, stat.S_IFREG):
+            with archive.open(member) as content:
+                _copy(content, _place(member.filename, folder), room)
+
+
+def _place(name: str, folder: Path) -> Path:
+    """Where a file of an archive goes. Raises UpdateError where that is outside the folder."""
+    inside = PurePosixPath(name)
+    if inside.is_absolute() or ".." in inside.parts or "\\" in name:
+        raise UpdateError(say("update.reaches_out", name=harmless(name)))
+    return folder / inside
+
+
+def _copy(content: IO[bytes], target: Path, room: _Room) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        while piece := content.read(_CHUNK):
+            room.take(len(piece))
+            file.write(piece)
 
 
 def _is_repository(folder: Path) -> bool:

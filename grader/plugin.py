@@ -39,7 +39,13 @@ from grader.implementations import UsageError, choose  # noqa: E402
 from grader.messages import Failure, render  # noqa: E402
 from grader.observing import Trouble, end_at_learner  # noqa: E402
 from grader.samples import Samples, derived  # noqa: E402
-from grader.summary import PRINTED, diagnosed, print_failures, print_warnings  # noqa: E402
+from grader.summary import (  # noqa: E402
+    PRINTED,
+    diagnosed,
+    print_failures,
+    print_warnings,
+    printed_lines,
+)
 from grader.tolerance import CostLimits  # noqa: E402
 from grader.trial import Run, Trial  # noqa: E402
 
@@ -442,8 +448,7 @@ def pytest_runtest_makereport(
     run.passed = report.passed
     course_session(item.config).trials[exercise.id].runs[run.test] = run
     if run.printed:
-        lines = map(harmless, run.printed.splitlines())
-        report.sections.append((PRINTED, "\n".join(lines)))
+        report.sections.append((PRINTED, "\n".join(printed_lines(run.printed))))
     if finding is not None and report.failed:
         _note_failure(item, run, finding, report)
     return report

@@ -46,7 +46,7 @@ class Observer:
     `threads` is torch's thread count during the run; `module_for` gives a module to test in place
     of a file; `kept` holds what the reference and mistakes said, between runs of one seed.
     `curriculum` replaces the one on disk, limits and all; `note_bans` is explained at `Trial`.
-    `seconds` are what the tests of each file took.
+    `seconds` are what the tests of each file took; `interrupted` says that somebody pressed Ctrl-C.
     """
 
     threads: int = 1
@@ -57,6 +57,10 @@ class Observer:
     note_bans: bool = False
     session: CourseSession | None = None
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    interrupted: bool = False
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self.interrupted = isinstance(excinfo.value, KeyboardInterrupt)
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self.session = course_session(session.config)
@@ -101,6 +105,8 @@ def run_tests(
     observer.seconds.clear()
     with _ours_alone(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         code = pytest.main([*arguments, *files], plugins=[_Registration(observer)])
+    if observer.interrupted:
+        raise KeyboardInterrupt
     ran = code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, NOT_GRADED)
     if not ran or observer.session is None:
         raise TestsFailed(say("running.no_tests", code=int(code), said=said.getvalue().rstrip()))

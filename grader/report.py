@@ -461,6 +461,12 @@ def _row(name: str, value: str, unit: str, limit: str, ok: str) -> str:
     return f"{name:<54} {value:>8}  {unit:<11} {limit:>6}  {ok}".rstrip()
 
 
+def _from_here(file: Path) -> Path:
+    """A file as it is called from the folder that the command was typed in, if it lies below."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
+
+
 def _plain_table(title: str, columns: int) -> Table:
     table = Table(
         title=title,

@@ -18,7 +18,7 @@ from grader.harmless import harmless
 from grader.history import History
 from grader.isolation.launching import Branch, start_zygote
 from grader.progress import Progress, measure
-from grader.writing import replace_file
+from grader.writing import write_output
 
 INSTALL = "pip install -c constraints.txt -e '.[report]'"
 
@@ -60,7 +60,7 @@ def write_report(
         texts = dict(_texts(wanted, told, curriculum, root, zygote))
     for file, text in texts.items():
         try:
-            replace_file(file, text.encode("utf-8"))
+            write_output(file, text.encode("utf-8"))
         except OSError as error:
             why = error.strerror or str(error)
             raise CannotReport(say("reporting.not_written", file=file, why=why)) from error

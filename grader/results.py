@@ -31,6 +31,8 @@ FOLDER = Path(".grader") / "results"
 VERSION = 2
 
 _TEXTS = ("mistakes", "lines", "details", "failing")
+_LATEST = 1e11
+"""The seconds of the year 5138: whatever is later is no date."""
 _PASSED = "passed"
 _NOT_GRADED = "not graded"
 _BY_CHANCE = {_NOT_GRADED, "timed out", "out of time", "out of memory", "crashed"}
@@ -101,6 +103,21 @@ class Result:
         )
 
 
+def _is_sound(result: Result) -> bool:
+    """Whether a result that was read from a file is made of what results are made of."""
+    texts = [result.file_hash, *result.mistakes]
+    for test in result.tests:
+        texts += [test.test, test.sentence, test.verdict]
+        if type(test.weight) is not int or test.weight < 0:
+            return False
+    numbers = [result.when, result.seconds]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(type(number) in (int, float) and 0 <= number < _LATEST for number in numbers)
+        and type(result.seed) is int
+    )
+
+
 def result_of(
     outcome: Outcome,
     *,
@@ -160,9 +177,10 @@ class Results:
                 return None
             tests = tuple(TestResult(**test) for test in kept.pop("tests"))
             kept |= {name: _texts(kept[name]) for name in _TEXTS}
-            return Result(tests=tests, **kept)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            found = Result(tests=tests, **kept)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None  # nothing is kept, or by another hand: running again mends it
+        return found if _is_sound(found) else None
 
     def keep(self, results: Mapping[Exercise, Result]) -> None:
         """Keep what would come out again, of the exercises whose files are still the same."""

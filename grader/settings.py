@@ -31,6 +31,7 @@ def choose_path(path: LearningPath, root: Path) -> None:
 def _read(root: Path) -> dict[str, object]:
     try:
         content = json.loads((root / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # a text that is not UTF-8 or not JSON is a ValueError too
+    # A text that is not UTF-8 or not JSON is a ValueError too; JSON may also nest without end.
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

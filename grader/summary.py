@@ -31,7 +31,7 @@ from grader.messages import (
     told,
     waits_for,
 )
-from grader.observing import map_tensors
+from grader.observing import MOST_PRINTED, map_tensors
 from grader.trial import Trial
 
 _COLUMNS, _FOLD = 80, 17
@@ -41,6 +41,8 @@ PRINTED = "printed by the answer"
 """The section of a report that holds what the answer printed in a process of its own."""
 
 _PRINTED = (PRINTED, "Captured stdout call", "Captured stderr call")
+_MOST_LINES = 1_000
+"""Lines of what an answer printed in one test that are shown."""
 
 
 def diagnosed(failure: Failure, trial: Trial) -> Failure:
@@ -85,6 +87,15 @@ def _described(tensor: Tensor) -> str:
     values = ", ".join(str(n) if isinstance(n, int) else f"{n:.4g}" for n in first)
     more = ", …" if tensor.numel() > _VALUES else ""
     return f"{dtype} {list(tensor.shape)}: {values}{more}"
+
+
+def printed_lines(printed: str) -> list[str]:
+    """What an answer printed in a process of its own, safe to show, and not without end."""
+    lines = printed[:MOST_PRINTED].splitlines()
+    shown = [harmless(line) for line in lines[:_MOST_LINES]]
+    if len(printed) > MOST_PRINTED or len(lines) > _MOST_LINES:
+        shown.append(say("summary.printed_cut", characters=MOST_PRINTED, lines=_MOST_LINES))
+    return shown
 
 
 def print_failures(terminal: Any, reports: Sequence[Any], trials: Mapping[str, Trial]) -> None:

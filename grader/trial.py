@@ -35,7 +35,17 @@ from grader.imports import refused_import
 from grader.late import import_now, late_imports
 from grader.learner_warnings import pointing_at
 from grader.loading import Answer, forget
-from grader.observing import Observation, Request, Trouble, load, map_tensors, observe, timed_out
+from grader.observing import (
+    MOST_HITS,
+    MOST_PRINTED,
+    Observation,
+    Request,
+    Trouble,
+    load,
+    map_tensors,
+    observe,
+    timed_out,
+)
 from grader.samples import Samples
 from grader.scenarios import check_scenario
 from grader.tolerance import NO_LIMITS, CostLimits, Expectation, Expecting, Precision
@@ -314,7 +324,8 @@ class Trial:
         try:
             with pointing_at(()):  # reading it warns of nothing that importing it does not
                 self._unwritten = unwritten(answer.source.text)
-                self._banned_in_source = tuple(scan_source(answer.source.text, self.exercise.bans))
+                hits = scan_source(answer.source.text, self.exercise.bans)
+                self._banned_in_source = tuple(hits[:MOST_HITS])
         except UnreadableSource as error:  # whoever nests deeply enough must not escape the scan
             return NothingToRun(Trouble("cannot load", "RecursionError", str(error), at_load=True))
         if refusal := refused_import(answer, self.exercise, self._curriculum):
@@ -443,11 +454,11 @@ class Trial:
         seen, error = pending()
         if seen.trouble is None or seen.trouble.kind != "not graded":
             self._waited += time.monotonic() - started
-        run.printed += seen.printed
+        run.printed = (run.printed + seen.printed)[: MOST_PRINTED + 1]
         if self._banned_in_source and not seen.trouble and not seen.banned:
             seen = dataclasses.replace(seen, banned=self._banned_in_source)
         if self._note_bans:
-            run.banned += seen.banned
+            run.banned = list(dict.fromkeys((*run.banned, *seen.banned)))[:MOST_HITS]
             seen = dataclasses.replace(seen, banned=())
         return seen, error
 

@@ -30,6 +30,8 @@ MANIFEST = Path(".grader") / "course.json"
 """What the last update handed out: a file with another content is the learner's."""
 
 _ANSWER = re.compile(r"exercises/(ex\d\d_\w+)\.py")
+_MOST_LACKING = 0.25
+"""The share of the exercises that a newer course may have given up."""
 _DEPENDENCIES = ("pyproject.toml", "constraints.txt")
 
 Kind = Literal[
@@ -94,6 +96,7 @@ def update(
     with obtained(root, source, branch) as course:
         if course.is_here:
             return Update(course, ())
+        _refuse_a_part(root, course)
         changes = tuple(planned(root, course.folder, _handed_out(root, course)))
         _refuse_obstacles(root, changes)
         if dry_run:
@@ -230,6 +233,25 @@ def _stubs(course: Path) -> dict[str, bytes]:
     return {file.stem: file.read_bytes() for file in files}
 
 
+def _refuse_a_part(root: Path, course: Course) -> None:
+    """Raise for a course without stubs, or one that lacks too many of the clone's exercises: it is
+    a part of a course or another one, and what is not in it would be removed."""
+    old, new = _stubs(root), _stubs(course.folder)
+    advice = say("update.whole_course")
+    if not new:
+        raise UpdateError(say("update.no_stubs", course=course.name) + "\n" + advice)
+    lacking = sorted(old.keys() - new.keys() - set(_former_ids(old.keys(), new.keys()).values()))
+    if len(lacking) > len(old) * _MOST_LACKING:
+        said = say(
+            "update.lacking",
+            course=course.name,
+            count=len(lacking),
+            total=len(old),
+            names=", ".join(lacking),
+        )
+        raise UpdateError(said + "\n" + advice)
+
+
 def _refuse_obstacles(root: Path, changes: Sequence[Change]) -> None:
     """Raise where a folder lies in the place of a file, or a file in that of a folder."""
     for path in (root / change.writes for change in changes if change.content is not None):
@@ -308,7 +330,7 @@ def _manifest(root: Path) -> dict[str, str]:
     try:
         content = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
         return {str(name): str(found) for name, found in content["files"].items()}
-    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
         return {}  # then more is backed up than need be
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -18,5 +20,38 @@ def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None
         if mode is not None:
             temporary.chmod(mode)
         temporary.replace(path)
+    except OSError as error:  # one that comes of writing does not say where
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_output(path: Path) -> None:
+    """Raise OSError where a file that somebody asks for cannot be written, before work is done.
+
+    Nothing is left behind, and no folder is made.
+    """
+    path = path.resolve()
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if _is_special(path):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return
+    existing = next(folder for folder in path.parents if folder.exists())
+    with tempfile.TemporaryFile(dir=existing):
+        pass
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that somebody asked for in one step; a device or a pipe is written into."""
+    path = path.resolve()
+    if _is_special(path):
+        path.write_bytes(content)
+    else:
+        replace_file(path, content)
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()

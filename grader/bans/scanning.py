@@ -21,7 +21,7 @@ from grader.bans.families import BanHit, Bans
 
 
 class UnreadableSource(ValueError):
-    """The source nests too deeply to be read, so that nothing can be said about it."""
+    """The source nests too deeply or is too tangled to be read: nothing can be said about it."""
 
 
 def scan_source(source: str, bans: Sequence[str], *, asked: Collection[str] = ()) -> list[BanHit]:
@@ -39,7 +39,8 @@ def scan_source(source: str, bans: Sequence[str], *, asked: Collection[str] = ()
             the file does not define.
 
     Raises:
-        UnreadableSource: the file nests too deeply to be read.
+        UnreadableSource: the file nests too deeply to be read, or following its names takes more
+            steps than any file of its length has use for.
         ValueError: a ban is in no family of spellings.
     """
     if not bans:
@@ -49,7 +50,8 @@ def scan_source(source: str, bans: Sequence[str], *, asked: Collection[str] = ()
         tree = _parsed(source)
         if tree is None:
             return []
-        scan = _Scan(known, _OwnClasses(tree))
+        steps = _Steps(source)
+        scan = _Scan(known, _OwnClasses(tree, steps), steps)
         scan.module(tree)
         scan.handed_out(asked)
     except (RecursionError, MemoryError) as error:
@@ -61,10 +63,41 @@ def scan_source(source: str, bans: Sequence[str], *, asked: Collection[str] = ()
 
 
 def _parsed(source: str) -> ast.Module | None:
+    if source.count("{") > _MOST_BRACES:
+        raise _too_tangled()
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError):  # ValueError: null bytes
         return None
+
+
+# Python 3.11 searches a formatted string from its beginning for each expression in it.
+_MOST_BRACES = 5_000
+_STEPS_AT_LEAST = 20_000
+_STEPS_PER_CHARACTER = 10
+
+
+class _Steps:
+    """Counts what following the names of a file takes, which is to grow with its length alone.
+
+    Right answers take a step for every few characters; whoever needs hundreds for each hides
+    something or holds the judge up.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._left = _STEPS_AT_LEAST + _STEPS_PER_CHARACTER * len(source)
+
+    def take(self, count: int = 1) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise _too_tangled()
+
+
+def _too_tangled() -> UnreadableSource:
+    return UnreadableSource(
+        "this file is too tangled to be checked for what the exercise forbids: "
+        "write it in fewer names, shorter chains and simpler classes"
+    )
 
 
 @dataclass(frozen=True)
@@ -104,21 +137,24 @@ _UNKNOWN: _Values = frozenset()
 
 # A hostile file must not make a value grow without end.
 _MOST_VALUES = 16
+_MOST_STARRED = 16
 _LONGEST_TEXT = 1_000
+_LONGEST_PATH = 200
 
 
 def _bounded(values: Iterable[_Value]) -> _Values:
     """The values, or nothing known where there are too many of them or one is too long."""
     found = frozenset(values)
-    longest = max(map(_length, found), default=0)
-    return found if len(found) <= _MOST_VALUES and longest <= _LONGEST_TEXT else _UNKNOWN
+    return found if len(found) <= _MOST_VALUES and all(map(_is_short, found)) else _UNKNOWN
 
 
-def _length(value: _Value) -> int:
+def _is_short(value: _Value) -> bool:
     match value:
-        case _Text(text) | _Path(text):
-            return len(text)
-    return 0
+        case _Text(text):
+            return len(text) <= _LONGEST_TEXT
+        case _Path(name):
+            return len(name) <= _LONGEST_PATH
+    return True
 
 
 def _texts(values: _Values) -> set[str]:
@@ -136,6 +172,10 @@ class _Scope:
     around: _Scope | None = None
     class_name: str = ""
     names: dict[str, _Values] = field(default_factory=dict)
+    depth: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.depth = self.around.depth + 1 if self.around else 1
 
     def look_up(self, name: str) -> _Values | None:
         """What a name may be; None where nothing binds it."""
@@ -156,16 +196,26 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class _OwnClasses:
-    """The attributes of the classes that a file defines."""
+    """The attributes of the classes that a file defines: methods, class attributes and all that is
+    set on an object inside the class."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, steps: _Steps) -> None:
         self._attributes: dict[str, set[str]] = {}
         self._bases: dict[str, set[str]] = {}
-        for node in ast.walk(tree):
+        self._steps = steps
+        ahead: list[tuple[ast.AST, tuple[str, ...]]] = [(tree, ())]
+        while ahead:
+            node, around = ahead.pop()
             if isinstance(node, ast.ClassDef):
+                around = (*around, node.name)
                 self._attributes.setdefault(node.name, set()).update(_defined_attributes(node))
                 bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
                 self._bases.setdefault(node.name, set()).update(bases)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                steps.take(len(around))
+                for name in around:
+                    self._attributes[name].add(node.attr)
+            ahead += ((child, around) for child in ast.iter_child_nodes(node))
         self._any: set[str] = set().union(*self._attributes.values())
 
     def any_defines(self, attribute: str) -> bool:
@@ -177,6 +227,7 @@ class _OwnClasses:
         ahead = [class_name]
         while ahead:
             name = ahead.pop()
+            self._steps.take(2 + 2 * len(self._bases.get(name, ())))
             if attribute in self._attributes.get(name, ()):
                 return True
             seen.add(name)
@@ -185,7 +236,7 @@ class _OwnClasses:
 
 
 def _defined_attributes(node: ast.ClassDef) -> Iterator[str]:
-    """Methods, class attributes and everything that is set on an object inside the class."""
+    """Methods and class attributes."""
     for statement in node.body:
         if isinstance(statement, _Function | ast.ClassDef):
             yield statement.name
@@ -193,9 +244,6 @@ def _defined_attributes(node: ast.ClassDef) -> Iterator[str]:
             yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             yield statement.target.id
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store):
-            yield inner.attr
 
 
 class _Scan(ast.NodeVisitor):
@@ -205,12 +253,13 @@ class _Scan(ast.NodeVisitor):
     Visiting an expression returns its values.
     """
 
-    def __init__(self, bans: Bans, own: _OwnClasses) -> None:
+    def __init__(self, bans: Bans, own: _OwnClasses, steps: _Steps) -> None:
         self.hits: set[BanHit] = set()
         self._bans = bans
         self._own = own
+        self._steps = steps
         self._module = self._scope = _Scope()
-        self._starred: list[str] = []
+        self._starred: dict[str, None] = {}
         self._imports: list[tuple[ast.ImportFrom | ast.Import, str, _Path]] = []
         self._waiting: deque[tuple[_Scope, list[ast.stmt]]] = deque()
         self._branches = 0
@@ -289,8 +338,11 @@ class _Scan(ast.NodeVisitor):
         self._imported(node, module)
         for alias in node.names:
             if alias.name == "*":
-                self._starred.append(module)
-                self._imports.append((node, "*", _Path(module)))
+                if module not in self._starred:
+                    self._imports.append((node, "*", _Path(module)))
+                self._starred[module] = None
+                if len(self._starred) > _MOST_STARRED:
+                    raise _too_tangled()
             else:
                 path = _Path(f"{module}.{alias.name}")
                 self._bind_import(node, alias.asname or alias.name, path)
@@ -415,6 +467,7 @@ class _Scan(ast.NodeVisitor):
         return values
 
     def _named(self, name: str) -> _Values:
+        self._steps.take(self._scope.depth)
         values = self._scope.look_up(name)
         if values is None and not hasattr(builtins, name):
             return frozenset(_Path(f"{module}.{name}") for module in self._starred)
@@ -435,6 +488,7 @@ class _Scan(ast.NodeVisitor):
 
     def _member(self, node: ast.AST, values: _Values, name: str) -> _Values:
         """The attribute of something; a method of something unknown counts as a tensor's."""
+        self._steps.take(2)
         paths = [value.name for value in values if isinstance(value, _Path)]
         if name == "__dict__":
             return frozenset(_Namespace(path) for path in paths)
@@ -545,6 +599,7 @@ class _Scan(ast.NodeVisitor):
             return
         self._evaluations += 1
         for text in _texts(texts):
+            self._steps.take(10 * len(text))
             tree = _parsed(text)
             if tree is not None:
                 ast.increment_lineno(tree, node.lineno - 1)

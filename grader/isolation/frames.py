@@ -2,14 +2,19 @@
 
 A frame is `length of the rest (8 bytes) · length of the JSON (8 bytes) · JSON · safetensors`, both
 lengths little-endian. Everything here that reads takes bytes that learner code may have written.
+
+How much one observation may hold is said here and nowhere later: what reads it, compares it, keeps
+it and shows it may take for granted that there is little of everything. Our worker cuts what an
+honest answer might have too much of, texts above all; so more than that is no reply of its making.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 import safetensors.torch
@@ -18,11 +23,38 @@ from torch import Tensor
 
 from grader.bans import BanHit
 from grader.cost import Cost
-from grader.observing import DEEPEST, Frame, Observation, Opaque, Plain, Trouble
+from grader.observing import (
+    DEEPEST,
+    DTYPES,
+    FRAMES_LIMIT,
+    LARGEST,
+    LONGEST_TEXT,
+    MOST_CHARACTERS,
+    MOST_DIMENSIONS,
+    MOST_HITS,
+    MOST_PRINTED,
+    MOST_VALUES,
+    Frame,
+    Observation,
+    Opaque,
+    Plain,
+    Trouble,
+)
 from grader.recording import Call
 
-MAX_FRAME = 1 << 26
-_MAX_JSON = 1 << 22
+MAX_FRAME = 1 << 23
+"""The bytes of the largest reply; the course's own answers need a sixtieth of that."""
+MAX_REQUEST = 1 << 26
+"""The bytes of the largest request, which the judge itself has made."""
+_MAX_JSON = 1 << 19
+_MAX_TENSOR_NAMES = 1 << 17
+"""The bytes that safetensors has for the names, dtypes and shapes of the tensors."""
+_MAX_GREETING = 10_000
+_LONGEST_DIGITS = 4_000
+_LARGEST_COUNT = 1 << 63
+"""Lines and costs stay below it."""
+_MOST_LISTED = 1_000
+"""The outputs, gradients, calls and names of one observation, of each kind."""
 _LENGTH = struct.Struct("<Q")
 _CHUNK = 1 << 20
 _KINDS = {
@@ -57,17 +89,18 @@ def write_frame(stream: BinaryIO, payload: bytes) -> None:
     stream.flush()
 
 
-def take_frame(received: bytearray) -> bytes | None:
+def take_frame(received: bytearray, most: int = MAX_FRAME) -> bytes | None:
     """Take the first frame's payload from what was received; None if it is not all there.
 
-    Raises ProtocolError for a frame that is too long.
+    Raises ProtocolError for a frame of more than `most` bytes.
     """
     if len(received) < _LENGTH.size:
         return None
-    end = _LENGTH.size + _length(received)
+    end = _LENGTH.size + _length(received, most)
     if len(received) < end:
         return None
-    payload = bytes(received[_LENGTH.size : end])
+    with memoryview(received) as view:
+        payload = bytes(view[_LENGTH.size : end])
     del received[:end]
     return payload
 
@@ -76,21 +109,22 @@ def check_end(received: bytearray) -> None:
     """Raise ProtocolError where what was received ends inside a frame."""
     if len(received) >= _LENGTH.size:
         had = len(received) - _LENGTH.size
-        raise ProtocolError(f"the stream ended after {had} of {_length(received)} bytes")
+        length = _length(received, MAX_REQUEST)
+        raise ProtocolError(f"the stream ended after {had} of {length} bytes")
     if received:
         raise ProtocolError("the stream ended inside a frame's length")
 
 
-def read_frame(stream: BinaryIO) -> bytes | None:
+def read_frame(stream: BinaryIO, most: int = MAX_FRAME) -> bytes | None:
     """Receive one frame; None when the other side has closed the stream between frames.
 
-    Raises ProtocolError for a frame that is too long or cut off.
+    Raises ProtocolError for a frame of more than `most` bytes, or one that is cut off.
     """
     received = bytearray()
     missing = _LENGTH.size
-    while (payload := take_frame(received)) is None:
+    while (payload := take_frame(received, most)) is None:
         if len(received) >= _LENGTH.size:
-            missing = _LENGTH.size + _length(received) - len(received)
+            missing = _LENGTH.size + _length(received, most) - len(received)
         part = stream.read(min(missing, _CHUNK))
         if not part:
             check_end(received)
@@ -100,48 +134,56 @@ def read_frame(stream: BinaryIO) -> bytes | None:
     return payload
 
 
-def _length(received: bytearray) -> int:
+def _length(received: bytearray, most: int) -> int:
     length: int = _LENGTH.unpack_from(received)[0]
-    if length > MAX_FRAME:
-        raise ProtocolError(f"a frame of {length} bytes, more than the {MAX_FRAME} allowed")
+    if length > most:
+        raise ProtocolError(f"a frame of {length} bytes, more than the {most} allowed")
     return length
 
 
 def pack_greeting(refusal: str) -> bytes:
     """A worker's first frame: why it could not lock itself in, empty if it did."""
-    return json.dumps({"refusal": refusal}).encode()
+    return json.dumps({"refusal": refusal[:LONGEST_TEXT]}).encode()
 
 
 def unpack_greeting(payload: bytes) -> str:
     """The refusal in a worker's first frame. Raises ProtocolError for anything else."""
+    _require(len(payload) <= _MAX_GREETING, "a greeting that is too long")
     try:
-        refusal = json.loads(payload)["refusal"]
+        refusal = json.loads(payload.decode())["refusal"]
     except Exception as error:
         raise ProtocolError(f"not a greeting: {type(error).__name__}") from error
     return _text(refusal)
 
 
 def pack_observation(observation: Observation) -> bytes:
-    """An observation as the payload of a frame.
+    """An observation as the payload of a frame; texts and lists that are too long are cut.
 
-    Raises ValueError for one with larger tensors than a frame may have, before it copies them.
+    Raises ValueError for one with more or larger outputs than a frame may have, before it copies
+    them.
     """
+    for many in (observation.outputs, observation.gradients):
+        if len(many) > _MOST_LISTED:
+            raise ValueError(f"{len(many)} of them, where at most {_MOST_LISTED} are taken")
     tensors: dict[str, Tensor] = {}
     header = {
         "outputs": {n: _pack_value(v, tensors) for n, v in observation.outputs.items()},
         "gradients": {n: _pack_value(v, tensors) for n, v in observation.gradients.items()},
-        "trouble": observation.trouble and dataclasses.asdict(observation.trouble),
-        "modified": observation.modified,
-        "disturbed": observation.disturbed,
-        "banned": [dataclasses.asdict(hit) for hit in observation.banned],
-        "calls": [dataclasses.asdict(call) for call in observation.calls],
-        "cost": observation.cost and dataclasses.asdict(observation.cost),
-        "printed": observation.printed,
+        "trouble": observation.trouble and _fields(observation.trouble),
+        "modified": [_cut(name) for name in observation.modified[:_MOST_LISTED]],
+        "disturbed": [_cut(name) for name in observation.disturbed[:_MOST_LISTED]],
+        "banned": [_fields(hit) for hit in observation.banned[:MOST_HITS]],
+        "calls": [_fields(call) for call in _ends(observation.calls)],
+        "cost": observation.cost and _fields(observation.cost),
+        "printed": observation.printed[: MOST_PRINTED + 1],
     }
-    text = json.dumps(header).encode()
+    # What is printed need not be proper Unicode.
+    text = json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    if len(text) > _MAX_JSON:
+        raise ValueError(f"{len(text)} bytes of plain values, where at most {_MAX_JSON} are taken")
     size = sum(tensor.nbytes for tensor in tensors.values())
-    if size > MAX_FRAME - _MAX_JSON:
-        most = (MAX_FRAME - _MAX_JSON) >> 20
+    if size > MAX_FRAME - 2 * _MAX_JSON:
+        most = (MAX_FRAME - 2 * _MAX_JSON) >> 20
         raise ValueError(f"{size >> 20} MiB, where at most {most} MiB are taken: check the shapes")
     return _LENGTH.pack(len(text)) + text + safetensors.torch.save(tensors)
 
@@ -153,7 +195,8 @@ def unpack_observation(payload: bytes) -> Observation:
     except ProtocolError:
         raise
     except Exception as error:  # whatever hostile bytes provoke is the same finding
-        raise ProtocolError(f"not an observation: {type(error).__name__}: {error}") from error
+        why = f"{type(error).__name__}: {error}"[:LONGEST_TEXT]
+        raise ProtocolError(f"not an observation: {why}") from error
 
 
 def _unpack(payload: bytes) -> Observation:
@@ -163,20 +206,78 @@ def _unpack(payload: bytes) -> Observation:
     if length > min(_MAX_JSON, len(payload) - _LENGTH.size):
         raise ProtocolError(f"a header of {length} bytes in a frame of {len(payload)}")
     text = payload[_LENGTH.size : _LENGTH.size + length]
-    header = json.loads(text)
+    header = _parsed(text)
     _require(isinstance(header, dict), "the header is not an object")
-    tensors = safetensors.torch.load(payload[_LENGTH.size + length :])
-    return Observation(
-        outputs={str(n): _unpack_value(v, tensors) for n, v in _items(header, "outputs")},
-        gradients={str(n): _gradient(v, tensors) for n, v in _items(header, "gradients")},
+    tensors = _tensors(payload[_LENGTH.size + length :])
+    room = _Room()
+    observation = Observation(
+        outputs={_text(n): _value(v, tensors, room) for n, v in _items(header, "outputs")},
+        gradients={_text(n): _gradient(v, tensors) for n, v in _items(header, "gradients")},
         trouble=_trouble(header["trouble"]),
         modified=_names(header["modified"]),
         disturbed=_names(header["disturbed"]),
-        banned=tuple(_record(BanHit, hit) for hit in _list(header["banned"])),
+        banned=tuple(_record(BanHit, hit) for hit in _list(header["banned"], MOST_HITS)),
         calls=tuple(_record(Call, call) for call in _list(header["calls"])),
         cost=None if header["cost"] is None else _record(Cost, header["cost"]),
-        printed=_text(header["printed"]),
+        printed=_text(header["printed"], MOST_PRINTED + 1),
     )
+    _require(not tensors, "a tensor that is no output and no gradient")
+    return observation
+
+
+def _parsed(text: bytes) -> Any:
+    """The header's JSON; without the collector, which would look through the judge again and again
+    while half a million brackets come in."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(text.decode("utf-8", "surrogatepass"))
+    finally:
+        if collects:
+            gc.enable()
+
+
+class _Room:
+    """What is left of the plain values and characters that one observation may have."""
+
+    def __init__(self) -> None:
+        self._values = MOST_VALUES
+        self._characters = MOST_CHARACTERS
+
+    def take(self, values: int, characters: int = 0) -> None:
+        self._values -= values
+        self._characters -= characters
+        _require(self._values >= 0 and self._characters >= 0, "more plain values than are taken")
+
+
+def _tensors(packed: bytes) -> dict[str, Tensor]:
+    """The tensors by their keys, none of them larger or odder than our worker sends."""
+    _require(len(packed) >= _LENGTH.size, "no tensors, not even none")
+    (names,) = _LENGTH.unpack(packed[: _LENGTH.size])
+    _require(names <= _MAX_TENSOR_NAMES, "too many tensors")
+    tensors = safetensors.torch.load(packed)
+    for tensor in tensors.values():
+        _require(tensor.dtype in DTYPES, "a tensor of a dtype that is not taken")
+        _require(tensor.dim() <= MOST_DIMENSIONS + 1, "a tensor of too many dimensions")
+        small = tensor.nbytes <= LARGEST and max(tensor.shape, default=0) <= LARGEST
+        _require(small, "a tensor that is too large")
+    return tensors
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """A flat record as JSON's object; the frames of a trouble are such records too."""
+    return {field.name: _cut(getattr(record, field.name)) for field in dataclasses.fields(record)}
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_fields(item) for item in value]
+    return value[:LONGEST_TEXT] if isinstance(value, str) else value
+
+
+def _ends(calls: Sequence[Call]) -> Sequence[Call]:
+    """The calls of a scenario, the middle ones left out where there are too many."""
+    return calls if len(calls) <= _MOST_LISTED else (*calls[: _MOST_LISTED - 1], calls[-1])
 
 
 def _pack_value(value: Tensor | Plain | Opaque, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -186,7 +287,7 @@ def _pack_value(value: Tensor | Plain | Opaque, tensors: dict[str, Tensor]) -> d
         tensors[key] = torch.view_as_real(value).contiguous() if is_complex else value.contiguous()
         return {"tensor": key, "complex": is_complex}
     if isinstance(value, Opaque):
-        return {"opaque": value.description}
+        return {"opaque": _cut(value.description)}
     return {"plain": _pack_plain(value)}
 
 
@@ -205,38 +306,45 @@ def _pack_plain(value: Any) -> Any:
     return value
 
 
-def _unpack_value(packed: Any, tensors: Mapping[str, Tensor]) -> Tensor | Plain | Opaque:
+def _value(packed: Any, tensors: dict[str, Tensor], room: _Room) -> Tensor | Plain | Opaque:
     _require(isinstance(packed, dict) and len(packed) in (1, 2), "a malformed value")
     if "tensor" in packed:
-        value = tensors[packed["tensor"]]
+        value = tensors.pop(packed["tensor"])  # each of them is sent for one name alone
         return torch.view_as_complex(value) if packed["complex"] is True else value
     if "opaque" in packed:
         return Opaque(_text(packed["opaque"]))
-    plain: Plain = _unpack_plain(packed["plain"], 0)
+    plain: Plain = _plain(packed["plain"], 0, room)
     return plain
 
 
-def _unpack_plain(packed: Any, depth: int) -> Any:
+def _plain(packed: Any, depth: int, room: _Room) -> Any:
     _require(depth <= DEEPEST, "a value nested too deeply")
-    if packed is None or type(packed) in (bool, str):
+    if packed is None or type(packed) is bool:
+        return packed
+    if type(packed) is str:
+        room.take(0, len(packed))
         return packed
     _require(type(packed) is dict and len(packed) == 1, "a malformed plain value")
     ((kind, content),) = packed.items()
-    if kind == "tuple":
-        return tuple(_unpack_plain(item, depth + 1) for item in _list(content))
-    if kind == "list":
-        return [_unpack_plain(item, depth + 1) for item in _list(content)]
+    if kind in ("tuple", "list"):
+        _require(type(content) is list, "a list is missing")
+        room.take(len(content))
+        items = [_plain(item, depth + 1, room) for item in content]
+        return tuple(items) if kind == "tuple" else items
     if kind == "dict":
-        _require(isinstance(content, dict), "a malformed dict")
-        return {key: _unpack_plain(item, depth + 1) for key, item in content.items()}
+        _require(type(content) is dict, "a malformed dict")
+        room.take(len(content), sum(map(len, content)))
+        return {key: _plain(item, depth + 1, room) for key, item in content.items()}
     if kind == "float":
         return float.fromhex(_text(content))
     _require(kind == "int", f"a value of unknown kind {kind[:40]!r}")
-    return int(_text(content))
+    digits = _text(content, _LONGEST_DIGITS)
+    room.take(0, len(digits))
+    return int(digits)
 
 
-def _gradient(packed: Any, tensors: Mapping[str, Tensor]) -> Tensor | None:
-    value = _unpack_value(packed, tensors)
+def _gradient(packed: Any, tensors: dict[str, Tensor]) -> Tensor | None:
+    value = _value(packed, tensors, _Room())
     if value is None or isinstance(value, Tensor):
         return value
     raise ProtocolError("a gradient that is no tensor")
@@ -246,7 +354,7 @@ def _trouble(packed: Any) -> Trouble | None:
     if packed is None:
         return None
     _require(isinstance(packed, dict), "a malformed trouble")
-    frames = tuple(_record(Frame, frame) for frame in _list(packed["frames"]))
+    frames = tuple(_record(Frame, frame) for frame in _list(packed["frames"], FRAMES_LIMIT))
     trouble: Trouble = _record(Trouble, {**packed, "frames": ()}, frames=frames)
     _require(trouble.kind in _KINDS, "a trouble of an unknown kind")
     _require(trouble.kind != "not implemented" or bool(frames), "a stub without its place")
@@ -262,16 +370,22 @@ def _record(cls: type[Any], packed: Any, **given: Any) -> Any:
         if name not in given:
             wanted = {"str": str, "int": int, "bool": bool}[str(fields[name].type)]
             _require(type(value) is wanted, f"{cls.__name__}.{name} is not {wanted.__name__}")
+            size, most = (
+                (len(value), LONGEST_TEXT) if wanted is str else (abs(value), _LARGEST_COUNT)
+            )
+            _require(size <= most, f"{cls.__name__}.{name} is too large")
     return cls(**{**packed, **given})
 
 
 def _items(header: Mapping[str, Any], key: str) -> Any:
     _require(isinstance(header[key], dict), f"{key} is not an object")
+    _require(len(header[key]) <= _MOST_LISTED, f"too many {key}")
     return header[key].items()
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: Any, most: int = _MOST_LISTED) -> list[Any]:
     _require(type(value) is list, "a list is missing")
+    _require(len(value) <= most, "a list that is too long")
     return value  # type: ignore[no-any-return]
 
 
@@ -279,8 +393,9 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(_text(item) for item in _list(value))
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, most: int = LONGEST_TEXT) -> str:
     _require(type(value) is str, "a text is missing")
+    _require(len(value) <= most, "a text that is too long")
     return value  # type: ignore[no-any-return]
 
 

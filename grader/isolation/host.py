@@ -45,8 +45,8 @@ _GRACE_SECONDS = 0.5
 _FROM_OUTSIDE = {"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"}
 """Signals that a worker cannot send to itself, and that no error in it brings about."""
 
-_MOST_RECEIVED = 1 << 28
-"""What one worker may send in all: the judge keeps every reply for the diagnosis."""
+_MOST_RECEIVED = 1 << 25
+"""The bytes that the workers of one answer may send in all: the judge keeps every reply."""
 
 # cloudpickle searches all modules for what a function may mean by `package.module`: a millisecond
 # for each function. A worker has imported the whole of torch, so nothing needs to be found.
@@ -188,7 +188,6 @@ class Worker:
             return
         self._process = self._launched()
         self._greeted = self._has_loaded = False
-        self._received = 0
         self._process.stream.send(_pickled(self._assignment))
 
     def start(self) -> None:

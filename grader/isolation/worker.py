@@ -88,7 +88,7 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
     if locked.profile != "process":  # it has nowhere to keep what it might compile
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.sep
     frames.write_frame(to_judge, frames.pack_greeting(""))
-    first = frames.read_frame(from_judge)
+    first = frames.read_frame(from_judge, frames.MAX_REQUEST)
     if first is None:
         return
     library.LibraryAlone.install()
@@ -100,7 +100,7 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
         module, trouble, _ = observing.load(assignment.answer)
     unloaded = observing.timed_out(observing.Observation(trouble=trouble), deadline)
     said = printed.text()
-    while (received := frames.read_frame(from_judge)) is not None:
+    while (received := frames.read_frame(from_judge, frames.MAX_REQUEST)) is not None:
         token, pickled = received[:TOKEN_BYTES], received[TOKEN_BYTES:]
         try:
             task: Task = pickle.loads(pickled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -470,6 +471,69 @@ class TestSourceAllows:
         assert scan_source("import torch\ntorch.softmax(x, -1)", []) == []
 
 
+def numbered(line: str, size: int) -> str:
+    """The line with the numbers 0, 1, 2 ... in it, up to some characters."""
+    return "".join(line.format(i=i, j=i + 1) for i in range(size // len(line)))
+
+
+def repeated(line: str, size: int) -> str:
+    return line * (size // len(line))
+
+
+START = "import torch as a\nimport torch.nn.functional as F\n"
+EVALUATED = "c = '" + "a.b;" * 200 + "'\n"
+BOMBS: dict[str, Callable[[int], str]] = {
+    "attributes": lambda n: START + repeated("a = a.a\n", n),
+    "attributes in branches": lambda n: START + repeated("if x: a = a.b\n", n),
+    "texts": lambda n: "a = 's'\n" + repeated("a = a + a\n", n),
+    "texts that differ": lambda n: "a = b = 's'\n" + repeated("if x: a = a + b\n", n),
+    "chains": lambda n: START + repeated("a" + ".b" * 90 + "\n", n),
+    "chains of nothing known": lambda n: repeated("z" + ".b" * 90 + "\n", n),
+    "functions": lambda n: numbered("def f{j}(x): return f{i}(x.y)\n", n),
+    "functions in functions": lambda n: (
+        "".join(" " * i + "def f():\n" for i in range(60)) + repeated(" " * 60 + "a;b;c\n", n)
+    ),
+    "scopes": lambda n: repeated("lambda: " * 60 + "z\n", n),
+    "classes": lambda n: (
+        numbered("class C{j}(C{i}): pass\n", n // 2) + numbered("C{i}().z\n", n // 2)
+    ),
+    "classes with methods": lambda n: numbered(
+        "class C{j}(C{i}):\n def m(self): return self.q{i}\n", n
+    ),
+    "classes in classes": lambda n: (
+        "".join(" " * i + f"class C{i}:\n" for i in range(60)) + repeated(" " * 60 + "y.z = 1\n", n)
+    ),
+    "braces": lambda n: "a = f'" + "{b}" * (n // 3) + "'\n",
+    "a dictionary": lambda n: "d = {" + numbered("'{i}': {i}, ", n) + "}\n",
+    "imports": lambda n: numbered("import torch.x{i} as y{i}\n", n),
+    "aliases": lambda n: "import torch as v0\n" + numbered("v{j} = v{i}\n", n),
+    "stars": lambda n: numbered("from torch.m{i} import *\n", n // 2) + numbered("z{i}\n", n // 2),
+    "one star": lambda n: "from torch import *\n" + numbered("z{i}\n", n),
+    "namespaces": lambda n: START + repeated("a = vars(a)['b']\n", n),
+    "names in a text": lambda n: (
+        START + "c = '" + "b." * 400 + "b'\n" + repeated("getattr(a, c)\n", n)
+    ),
+    "sources in a text": lambda n: START + EVALUATED + repeated("eval(c)\n", n),
+}
+
+
+def calls_of_scanning(source: str) -> int:
+    """How many functions a scan calls, those in C too: what it takes on any machine."""
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        with contextlib.suppress(UnreadableSource):
+            scan_source(source, ALL)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
 class TestHostileSource:
     def test_an_unknown_ban_is_an_error_of_the_syllabus(self) -> None:
         """A ban whose spellings nobody listed is refused instead of never firing."""
@@ -502,6 +566,19 @@ class TestHostileSource:
     def test_a_source_bomb_stays_small(self, source: str) -> None:
         """Values that double with every line are given up, not followed."""
         assert scan_source(source, ALL) == []
+
+    @pytest.mark.parametrize("bomb", BOMBS)
+    def test_the_work_grows_with_the_length_alone(self, bomb: str) -> None:
+        """Four times the source takes four times the calls, or is refused as too tangled."""
+        calls = [calls_of_scanning(BOMBS[bomb](size)) for size in (4_000, 16_000)]
+        assert calls[1] < 5 * calls[0] + 400_000
+        assert calls[1] < 100 * 16_000
+
+    def test_star_imports_have_an_end(self) -> None:
+        stars = [f"from torch.m{n} import *\n" for n in range(17)]
+        assert scan_source("".join(stars[:16]) + "softmax(x)", ALL)
+        with pytest.raises(UnreadableSource, match="too tangled"):
+            scan_source("".join(stars) + "softmax(x)", ALL)
 
 
 def family_names(pattern: str) -> set[str]:

@@ -1,11 +1,18 @@
 """A newer course comes in, by real git, and nothing that a learner made is lost."""
 
+import bz2
+import gzip
+import io
+import lzma
 import os
 import shutil
 import subprocess
 import tarfile
+import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -201,6 +208,10 @@ class TestExercises:
         assert read(clone, "exercises/ex03_three.py") == STUB
 
     def test_one_that_is_gone_goes_only_without_edits(self, upstream: Path, clone: Path) -> None:
+        for number in range(3, 9):
+            stub(upstream, f"ex{number:02}_more", STUB)
+        commit(upstream)
+        update(clone, None)
         write(clone, {"exercises/ex01_one.py": EDITED})
         for id in ("ex01_one", "ex02_two"):
             git(upstream, "rm", "-q", f"exercises/{id}.py", f"grader/pristine/{id}.py")
@@ -348,6 +359,74 @@ class TestOtherFiles:
         assert read(clone, "lessons/01_one.md") == "Read this.\n"
 
 
+def zipped(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+def tarred(files: dict[str, bytes], **member: Any) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            for field, value in member.items():
+                setattr(info, field, value)
+            archive.addfile(info, io.BytesIO(content))
+    return made.getvalue()
+
+
+def encrypted() -> bytes:
+    packed = bytearray(zipped({"a": b"text"}))
+    for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        packed[packed.index(header) + flags] |= 1
+    return bytes(packed)
+
+
+def announced(size: int) -> bytes:
+    """A tar whose names come after a header of that size, which reading keeps in memory."""
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.XHDTYPE, size
+    return gzip.compress(info.tobuf(tarfile.USTAR_FORMAT) + bytes(size), 1)
+
+
+MANY_FILES = {str(n): b"" for n in range(200)}
+ZEROS = bytes(3_000_000)
+BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
+    "nothing": (lambda: b"", "cannot be unpacked"),
+    "half a zip": (lambda: zipped({"a": os.urandom(5_000)})[:2_000], "cannot be unpacked"),
+    "a damaged zip": (
+        lambda: zipped({"a": bytes(5_000)}).replace(b"\xed\xc1", b"\xff\xff"),
+        "cannot be unpacked",
+    ),
+    "an encrypted zip": (encrypted, "is encrypted"),
+    "half a tar.gz": (
+        lambda: gzip.compress(tarred({"a": os.urandom(50_000)}))[:20_000],
+        "cannot be unpacked",
+    ),
+    "a damaged gzip": (lambda: b"\x1f\x8b" + os.urandom(1_000), "cannot be unpacked"),
+    "a damaged xz": (lambda: b"\xfd7zXZ" + os.urandom(1_000), "cannot be unpacked"),
+    "a zip bomb": (lambda: zipped({"a": ZEROS}), "no course is that large"),
+    "a tar bomb": (lambda: gzip.compress(tarred({"a": ZEROS})), "no course is that large"),
+    "a bomb that is no file": (
+        lambda: bz2.compress(tarred({"a": ZEROS}, type=b"Z")),
+        "no course is that large",
+    ),
+    "a bomb in a header": (lambda: announced(3_000_000), "no course is that large"),
+    "many files in a zip": (lambda: zipped(MANY_FILES), "no course is that large"),
+    "many files in a tar": (lambda: lzma.compress(tarred(MANY_FILES)), "no course is that large"),
+    "a zip that reaches out": (lambda: zipped({"../x": b""}), "outside its folder"),
+    "a file below a file": (lambda: zipped({"a": b"", "a/b": b""}), "cannot be unpacked"),
+    "a name that is too long": (
+        lambda: tarred({"a" * 300: b""}),
+        "cannot be unpacked|holds no course",
+    ),
+}
+
+
 class TestSources:
     """Where the newer course comes from, when it is not the remote of the clone."""
 
@@ -434,6 +513,36 @@ class TestSources:
             archive.add(tmp_path / "x", arcname="../../escaped")
         with pytest.raises(UpdateError, match="outside its folder"):
             update(clone, str(tmp_path / "evil.tar"))
+
+    @pytest.mark.parametrize("dry_run", [False, True])
+    def test_a_course_without_stubs_is_refused(
+        self, dry_run: bool, clone: Path, tmp_path: Path
+    ) -> None:
+        write(tmp_path / "other", {"grader/curriculum.toml": SYLLABUS})
+        with pytest.raises(UpdateError, match="has no stubs.*nothing has been changed"):
+            update(clone, str(tmp_path / "other"), dry_run=dry_run)
+        assert read(clone, "exercises/ex02_two.py") == STUB and not (clone / ".grader").exists()
+
+    @pytest.mark.parametrize("dry_run", [False, True])
+    def test_so_is_one_that_lacks_more_than_a_quarter_of_the_exercises(
+        self, dry_run: bool, upstream: Path, clone: Path
+    ) -> None:
+        git(upstream, "rm", "-q", "exercises/ex02_two.py", "grader/pristine/ex02_two.py")
+        commit(upstream)
+        with pytest.raises(UpdateError, match=r"lacks 1 of your 2 exercises \(ex02_two\)"):
+            update(clone, None, dry_run=dry_run)
+        assert read(clone, "exercises/ex02_two.py") == STUB and not (clone / ".grader").exists()
+
+    @pytest.mark.parametrize("kind", BROKEN)
+    def test_an_archive_that_is_broken_is_told_in_a_sentence(
+        self, kind: str, clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("grader.obtaining._MOST_BYTES", 1_000_000)
+        monkeypatch.setattr("grader.obtaining._MOST_FILES", 100)
+        make, why = BROKEN[kind]
+        (tmp_path / "broken").write_bytes(make())
+        with pytest.raises(UpdateError, match=why):
+            update(clone, str(tmp_path / "broken"))
 
     def test_a_remote_that_does_not_answer_is_said_in_git_s_words(self, clone: Path) -> None:
         git(clone, "remote", "set-url", "origin", "/nowhere/at/all")
