@@ -212,7 +212,7 @@ class _OutputFile(click.Path):
     """A file to write, refused before any work is done where it cannot be."""
 
     def __init__(self) -> None:
-        super().__init__(path_type=Path)
+        super().__init__(dir_okay=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         file = Path(os.fsdecode(super().convert(value, param, ctx)))
