@@ -20,6 +20,7 @@ from grader.isolation.frames import (
     unpack_observation,
 )
 from grader.isolation.streams import SocketStream
+from grader.observing import MOST_HITS
 from grader.tests.test_frames import FULL, with_header
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -108,3 +109,20 @@ def test_a_socket_gives_what_a_file_does(pieces: list[bytes]) -> None:
     came = received(lambda: stream.receive(10.0))
     stream.close()
     assert came == received(lambda: read_frame(file))
+
+
+@searched
+@hypothesis.given(
+    st.sampled_from(["modified", "disturbed", "banned", "calls"]), st.integers(0, 1_200)
+)
+def test_however_much_comes_little_is_taken(field: str, count: int) -> None:
+    item = {
+        "banned": {"line": 1, "spelling": "", "ban": "", "file": ""},
+        "calls": {"name": "", "returned": ""},
+    }.get(field, "")
+    payload = with_header(lambda header: header.update({field: [item] * count}), FULL)
+    most = MOST_HITS if field == "banned" else 1_000
+    try:
+        assert len(getattr(unpack_observation(payload), field)) == count <= most
+    except ProtocolError:
+        assert count > most
