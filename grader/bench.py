@@ -26,7 +26,7 @@ from grader.variants import read_variants
 if TYPE_CHECKING:
     from grader.redteam import Case, Result
 
-_ROUNDS, _QUICK_ROUNDS = 15, 1
+_ROUNDS, _COST_ROUNDS = 15, 12
 _BANNED_MODULES = ("transformers", "matplotlib", "sympy", "torch._dynamo", "torch._inductor")
 
 
@@ -64,16 +64,20 @@ def _interleaved(
 ) -> Generator[Figure | Stage, None, dict[str, list[float]]]:
     """Seconds of each command, one after the other in every round, so that load hits all alike."""
     times: dict[str, list[float]] = {name: [] for name in commands}
-    rounds = range((_QUICK_ROUNDS if quick else _ROUNDS) + 1)
-    for stage, round_number in stages("rounds of commands", rounds):
+    for stage, counts in stages("rounds of commands", _rounds(_ROUNDS, quick)):
         yield stage
         for name, command in commands.items():
             cwd = root if name == "solution" else folder
             started = time.perf_counter()
             subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
-            if round_number:  # the first round warms the file cache
+            if counts:
                 times[name].append(time.perf_counter() - started)
     return times
+
+
+def _rounds(usual: int, quick: bool) -> list[bool]:
+    """Whether each round counts: one first warms what is cached, and is all that is quick."""
+    return [True] if quick else [False] + [True] * usual
 
 
 def _slow_modules(root: Path, test_file: Path) -> float:
@@ -99,9 +103,8 @@ MODES: dict[str, list[str]] = {
     "light": ["--isolate", "--sandbox=light"],
     "full": ["--isolate", "--sandbox=full"],
 }
-_FLAKE_RUNS, _QUICK_FLAKE_RUNS = 1000, 5
-_COST_ROUNDS, _QUICK_COST_ROUNDS = 12, 1
-_QUICK_ANSWERS = 2
+_FLAKE_RUNS, _QUICK_FLAKE_RUNS = 1000, 3
+_QUICK_ANSWERS = 1
 """Right answers that are tried in a quick run, of the many that there are."""
 
 Options = list[str]
@@ -159,9 +162,7 @@ def _costs(curriculum: Curriculum, run: Callable[..., float], quick: bool) -> Me
     """Median milliseconds that an exercise takes more than in process, warm, all modes in turn."""
     added: dict[str, list[float]] = {mode: [] for mode in MODES if mode != "open"}
     exercises = curriculum.exercises[:1] if quick else curriculum.exercises
-    for stage, round_number in stages(
-        "rounds in all modes", range((_QUICK_COST_ROUNDS if quick else _COST_ROUNDS) + 1)
-    ):
+    for stage, counts in stages("rounds in all modes", _rounds(_COST_ROUNDS, quick)):
         yield stage
         for exercise in exercises:
             times = {}
@@ -169,7 +170,7 @@ def _costs(curriculum: Curriculum, run: Callable[..., float], quick: bool) -> Me
                 started = time.perf_counter()
                 run(exercise, "--impl=solutions", *options)
                 times[mode] = (time.perf_counter() - started) * 1000
-            if round_number:  # the first round warms the zygote
+            if counts:
                 for mode, values in added.items():
                     values.append(times[mode] - times["open"])
     for mode, limit in (("process", None), ("light", 15.0), ("full", 30.0)):
@@ -185,7 +186,7 @@ def _cold_start(root: Path, quick: bool) -> Measured:
     yield Figure("isolation.cold start over in process", statistics.median(ratios), "x", 1.3)
 
 
-_QUICK_ATTACKS = {"light": 6, "full": 2, "process": 2, "naive": 1}
+_QUICK_ATTACKS = {"light": 3, "full": 1, "process": 1, "naive": 1}
 """How many attacks a quick run draws for each grader."""
 
 
@@ -199,16 +200,18 @@ def redteam(root: Path, quick: bool) -> Measured:
         return random.sample(suitable, _QUICK_ATTACKS[grader]) if quick else suitable
 
     yield Figure("redteam.cases", len(cases), "attacks")
+    zygote = start_zygote(root)
+    team = RedTeam(root, zygote)
     for profile in ("light", "full", "process"):
         if is_offered(profile):
-            team = RedTeam(root)
             results = []
             suitable = [case for case in cases if profile in case.profiles]
             for stage, case in stages(f"attacks on {profile}", drawn(profile, suitable)):
                 yield stage
                 results.append(team.attack(case, profile))
-            team.close()
             yield from _attacked(f"redteam.{profile}", results)
+    if zygote is not None:
+        zygote.close()
     grader = NaiveGrader(root)
     attacks = []
     suitable = [case for case in cases if not case.is_too_dangerous]

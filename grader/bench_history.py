@@ -22,12 +22,12 @@ from grader.curriculum import ROOT, load
 from grader.figures import Figure, Measured, Stage, stages
 from grader.history import FILE, History, RunRecord
 
-_KILLS, _QUICK_KILLS = 200, 10
+_KILLS, _QUICK_KILLS = 200, 6
 _WRITERS = 2
 _KILLS_PER_DATABASE = 10
 _LONGEST_DELAY = 0.05
 """Seconds between a writer's start and its end: within it are opening, migrating and writing."""
-_ROUNDS, _QUICK_ROUNDS = 5, 1
+_ROUNDS, _QUICK_ROUNDS = 6, 1
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "redteam")
 _COPIED = ("grader", "minimind_ref", "solutions", "tests", "conftest.py", "pyproject.toml")
 
@@ -139,12 +139,12 @@ def _progress(course: Path, rounds: int) -> Measured:
     times: dict[str, list[float]] = {name: [] for name in commands}
     exercises = len(load(course).exercises)
     in_vain = 0
-    for stage, round_number in stages("rounds of all exercises", range(rounds + 1)):
+    for stage, round_number in stages("rounds of all exercises", range(rounds)):
         yield stage
         shutil.rmtree(course / FILE.parent, ignore_errors=True)
         for name, command in commands.items():
             seconds = _seconds(command, course)
-            if round_number:  # the first round warms the file cache
+            if round_number or rounds == 1:  # the first round warms the file cache
                 times[name].append(seconds)
         with closing(History.open(course)) as history:
             runs = history.runs()

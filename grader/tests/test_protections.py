@@ -58,7 +58,7 @@ ALL_OF_LANDLOCK = ", ".join(sandbox.LANDLOCK)
 
 LIMITS = (
     row("takes_memory", "RLIMIT_AS"),
-    row("starts_many_threads", "RLIMIT_NPROC"),
+    row("starts_many_threads", "RLIMIT_NPROC", "RLIMIT_AS"),
     row("opens_many_files", "RLIMIT_NOFILE"),
     row("writes_to_an_open_file", "RLIMIT_FSIZE"),
     row("locks_memory", "RLIMIT_MEMLOCK"),
