@@ -2,8 +2,8 @@
 
 Exit codes: 0 all is well, 1 something is not as it should be (a check failed, stubs differ, a
 figure missed its limit, a file or the output cannot be written), 2 the command was not understood,
-3 the course itself is broken, 130 it was interrupted. Whoever stops reading the output ends a
-command without a word, with 1.
+3 the course itself is broken, 75 something could not be graded, which another try may do, 130 it
+was interrupted. Whoever stops reading the output ends a command without a word, with 1.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from grader.curriculum import (
     UnknownExercise,
     load,
 )
+from grader.results import TRY_AGAIN
 from grader.settings import SETTINGS, choose_path, chosen_path
 from grader.writing import check_output, write_output
 
@@ -258,6 +259,8 @@ def _show_progress() -> None:
     progress = measure(curriculum, ROOT, curriculum.on(path))
     Report().progress(progress, curriculum, path)
     Report().warning(progress.problem)
+    if not progress.is_graded:
+        sys.exit(TRY_AGAIN)
 
 
 @main.command()
@@ -468,6 +471,8 @@ def grade_submission(
         text = json.dumps(result.as_json(), indent=1, ensure_ascii=False)
         write_output(json_file, (text + "\n").encode("utf-8", "backslashreplace"))
     Report().grade(result)
+    if not result.is_graded:
+        sys.exit(TRY_AGAIN)
 
 
 @main.command("report")

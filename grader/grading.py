@@ -21,6 +21,7 @@ from grader.harmless import harmless
 from grader.implementations import NoAnswer, read_source
 from grader.isolation.launching import Zygote, start_zygote
 from grader.messages import Failure, explained, told
+from grader.results import NOT_GRADED
 from grader.summary import diagnosed, findings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _WORDS = {
     "out of memory": "out of memory",
     "exited": "exited",
     "protocol": "protocol violation",
-    "not graded": "not graded (our fault)",
+    NOT_GRADED: "not graded (our fault)",
 }
 
 
@@ -83,6 +84,11 @@ class Mark:
     flags: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
 
+    @property
+    def is_graded(self) -> bool:
+        """Whether every test has said something about the answer."""
+        return all(verdict.verdict != _WORDS[NOT_GRADED] for verdict in self.verdicts)
+
 
 @dataclass(frozen=True)
 class Grade:
@@ -92,6 +98,11 @@ class Grade:
     seed: int
     profile: str
     marks: tuple[Mark, ...]
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether every exercise could be graded; else the points are not the last word."""
+        return all(mark.is_graded for mark in self.marks)
 
     @property
     def points(self) -> Fraction:
@@ -115,6 +126,7 @@ class Grade:
                     "id": mark.exercise,
                     "points": str(mark.points),
                     "possible": mark.possible,
+                    "graded": mark.is_graded,
                     "flags": list(mark.flags),
                     "tests": [
                         vars(verdict) | {"message": list(verdict.message)}
@@ -255,7 +267,7 @@ def _verdict(run: Run, exercise: Exercise, failure: Failure | None) -> Verdict:
 def _words(finding: Finding | None, exercise: Exercise) -> str:
     """The verdict's phrase. No finding on a failed test means that the test itself broke."""
     if finding is None:
-        return _WORDS["not graded"]
+        return _WORDS[NOT_GRADED]
     trouble = finding.trouble
     if trouble is None:
         return "failed"

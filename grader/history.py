@@ -86,6 +86,11 @@ class RunRecord:
     failing: tuple[str, ...] = ()
 
     @property
+    def is_graded(self) -> bool:
+        """Whether every test has said something about the answer."""
+        return all(verdict != "not graded" for _, verdict in self.verdicts)
+
+    @property
     def done(self) -> bool:
         """Whether every test passed."""
         return 0 < self.tests == self.passed
@@ -136,7 +141,10 @@ class History:
         self.record_runs([run])
 
     def record_runs(self, runs: Iterable[RunRecord]) -> None:
-        """Keep several runs in one step: all of them, or none where there is a `problem`."""
+        """Keep several runs in one step: all of them, or none where there is a `problem`.
+
+        One that was not graded is no attempt of the learner's, and is not kept.
+        """
         self._write(
             "INSERT INTO runs (exercise, command, at, seconds, passed, tests, points, verdicts,"
             " mistakes, file_hash, failing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -155,6 +163,7 @@ class History:
                     json.dumps(run.failing),
                 )
                 for run in runs
+                if run.is_graded
             ],
         )
 

@@ -125,8 +125,8 @@ class Trouble:
     frames: tuple[Frame, ...] = ()
     in_backward: bool = False
     at_load: bool = False
-    how: str = ""
     context: str = ""
+    how: str = ""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from grader.harmless import harmless  # noqa: E402
 from grader.implementations import UsageError, choose  # noqa: E402
 from grader.messages import Failure, render  # noqa: E402
 from grader.observing import Trouble, end_at_learner  # noqa: E402
+from grader.results import NOT_GRADED, TRY_AGAIN  # noqa: E402
 from grader.samples import Samples, derived  # noqa: E402
 from grader.summary import (  # noqa: E402
     PRINTED,
@@ -51,9 +52,6 @@ from grader.trial import Run, Trial  # noqa: E402
 
 _SESSION = pytest.StashKey["CourseSession"]()
 _RUN = pytest.StashKey[Run]()
-
-NOT_GRADED = 75
-"""The exit code where some tests could not be run and none failed: EX_TEMPFAIL of sysexits.h."""
 
 _LOADING_SECONDS = 240.0
 """What an exercise may take longer on an accelerator, which loads each kernel at its first use."""
@@ -203,7 +201,7 @@ class CourseSession:
     def not_graded(self) -> int:
         """How many tests have said nothing about the answer."""
         runs = (run for trial in self.trials.values() for run in trial.runs.values())
-        return sum(run.finding is not None and run.finding.kind == "not graded" for run in runs)
+        return sum(run.finding is not None and run.finding.kind == NOT_GRADED for run in runs)
 
     def close(self) -> None:
         self._compiling.close()
@@ -283,7 +281,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if course:
         course.close()
         if 0 < session.testsfailed == course.not_graded:
-            session.exitstatus = NOT_GRADED
+            session.exitstatus = TRY_AGAIN
 
 
 class Check:

@@ -83,6 +83,11 @@ class Progress:
         return sum(s.exercise.minutes for s in self.standings if not s.done)
 
     @property
+    def is_graded(self) -> bool:
+        """Whether every answer that was run could be judged."""
+        return all(s.result is None or s.result.is_graded for s in self.standings)
+
+    @property
     def next(self) -> Standing | None:
         """The first exercise that is not done; None at the end of the course."""
         return next((standing for standing in self.standings if not standing.done), None)

@@ -21,7 +21,8 @@ import pytest
 
 from grader.catalogue import say
 from grader.curriculum import BrokenCourse, Curriculum, Exercise
-from grader.plugin import NOT_GRADED, CourseSession, course_session
+from grader.plugin import CourseSession, course_session
+from grader.results import TRY_AGAIN
 from grader.trial import Run, Trial
 
 _LEFT_OUT = (
@@ -107,7 +108,7 @@ def run_tests(
         code = pytest.main([*arguments, *files], plugins=[_Registration(observer)])
     if observer.interrupted:
         raise KeyboardInterrupt
-    ran = code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, NOT_GRADED)
+    ran = code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, TRY_AGAIN)
     if not ran or observer.session is None:
         raise TestsFailed(say("running.no_tests", code=int(code), said=said.getvalue().rstrip()))
     trials = observer.session.trials

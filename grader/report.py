@@ -334,7 +334,7 @@ class Report:
         for mark in grade.marks:
             earned = points(mark.points)
             said = say("report.mark", exercise=mark.exercise, points=earned, possible=mark.possible)
-            self.lines([said])
+            self.lines([said if mark.is_graded else _not_graded(mark.exercise)])
             self.lines(say("report.flag", flag=flag) for flag in mark.flags)
             self.lines(f"  {line.removeprefix(f'{mark.exercise} · ')}" for line in mark.lines)
 
@@ -534,7 +534,13 @@ def points(value: Fraction) -> str:
     return str(tenths // 10) if tenths % 10 == 0 else f"{tenths / 10:.1f}"
 
 
+def _not_graded(exercise: str) -> str:
+    return say("report.mark_not_graded", exercise=exercise)
+
+
 def _state(standing: Standing) -> str:
+    if standing.result is not None and not standing.result.is_graded:
+        return say("report.not_graded")
     if standing.done:
         return say("report.done")
     if standing.is_missing:

@@ -33,9 +33,13 @@ VERSION = 2
 _TEXTS = ("mistakes", "lines", "details", "failing")
 _LATEST = 1e11
 """The seconds of the year 5138: whatever is later is no date."""
+TRY_AGAIN = 75
+"""The exit code where something could not be graded, and nothing failed: that of sysexits.h for a
+failure which another try may not meet."""
+
 _PASSED = "passed"
-_NOT_GRADED = "not graded"
-_BY_CHANCE = {_NOT_GRADED, "timed out", "out of time", "out of memory", "crashed"}
+NOT_GRADED = "not graded"
+_BY_CHANCE = {NOT_GRADED, "timed out", "out of time", "out of memory", "crashed"}
 """Verdicts that may come of a machine that is busy or short of memory: the next run may differ."""
 
 
@@ -78,6 +82,11 @@ class Result:
     @property
     def passed(self) -> int:
         return sum(test.passed for test in self.tests)
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether every test has said something about the answer."""
+        return all(test.verdict != NOT_GRADED for test in self.tests)
 
     @property
     def share(self) -> Fraction:
@@ -132,7 +141,7 @@ def result_of(
     mistakes: list[str] = []
     for run in outcome.runs:
         # A test that failed without a finding broke down itself.
-        verdict = run.finding.kind if run.finding else _NOT_GRADED
+        verdict = run.finding.kind if run.finding else NOT_GRADED
         tests.append(
             TestResult(run.test, run.sentence, run.weight, _PASSED if run.passed else verdict)
         )
