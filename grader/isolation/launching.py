@@ -101,10 +101,13 @@ class Zygote(Branch):
     def pid(self) -> int:
         return self._popen.pid
 
-    def branch(self) -> Branch:
-        """A process forked from this one to fork workers, for one run that may be cut off."""
+    def branch(self, imports: Sequence[str] = ()) -> Branch:
+        """A process forked from this one to fork workers, for one run that may be cut off.
+
+        What it `imports` is imported here, so that the next one has it too.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._asked({"branch": True}, [theirs.fileno()])()
+        self._asked({"branch": imports}, [theirs.fileno()])()
         theirs.close()
         return Branch(ours)
 

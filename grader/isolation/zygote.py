@@ -3,8 +3,9 @@
 It holds nothing secret: neither the reference nor a solution nor a test is ever imported here. It
 answers three requests, each a JSON object in one packet on a Unix socket: `fork`, with a sandbox
 and the descriptor of a socket, forks a worker that serves that socket and returns its process id;
-`reap`, with a process id, returns how that worker ended; `branch`, with the descriptor of a socket,
-forks a process that answers such requests there, so that a judge that is killed leaves no worker.
+`reap`, with a process id, returns how that worker ended; `branch`, with modules to import first and
+the descriptor of a socket, forks a process that answers such requests there, so that a judge that
+is killed leaves no worker.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def _answer_requests(control: socket.socket) -> None:
                 answer = _reap(request["reap"])
                 workers.discard(request["reap"])
             elif "branch" in request:
+                import_now(request["branch"])
                 answer = _branch(descriptors[0], control)
                 os.close(descriptors[0])
             else:

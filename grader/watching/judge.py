@@ -87,7 +87,7 @@ class _Runner:
     def __init__(self, runs: Runs, zygote: Zygote, exercise: str) -> None:
         self.exercise = exercise
         self.number: int | None = None
-        branch = zygote.branch()
+        branch = zygote.branch(runs.imports(exercise))
         their_go, self._go = os.pipe()
         self.verdicts, their_verdicts = os.pipe()
         self._pid = os.fork()

@@ -18,6 +18,8 @@ from grader.catalogue import say
 from grader.complaints import complaints
 from grader.curriculum import Curriculum
 from grader.doctor import best_profile
+from grader.implementations import NoAnswer, read_source
+from grader.late import late_imports
 from grader.learner_warnings import split
 from grader.pytest_runs import Observer, Outcome, TestsFailed, run_tests
 from grader.results import file_hash, result_of
@@ -51,6 +53,15 @@ class Runs:
             run_tests(self._root, [exercise], [*self._options, impl], Observer(kept=self._kept[id]))
         gc.collect()
         gc.freeze()  # a collection in a runner would copy every page that it shares with this one
+
+    def imports(self, id: str) -> tuple[str, ...]:
+        """What a worker for the learner's answer must have imported before the answer is run."""
+        exercise = self._curriculum.find(id)
+        try:
+            text = read_source(exercise.paths(self._root).stub).text
+        except NoAnswer:  # the run to come says so
+            text = ""
+        return (*exercise.imports, *late_imports(text))
 
     def run(self, id: str, zygote: Any, wait: Callable[[], int]) -> Verdict:
         """Collect an exercise's tests, wait for the number of a request, and run them."""
