@@ -72,7 +72,8 @@ def context_of(error: BaseException, learner_files: Collection[str]) -> str:
 def facts(context: str, kind: str) -> list[str]:
     """The facts of a kind in a context."""
     begin = f"{kind}: "
-    lines = (line for line in context.splitlines() if line.startswith(begin))
+    known = context[:_LONGEST].splitlines()  # whoever sends it may send any length
+    lines = (line for line in known if line.startswith(begin))
     return [line.removeprefix(begin)[:_LONGEST_FACT] for line in lines]
 
 

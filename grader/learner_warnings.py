@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 _MOST = 10
-"""Warnings of one run of a scenario."""
+"""Warnings of one run, and of what one test printed: an answer may print their form itself."""
 _LONGEST = 200
 _PREFIX = "warning: "
 _NOT_FOR_LEARNERS = (
@@ -67,4 +67,4 @@ def split(printed: str) -> tuple[list[str], str]:
     """The warnings in what was printed, without their prefix, and all the rest."""
     lines = printed.splitlines(keepends=True)
     found = [line[len(_PREFIX) :].rstrip("\n") for line in lines if line.startswith(_PREFIX)]
-    return found, "".join(line for line in lines if not line.startswith(_PREFIX))
+    return found[:_MOST], "".join(line for line in lines if not line.startswith(_PREFIX))

@@ -20,6 +20,7 @@ _MESSAGE_LINES = 2
 _LONGEST = 200
 """Characters of a line that is the answer's or torch's own."""
 _MOST_INPUTS = 10
+_MOST_LINES = 4
 _DEFINING = ("class ", "def ", "async def ", "@")
 """How lines at the top level begin that belong there."""
 _NUMBERS = ("value", "not finite")
@@ -218,9 +219,9 @@ def _frames(frames: Sequence[Frame], trouble: Trouble, failure: Failure) -> Iter
     """Lines of the answer, the innermost with the shapes of what stands in it."""
     for frame in frames:
         yield from _frame(frame, failure)
-    for shapes in facts(trouble.context, SHAPES):
+    for shapes in facts(trouble.context, SHAPES)[:1]:
         yield f"      {say('messages.shapes', shapes=shapes)}"
-    for line in facts(trouble.context, IN_PLACE):
+    for line in facts(trouble.context, IN_PLACE)[:_MOST_LINES]:
         yield f"    {_cut(_shortened(line, failure))}"
 
 

@@ -37,6 +37,7 @@ from grader.trial import Trial
 _COLUMNS, _FOLD = 80, 17
 """A small screen: its columns, and the rows that are left of its 24 for what is wrong."""
 _VALUES = 4
+_WARNINGS = 20
 PRINTED = "printed by the answer"
 """The section of a report that holds what the answer printed in a process of its own."""
 
@@ -258,7 +259,7 @@ def print_warnings(terminal: Any, root: Path) -> None:
     found = dict.fromkeys(line for report in reports for line in split(_printed(report))[0])
     if found:
         _section(terminal, say("summary.warnings"))
-    for line in found:
+    for line in list(found)[:_WARNINGS]:
         terminal.write_line(harmless(line.removeprefix(f"{root}{os.sep}")), yellow=True)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch.func import functional_call
 
 from grader.comparing import Finding
+from grader.context import SHAPES, facts
 from grader.isolation.frames import pack_observation, unpack_observation
 from grader.loading import Answer, Source
 from grader.messages import Failure, told
@@ -280,6 +281,8 @@ class TestWhileTheFileIsImported:
 
 
 def test_facts_that_a_process_makes_up_are_shown_in_one_short_line_each() -> None:
-    context = "shapes: " + "x" * 5000 + "\x1b[2J"
+    context = "shapes: " + "x" * 300 + "\x1b[2J\n" + "shapes: y\n" * 100_000
+    assert len(facts(context, SHAPES)) < 100
     trouble = Trouble("exception", "RuntimeError", "no", context=context)
+    assert len(words_for(trouble).splitlines()) < 5
     assert all(len(line) < 300 and "\x1b" not in line for line in words_for(trouble).splitlines())

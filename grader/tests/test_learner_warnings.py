@@ -23,9 +23,9 @@ def warned(text: str, capsys: pytest.CaptureFixture, **request: object) -> list[
     module, trouble, _ = load(answer)
     assert module is not None, trouble
     observe(module, Request(lambda m: m.f(), {}), frozenset({FILE}), **request)
-    found, rest = split(capsys.readouterr().err)
-    assert rest == ""
-    return [line.removeprefix(f"{FILE}:") for line in found]
+    printed = capsys.readouterr().err
+    assert split(printed)[1] == ""
+    return [line.removeprefix(f"warning: {FILE}:") for line in printed.splitlines()]
 
 
 class TestWhereItPoints:
@@ -67,6 +67,9 @@ class TestHowMany:
     def test_no_more_than_ten_in_a_run(self, capsys: pytest.CaptureFixture) -> None:
         text = "def f():\n    for n in range(50):\n        warnings.warn(str(n))\n"
         assert len(warned(text, capsys)) == 10
+
+    def test_no_more_are_taken_from_what_an_answer_prints_itself(self) -> None:
+        assert len(split("warning: x\n" * 10_000)[0]) == 10
 
     def test_none_that_is_not_for_learners(self, capsys: pytest.CaptureFixture) -> None:
         assert warned("def f():\n    warnings.warn('old', DeprecationWarning)\n", capsys) == []

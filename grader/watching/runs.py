@@ -25,6 +25,7 @@ from grader.pytest_runs import Observer, Outcome, TestsFailed, run_tests
 from grader.results import file_hash, result_of
 from grader.watching.verdict import Verdict
 
+_MOST_WARNINGS = 20
 _MOST_PRINTED = 200
 """Lines of what an answer printed that are shown."""
 
@@ -119,7 +120,7 @@ def _printed(outcome: Outcome, root: Path) -> Iterator[str]:
     """The answer's warnings and what it printed in the tests that it failed, each text once."""
     told = [(run, *split(run.printed)) for run in outcome.runs]
     warned = dict.fromkeys(line for _, warnings, _ in told for line in warnings)
-    yield from (line.removeprefix(f"{root}{os.sep}") for line in warned)
+    yield from (line.removeprefix(f"{root}{os.sep}") for line in list(warned)[:_MOST_WARNINGS])
     texts = dict.fromkeys(rest for run, _, rest in told if not run.passed and rest.strip())
     lines = [line for text in texts for line in text.rstrip().splitlines()]
     yield from lines[:_MOST_PRINTED]
