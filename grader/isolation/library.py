@@ -60,6 +60,7 @@ class LibraryAlone(MetaPathFinder):
     @classmethod
     def install(cls) -> None:
         """Let this process import nothing else from files."""
+        standard_folders(), package_files()  # or looking for a module would look for modules
         sys.meta_path[:] = [cls() if found is PathFinder else found for found in sys.meta_path]
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:

@@ -8,6 +8,7 @@ path, so that neither the reference nor a solution can be imported.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import pickle
 import sys
@@ -63,6 +64,7 @@ def main(root: str) -> None:
     """Serve one judge on standard input and output until it closes the stream."""
     to_judge = os.fdopen(os.dup(1), "wb")
     from_judge = os.fdopen(os.dup(0), "rb")
+    importlib.import_module("cloudpickle")  # scenarios come by it, and it is not in the library
     enter(root)
     serve(from_judge, to_judge, sandbox.Sandbox())
 
