@@ -155,7 +155,8 @@ class TestTwoThatExplainAFailure:
         last = found.last("t")
         assert last is not None
         run = Run("t", finding=last.finding)
-        outcome = SimpleNamespace(runs=[run], trial=SimpleNamespace(diagnosis=found), seconds=1.0)
+        trial, exercise = SimpleNamespace(diagnosis=found), load(ROOT).find("ex01")
+        outcome = SimpleNamespace(exercise=exercise, runs=[run], trial=trial, seconds=1.0)
         assert result_of(outcome, when=0.0, seed=0, file_hash="").mistakes == recorded
 
     def test_where_both_are_in_stubs_both_stay(self) -> None:

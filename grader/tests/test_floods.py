@@ -44,6 +44,7 @@ from grader.observing import (
     Trouble,
     _output,
 )
+from grader.pytest_runs import Outcome
 from grader.recording import Call
 from grader.samples import Samples
 from grader.summary import block, printed_lines
@@ -217,11 +218,22 @@ REFUSED: dict[str, tuple[Change | bytes, str]] = {
 """More than a reply may hold, and what the judge says to it."""
 
 
+class StandingClock:
+    """The clock of a worker that does nothing."""
+
+    def used(self) -> float:
+        return 0.0
+
+    def wait(self, receive: Callable[[float], Any], seconds: float) -> Any:
+        return receive(seconds)
+
+
 class Peer:
     """A worker that answers every request with the same bytes."""
 
     def __init__(self, payload: bytes) -> None:
         self.stream = self
+        self.clock = StandingClock()
         self._payload = payload
         self._replies = [pack_greeting("")]
         self._is_assigned = False
@@ -234,8 +246,8 @@ class Peer:
     def receive(self, seconds: float) -> bytes | None:
         return self._replies.pop(0)
 
-    def wait(self, seconds: float) -> int | None:
-        return None
+    def wait(self, seconds: float) -> int:
+        raise TimeoutError
 
     def kill(self) -> None:
         pass
@@ -273,7 +285,7 @@ def judged(payload: bytes) -> Iterator[Run]:
     if failures:
         lines += block(failures, trial, nothing_passed=True)
     lines += [line for run in runs for line in printed_lines(run.printed)]
-    mark = _mark(EXERCISE, runs, ROOT, True)
+    mark = _mark(Outcome(EXERCISE, trial, tuple(runs), 0.0), ROOT, True)
     lines += [json.dumps(Grade("", 0, "light", (mark,)).as_json())]
     assert sum(map(len, lines)) < 1_000_000
     trial.close()
