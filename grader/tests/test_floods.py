@@ -108,6 +108,8 @@ def trouble(message: str, frames: int = 6) -> Header:
         "frames": [{"path": long, "line": 1, "function": long, "text": long}] * frames,
         "in_backward": False,
         "at_load": False,
+        "context": long,
+        "how": long,
     }
 
 
