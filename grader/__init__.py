@@ -5,10 +5,11 @@ One check of one answer
     with; `observing` is what can be seen of a run, with `recording`, `context`, `learner_warnings`,
     `globalstate`, `cost` and the package `bans`; `tolerance` is what should have been seen,
     `comparing` what is wrong, `diagnosis` which mistake that is and `changes` what it changes;
-    `messages`, `advice`, `summary` and `complaints` say it.
+    `messages`, `advice`, `summary` and `complaints` say it. `deadline` ends what takes too long,
+    `late` imports beforehand what torch imports late, `eager` compiles nothing.
 Whose answer
-    `curriculum` (the syllabus), `implementations`, `loading`; the package `isolation` locks an
-    answer away, `doctor` says how far this machine can.
+    `curriculum` (the syllabus), `implementations`, `loading`; `imports` refuses what cannot be
+    given; the package `isolation` locks an answer away, `doctor` says how far this machine can.
 Running tests
     `plugin` and `early` are pytest's side, `pytest_runs` runs it for the grader; `remembering`
     keeps a learner's own runs.
@@ -26,5 +27,6 @@ Words and files
     `click_words` lends click some of them;
     `harmless` and `writing` are careful with text and files.
 Figures
-    `bench` and `bench_*` measure `figures`; `driven` is a terminal, `processes` are others.
+    `bench`, `bench_busy`, `bench_history`, `bench_report` and `bench_watch` measure `figures`;
+    `driven` is a terminal, `processes` are others.
 """

@@ -61,7 +61,8 @@ class Observer:
     interrupted: bool = False
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        self.interrupted = isinstance(excinfo.value, KeyboardInterrupt)
+        # What pytest raises where tests cannot be collected is a kind of it.
+        self.interrupted = type(excinfo.value) is KeyboardInterrupt
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self.session = course_session(session.config)

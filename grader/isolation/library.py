@@ -21,6 +21,7 @@ PACKAGES = (
     # What torch imports late, such as sympy to look at a gradient that it is given.
     *("sympy", "mpmath", "networkx", "typing_extensions", "jinja2", "markupsafe", "fsspec"),
     *("filelock", "packaging", "optree", "setuptools", "_distutils_hack"),
+    *("pkg_resources",),
 )
 """The packages beside Python's own library that an answer can use, as they are imported."""
 

@@ -1,5 +1,6 @@
 """The files of exercises/ follow from their solutions, and an edited one is never lost."""
 
+import errno
 import os
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -218,7 +219,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     def fail(self: Path, *_: object) -> None:
         if step == "write_bytes":
             self.touch()
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(Path, step, fail)
     with pytest.raises(OSError, match="disk full"):

@@ -619,7 +619,7 @@ class TestChinese:
         terminal.wait_for("没有重做，文件没有变化")
 
         save(course, MISTAKES["exponent_without_two"].applied_to(SOLUTION).text)
-        terminal.wait_for("以上 3 处正是犯了下面这个错误时的结果：the exponent")
+        terminal.wait_for("正是犯了下面这个错误时得到的：the exponent")
         terminal.wait_for("13 个测试通过了 10 个 · 第 2 次运行")
         save(course, SOLUTION.text + "\nprint('own line')\n")
         terminal.wait_for("✓ 13 个测试全部通过：100 分", "背后的原理", "延伸阅读")
