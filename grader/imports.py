@@ -36,13 +36,13 @@ class _Import:
 def refused_import(answer: Answer, exercise: Exercise, curriculum: Curriculum) -> str:
     """Which import of an answer cannot be given, and what to write; empty if there is none.
 
-    A file that does not parse has none: whoever compiles it says more.
+    A file that does not parse, or nests too deeply, has none: whoever compiles it says more.
     """
     try:
-        tree = ast.parse(answer.source.text)
+        imports = list(_imports(ast.parse(answer.source.text)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
-    for found in _imports(tree):
+    for found in imports:
         sentence = _refusal(found, answer, exercise, curriculum)
         if sentence:
             return f"{answer.source.path}:{found.line} {sentence}"

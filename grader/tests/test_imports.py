@@ -34,6 +34,7 @@ def refusal(text: str, path: str = "/nowhere/ex05_kv_cache.py") -> str:
         "if __name__ == '__main__':\n    import matplotlib",
         "def f(:",
         "from .ex05_kv_cache import x",
+        "if " + "x + " * 900 + "x: import einops",
     ],
 )
 def test_what_may_be_imported(text: str) -> None:
