@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import sysconfig
+import zoneinfo
 from collections.abc import Iterator
 from functools import cache
 from importlib.abc import MetaPathFinder
@@ -40,8 +41,10 @@ def standard_folders() -> tuple[Path, ...]:
 
 @cache
 def package_files() -> tuple[Path, ...]:
-    """The folder or file of every package that is installed, and of the libraries beside it."""
-    return tuple(path for name in PACKAGES for path in _places(name))
+    """The folder or file of every package that is installed, of the libraries beside it, and of
+    what Python's own library reads elsewhere: the system's time zones."""
+    packages = [path for name in PACKAGES for path in _places(name)]
+    return (*packages, *(Path(zones) for zones in zoneinfo.TZPATH if Path(zones).is_dir()))
 
 
 def readable() -> Iterator[Path]:

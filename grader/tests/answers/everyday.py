@@ -1062,8 +1062,10 @@ def dates_and_times():
     import calendar
     import datetime
     import time
+    import zoneinfo
 
     return [
+        zoneinfo.ZoneInfo("UTC").key,
         str(datetime.date(2024, 1, 2)),
         datetime.timedelta(days=1).total_seconds(),
         calendar.isleap(2024),
