@@ -5,10 +5,13 @@ Nothing here looks at the wall clock: processes are kept from working by stoppin
 
 import os
 import signal
+import subprocess
+import sys
 import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +25,7 @@ from grader.isolation.launching import FORKS
 from grader.isolation.sandbox import Sandbox
 from grader.loading import Answer, Source, forget, load_answer
 from grader.observing import Observation, Request, observe, timed_out
+from grader.tests.processes import eventually
 
 FILE = "/nowhere/ex99_answer.py"
 SHORT = 0.3
@@ -250,3 +254,31 @@ def _asleep(used: float, kept: float, test: TestWaiting) -> Any:
         raise TimeoutError
 
     return receive
+
+
+@pytest.mark.skipif(not FORKS, reason="stops a process as POSIX does")
+def test_a_run_that_is_stopped_for_longer_than_its_backstop_loses_nothing(tmp_path: Path) -> None:
+    """The clock on the wall goes on meanwhile; the call is made once more."""
+    text = "import os, signal, time\n\ndef rotate_half(x):\n"
+    text += f"    if not os.path.exists({str(tmp_path / 'stopped')!r}):\n"
+    text += f"        open({str(tmp_path / 'stopped')!r}, 'w').close()\n"
+    text += "        os.kill(os.getpid(), signal.SIGSTOP)\n        time.sleep(600)\n"
+    text += "    a, b = x.chunk(2, -1)\n    import torch\n    return torch.cat((-b, a), -1)\n"
+    (tmp_path / "ex02_rope.py").write_text(text)
+    program = (
+        "import sys, pytest, grader.deadline as d; d.BACKSTOP = 0.4; "
+        "sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    test = "tests/test_02_rope.py"
+    arguments = ["-q", f"--impl={tmp_path}", "-k=rotate_half_is", test]
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert eventually((tmp_path / "stopped").exists)
+    time.sleep(2.5)  # the limit of one call, 2.5 s, times 0.4, and more
+    os.kill(run.pid, signal.SIGCONT)
+    said, _ = run.communicate()
+    assert run.returncode == 0, said
