@@ -9,7 +9,8 @@ One check of one answer
     `late` imports beforehand what torch imports late, `eager` compiles nothing.
 Whose answer
     `curriculum` (the syllabus), `implementations`, `loading`; `imports` refuses what cannot be
-    given; the package `isolation` locks an answer away, `doctor` says how far this machine can.
+    given, `parsing` reads a text once; the package `isolation` locks an answer away, `doctor` says
+    how far this machine can.
 Running tests
     `plugin` and `early` are pytest's side, `pytest_runs` runs it for the grader; `remembering`
     keeps a learner's own runs.

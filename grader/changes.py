@@ -9,12 +9,17 @@ import tokenize
 from collections.abc import Iterator
 from functools import lru_cache
 
+from grader.parsing import UnreadableSource, parsed
+
 _Functions = dict[str, ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 def unwritten(answer: str) -> frozenset[str]:
     """The functions and methods of an answer that are still stubs: "softmax", "RMSNorm.forward"."""
-    tree = _parsed(answer)
+    try:
+        tree = parsed(answer) or ast.Module([], [])
+    except (UnreadableSource, RecursionError, MemoryError):
+        return frozenset()
     stubs = (name for name, function in _functions(tree).items() if _is_stub(function))
     return frozenset(stubs)
 

@@ -101,9 +101,9 @@ class Deadline:
 
     def _tick(self, frame: FrameType | None) -> bool:
         """Note where the learner's code is; whether it is to be interrupted."""
+        if not _may_be_interrupted(frame, self._files):
+            return False
         places = list(_places(frame, self._files))
-        if not places:
-            return False  # in the harness, which must not be interrupted
         self._samples.append(places)
         return time.process_time() - self._began >= self._seconds
 
@@ -165,6 +165,22 @@ class _ThreadTicks:
 
     def stop(self) -> None:
         self._stopped.set()
+
+
+def _may_be_interrupted(frame: FrameType | None, files: frozenset[str]) -> bool:
+    """Whether what runs is the learner's code, or a library's that it has called.
+
+    The harness must not be interrupted. Nor must what the collector calls amid the learner's code:
+    an exception gets lost there.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename in files:
+            return True
+        _, installed, name = frame.f_code.co_filename.partition("site-packages")
+        if frame.f_code.co_name == "__del__" or (installed and name[1:6] not in ("torch", "numpy")):
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _places(frame: FrameType | None, files: frozenset[str]) -> Iterator[_Place]:

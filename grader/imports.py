@@ -16,6 +16,7 @@ from grader.catalogue import say
 from grader.curriculum import Curriculum, Exercise, UnknownExercise
 from grader.isolation.library import PACKAGES
 from grader.loading import REFERENCE_PACKAGE, Answer
+from grader.parsing import UnreadableSource, parsed
 
 _PARTS_OF_THE_COURSE = ("exercises", "solutions", "tests", "grader")
 _CATCHES_IMPORT_ERRORS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
@@ -39,8 +40,9 @@ def refused_import(answer: Answer, exercise: Exercise, curriculum: Curriculum) -
     A file that does not parse, or nests too deeply, has none: whoever compiles it says more.
     """
     try:
-        imports = list(_imports(ast.parse(answer.source.text)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parsed(answer.source.text)
+        imports = list(_imports(tree)) if tree else []
+    except (UnreadableSource, RecursionError, MemoryError):
         return ""
     for found in imports:
         sentence = _refusal(found, answer, exercise, curriculum)

@@ -13,7 +13,8 @@ read no file later.
 """
 
 from grader.bans.families import BanHit
-from grader.bans.scanning import UnreadableSource, scan_source
+from grader.bans.scanning import scan_source
 from grader.bans.watching import BanWatch
+from grader.parsing import UnreadableSource
 
 __all__ = ["BanHit", "BanWatch", "UnreadableSource", "scan_source"]

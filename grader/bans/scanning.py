@@ -18,10 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from grader.bans.families import BanHit, Bans
-
-
-class UnreadableSource(ValueError):
-    """The source nests too deeply or is too tangled to be read: nothing can be said about it."""
+from grader.parsing import UnreadableSource, parsed, parsed_anew, too_tangled
 
 
 def scan_source(source: str, bans: Sequence[str], *, asked: Collection[str] = ()) -> list[BanHit]:
@@ -47,7 +44,7 @@ def scan_source(source: str, bans: Sequence[str], *, asked: Collection[str] = ()
         return []
     known = Bans(bans)
     try:
-        tree = _parsed(source)
+        tree = parsed(source)
         if tree is None:
             return []
         steps = _Steps(source)
@@ -62,17 +59,6 @@ def scan_source(source: str, bans: Sequence[str], *, asked: Collection[str] = ()
     return sorted(scan.hits, key=lambda hit: (hit.line, hit.spelling))
 
 
-def _parsed(source: str) -> ast.Module | None:
-    if source.count("{") > _MOST_BRACES:
-        raise _too_tangled()
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError):  # ValueError: null bytes
-        return None
-
-
-# Python 3.11 searches a formatted string from its beginning for each expression in it.
-_MOST_BRACES = 5_000
 _STEPS_AT_LEAST = 20_000
 _STEPS_PER_CHARACTER = 10
 
@@ -90,14 +76,7 @@ class _Steps:
     def take(self, count: int = 1) -> None:
         self._left -= count
         if self._left < 0:
-            raise _too_tangled()
-
-
-def _too_tangled() -> UnreadableSource:
-    return UnreadableSource(
-        "this file is too tangled to be checked for what the exercise forbids: "
-        "write it in fewer names, shorter chains and simpler classes"
-    )
+            raise too_tangled()
 
 
 @dataclass(frozen=True)
@@ -342,7 +321,7 @@ class _Scan(ast.NodeVisitor):
                     self._imports.append((node, "*", _Path(module)))
                 self._starred[module] = None
                 if len(self._starred) > _MOST_STARRED:
-                    raise _too_tangled()
+                    raise too_tangled()
             else:
                 path = _Path(f"{module}.{alias.name}")
                 self._bind_import(node, alias.asname or alias.name, path)
@@ -600,7 +579,7 @@ class _Scan(ast.NodeVisitor):
         self._evaluations += 1
         for text in _texts(texts):
             self._steps.take(10 * len(text))
-            tree = _parsed(text)
+            tree = parsed_anew(text)
             if tree is not None:
                 ast.increment_lineno(tree, node.lineno - 1)
                 self._all(tree.body)

@@ -111,6 +111,34 @@ class TestInProcess:
                 ticks.stop()
         forget("exercises")
 
+    @pytest.mark.parametrize(
+        ("between", "name", "interrupted"),
+        [
+            ("", "", True),
+            ("/x/site-packages/torch/nn/modules/module.py", "forward", True),
+            ("/x/site-packages/hypothesis/internal/junkdrawer.py", "gc_callback", False),
+            ("/x/site-packages/torch/utils/data.py", "__del__", False),
+        ],
+    )
+    def test_what_the_collector_calls_is_not_interrupted(
+        self, between: str, name: str, interrupted: bool
+    ) -> None:
+        """An exception would get lost there."""
+        deadline = Deadline(0.0, frozenset({FILE}))
+        deadline._began = 0.0
+        called: Any = lambda: deadline._tick(sys._getframe())  # noqa: E731
+        if between:
+            scope = {"inner": called}
+            text = f"def {name}(): return inner()"
+            exec(compile(text, between, "exec"), scope)
+            called = scope[name]
+            inner = scope["inner"]
+            scope["inner"] = eval(compile("lambda f: lambda: f()", between, "eval"))(inner)
+        code = compile("def f(g): return g()", FILE, "exec")
+        learner: dict[str, Any] = {}
+        exec(code, learner)
+        assert learner["f"](called) is interrupted
+
     def test_a_process_that_was_stopped_says_so(self) -> None:
         with Deadline(SHORT, frozenset()) as deadline:
             os.kill(os.getpid(), signal.SIGCONT)  # what whoever was stopped is sent
