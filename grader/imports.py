@@ -53,15 +53,16 @@ def refused_import(answer: Answer, exercise: Exercise, curriculum: Curriculum) -
 
 def _refusal(found: _Import, answer: Answer, exercise: Exercise, curriculum: Curriculum) -> str:
     top, name = found.top, found.name
+    given = {sibling.name for sibling in answer.siblings}
     if name.startswith("."):
-        return _relative(top, exercise, curriculum)
+        return "" if top in given else _relative(top, exercise, curriculum)
     if top == REFERENCE_PACKAGE:
         allowed = name in (REFERENCE_PACKAGE, f"{REFERENCE_PACKAGE}.config")
         return "" if allowed else say("imports.reference", name=name)
     if top in _PARTS_OF_THE_COURSE:
         inner = name.partition(".")[2].partition(".")[0]
         if top == answer.package and inner:
-            return _relative(inner, exercise, curriculum)
+            return "" if inner in given else _relative(inner, exercise, curriculum)
         if meant := _exercise(inner, curriculum):
             return _without_its_dot(meant, name, exercise, curriculum)
         return say("imports.no_part", name=name)

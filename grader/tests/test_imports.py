@@ -109,6 +109,13 @@ def test_of_ones_own_only_prerequisites_must_be_there(tmp_path: Path) -> None:
     assert answer.own == {"ex01_rmsnorm", "ex02_rope", "ex04_gqa"}
 
 
+@pytest.mark.parametrize("name", ["ex05", "ex17"])
+def test_the_reference_may_import_its_own_files(name: str) -> None:
+    exercise = CURRICULUM.find(name)
+    answer = answer_of(choose("minimind_ref", ROOT), exercise, CURRICULUM, ROOT)
+    assert refused_import(answer, exercise, CURRICULUM) == ""
+
+
 @pytest.mark.parametrize("mode", [[], ["--isolate", "--sandbox=process"]])
 def test_an_answer_that_uses_an_earlier_exercise_wins_full_marks(
     mode: list[str], tmp_path: Path
