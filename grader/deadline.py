@@ -25,7 +25,9 @@ BACKSTOP = 10
 
 _SAMPLED_FROM = 0.5
 _SAMPLES = 8
-_BUSY = 0.5
+BUSY = 0.5
+"""The part of the time that a process must have wanted a processor for, if its wait was not its
+own doing."""
 
 
 class OutOfTime(BaseException):
@@ -94,7 +96,7 @@ class Deadline:
         """Whether the answer wanted to work for most of the time that passed and could not."""
         passed = time.monotonic() - self._began_on_the_wall
         waited = seconds_without_a_processor() - self._began_waiting
-        return self.spent < self._seconds and self.spent + waited > _BUSY * passed
+        return self.spent < self._seconds and self.spent + waited > BUSY * passed
 
     def _note_stop(self, *_: object) -> None:
         self.was_stopped = True

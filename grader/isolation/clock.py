@@ -9,13 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from grader.deadline import BACKSTOP, seconds_without_a_processor
+from grader.deadline import BACKSTOP, BUSY, seconds_without_a_processor
 
 _LONGEST_WAIT = 1.0
 _SHORTEST_WAIT = 0.01
-_BUSY = 0.5
-"""The part of the time that a process must have wanted a processor for, if its wait was not its
-own doing."""
 
 
 _T = TypeVar("_T")
@@ -76,7 +73,7 @@ class WorkerClock:
                 passed += min(time.monotonic() - began, 2 * step)
             if passed > seconds * BACKSTOP:
                 wanted = self.used() - before + self._kept_from_work() - kept_before
-                if wanted > _BUSY * passed or self._is_stopped():
+                if wanted > BUSY * passed or self._is_stopped():
                     raise MachineTooBusy
                 raise UsedUp("waiting")
 

@@ -67,7 +67,6 @@ _KINDS = {
     "unusable",
     "cannot load",
     "syntax",
-    "forbidden import",
     "out of memory",
     "forbidden",
 }
