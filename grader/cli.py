@@ -24,9 +24,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from grader.catalogue import LANGUAGES, misnamed_language, say, translated
-from grader.click_words import teach_click
-from grader.curriculum import (
+from grader.course.files import check_output, write_output
+from grader.course.syllabus import (
     ROOT,
     BrokenCourse,
     Curriculum,
@@ -36,9 +35,10 @@ from grader.curriculum import (
     UnknownExercise,
     load,
 )
-from grader.results import TRY_AGAIN
-from grader.settings import SETTINGS, choose_path, chosen_path
-from grader.writing import check_output, write_output
+from grader.learner.settings import SETTINGS, choose_path, chosen_path
+from grader.messages.catalog import LANGUAGES, misnamed_language, say, translated
+from grader.messages.click_words import teach_click
+from grader.results.record import TRY_AGAIN
 
 _OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EINVAL)
 
@@ -97,8 +97,8 @@ class _Course(_Command, click.Group):
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
-        from grader.markers import MarkerError
-        from grader.stubs import MissingFile
+        from grader.course.stub_markers import MarkerError
+        from grader.course.stubs import MissingFile
 
         try:
             return super().invoke(ctx)
@@ -151,7 +151,7 @@ def _print_what_can_be_printed() -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    from grader.report import Report
+    from grader.messages.console import Report
 
     Report().error(message)
     sys.exit(code)
@@ -238,7 +238,7 @@ def main(ctx: click.Context, quiet: bool, verbose: bool) -> None:
     Without a command: runs every exercise you have started, in a separate process, and shows
     what is done, what stands in the way of the rest, and what is next.
     """
-    from grader.report import Wordiness
+    from grader.messages.console import Wordiness
 
     if asked := misnamed_language():
         raise click.UsageError(say("cli.language", asked=asked, known=", ".join(LANGUAGES)))
@@ -251,8 +251,8 @@ def main(ctx: click.Context, quiet: bool, verbose: bool) -> None:
 
 
 def _show_progress() -> None:
-    from grader.progress import measure
-    from grader.report import Report
+    from grader.learner.progress import measure
+    from grader.messages.console import Report
 
     curriculum = load(ROOT)
     path = chosen_path(curriculum, ROOT)
@@ -269,9 +269,9 @@ def _show_progress() -> None:
 @click.option("--about", type=_FunctionName(), help="A function; otherwise the one that fails.")
 def hint(exercise: str | None, level: int, about: str | None) -> None:
     """A hint: grader hint, or for another exercise grader hint ex02."""
-    from grader.hints import first_hints
-    from grader.history import History
-    from grader.report import Report
+    from grader.learner.hints import first_hints
+    from grader.learner.history import History
+    from grader.messages.console import Report
 
     found = _named_or_current(exercise)
     with closing(History.open(ROOT)) as history:
@@ -302,8 +302,8 @@ def _hints_about(exercise: Exercise, function: str) -> HintLadder:
 @click.option("--give-up", is_flag=True, help="Before a pass, too; your history remembers it.")
 def solution(exercise: str | None, give_up: bool) -> None:
     """The worked answer, once yours has passed: grader solution ex02."""
-    from grader.history import History
-    from grader.report import Report
+    from grader.learner.history import History
+    from grader.messages.console import Report
 
     found = _named_or_current(exercise)
     file = found.paths(ROOT).solution
@@ -322,8 +322,8 @@ def solution(exercise: str | None, give_up: bool) -> None:
 @main.command("list")
 def list_exercises() -> None:
     """All exercises with points, time and whether they are started."""
-    from grader.report import Report
-    from grader.stubs import is_untouched
+    from grader.course.stubs import is_untouched
+    from grader.messages.console import Report
 
     curriculum = load(ROOT)
     untouched = {e.id for e in curriculum.exercises if is_untouched(e, ROOT)}
@@ -333,8 +333,8 @@ def list_exercises() -> None:
 @main.command("next")
 def next_exercise() -> None:
     """The first exercise that is not done, and where to begin."""
-    from grader.progress import measure
-    from grader.report import Report
+    from grader.learner.progress import measure
+    from grader.messages.console import Report
 
     curriculum = load(ROOT)
     path = chosen_path(curriculum, ROOT)
@@ -347,7 +347,7 @@ def next_exercise() -> None:
 @click.argument("path", type=_PathName(), required=False)
 def choose_learning_path(path: LearningPath | None) -> None:
     """The learning paths; grader path core takes another one."""
-    from grader.report import Report
+    from grader.messages.console import Report
 
     if path is None:
         curriculum = load(ROOT)
@@ -368,9 +368,9 @@ def watch(exercise: str | None) -> None:
     Begins where you stopped, or at the first exercise that is not done; grader watch ex02 begins
     at that one.
     """
-    from grader.report import Report
-    from grader.watching.watch import NoTerminal
-    from grader.watching.watch import watch as watch_until_quit
+    from grader.learner.watch.loop import NoTerminal
+    from grader.learner.watch.loop import watch as watch_until_quit
+    from grader.messages.console import Report
 
     curriculum = load(ROOT)
     first = curriculum.find(exercise) if exercise else None
@@ -385,7 +385,7 @@ def watch(exercise: str | None) -> None:
 @click.argument("exercise", type=_ExerciseName(), required=False)
 def show(exercise: str | None) -> None:
     """A lesson: grader show, or of another exercise grader show ex02."""
-    from grader.report import Report
+    from grader.messages.console import Report
 
     found = _named_or_current(exercise)
     lesson = found.paths(ROOT).lesson
@@ -402,8 +402,8 @@ def reset(exercise: str | None, undo: bool) -> None:
 
     Without a name it is the current exercise. Your edits are kept.
     """
-    from grader import stubs as stub_files
-    from grader.report import Report
+    from grader.course import stubs as stub_files
+    from grader.messages.console import Report
 
     found = _named_or_current(exercise)
     if undo:
@@ -422,9 +422,9 @@ def update_course(source: str | None, branch: str | None, dry_run: bool) -> None
     Where the stub has changed, both are merged. SOURCE is a git remote or address, a folder or an
     archive; without it, what the clone follows.
     """
-    from grader.obtaining import UpdateError
-    from grader.report import Report
-    from grader.update import update
+    from grader.learner.update.fetch import UpdateError
+    from grader.learner.update.merge import update
+    from grader.messages.console import Report
 
     # Everything that is needed to tell it is loaded first: an update replaces these files too.
     report = Report()
@@ -452,9 +452,9 @@ def grade_submission(
     accept_unsandboxed: bool,
 ) -> None:
     """Grade a file exNN_*.py or a folder of them, isolated, on inputs drawn in secret."""
-    from grader.doctor import best_profile
-    from grader.grading import NoSubmission, check_submission, grade
-    from grader.report import Report
+    from grader.classroom.grade import NoSubmission, check_submission, grade
+    from grader.isolation.machine import best_profile
+    from grader.messages.console import Report
 
     curriculum = load(ROOT)
     try:
@@ -483,8 +483,8 @@ def grade_submission(
 @click.option("--name", default="", help="What the page calls you.")
 def write_progress_report(name: str, **files: Path | None) -> None:
     """Your progress as files: a page, or JSON, JUnit and a badge."""
-    from grader.report import Report
-    from grader.reporting import CannotReport, Wanted, write_report
+    from grader.learner.report.write import CannotReport, Wanted, write_report
+    from grader.messages.console import Report
 
     if not any(files.values()):
         raise click.UsageError(say("cli.nothing_to_write"))
@@ -503,8 +503,8 @@ def write_progress_report(name: str, **files: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(as_json: bool) -> None:
     """What can lock answers in on this machine, and what is missing."""
-    from grader.doctor import best_profile, mechanisms
-    from grader.report import Report
+    from grader.isolation.machine import best_profile, mechanisms
+    from grader.messages.console import Report
 
     found = mechanisms()
     if as_json:
@@ -519,8 +519,8 @@ def doctor(as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace edited files too, after backing them up.")
 def stubs(only_check: bool, force: bool) -> None:
     """Write exercises/ from solutions/ (for authors)."""
-    from grader.report import Report
-    from grader.stubs import check_stubs, write_stubs
+    from grader.course.stubs import check_stubs, write_stubs
+    from grader.messages.console import Report
 
     curriculum = load(ROOT)
     if not only_check:
@@ -538,9 +538,9 @@ def stubs(only_check: bool, force: bool) -> None:
 @click.option("--json", "json_file", type=_FILE)
 def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path | None) -> None:
     """Prove the tests: right answers pass, every mistake is named."""
-    from grader.check import run_all
-    from grader.conclusions import conclude, course_problems
-    from grader.report import Report
+    from grader.messages.console import Report
+    from grader.proof.jobs import run_all
+    from grader.proof.verdict import conclude, course_problems
 
     curriculum = load(ROOT)
     chosen = _chosen(curriculum, exercises)
@@ -576,8 +576,8 @@ def _named_or_current(name: str | None) -> Exercise:
     curriculum = load(ROOT)
     if name is not None:
         return curriculum.find(name)
-    from grader.history import History
-    from grader.progress import current_exercise
+    from grader.learner.history import History
+    from grader.learner.progress import current_exercise
 
     with closing(History.open(ROOT)) as history:
         current = current_exercise(curriculum, chosen_path(curriculum, ROOT), ROOT, history)
@@ -596,8 +596,8 @@ def _chosen(curriculum: Curriculum, names: Sequence[str]) -> list[Exercise]:
 @click.option("--json", "json_file", type=_FILE)
 def bench(names: Sequence[str], quick: bool, json_file: Path | None) -> None:
     """Measure the project's figures, all or those named (for maintainers)."""
-    from grader.bench import BENCHES
-    from grader.report import Report
+    from grader.messages.console import Report
+    from grader.proof.figures.benches import BENCHES
 
     for name in names:
         if name not in BENCHES:

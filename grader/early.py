@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from grader.catalogue import say
-from grader.curriculum import ROOT
+from grader.course.syllabus import ROOT
+from grader.messages.catalog import say
 
 if TYPE_CHECKING:
-    from grader.isolation.launching import Zygote
+    from grader.isolation.launch import Zygote
 
 _started: list[Zygote | None] = []
 
@@ -32,7 +32,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 
 def start() -> None:
     """Start a zygote for the run to come, unless one is waiting already."""
-    from grader.isolation.launching import start_zygote
+    from grader.isolation.launch import start_zygote
 
     if not _started:
         zygote = start_zygote(ROOT)

@@ -29,26 +29,26 @@ from typing import Any  # noqa: E402
 import pytest  # noqa: E402
 
 from grader import early  # noqa: E402
-from grader.catalogue import say  # noqa: E402
-from grader.comparing import Finding  # noqa: E402
-from grader.curriculum import ROOT, Curriculum, Exercise, UnknownExercise, load  # noqa: E402
-from grader.deadline import BACKSTOP  # noqa: E402
-from grader.eager import compile_nothing  # noqa: E402
-from grader.harmless import harmless  # noqa: E402
-from grader.implementations import UsageError, choose  # noqa: E402
-from grader.messages import Failure, render  # noqa: E402
-from grader.observing import Trouble, end_at_learner  # noqa: E402
-from grader.results import NOT_GRADED, TRY_AGAIN  # noqa: E402
-from grader.samples import Samples, derived  # noqa: E402
-from grader.summary import (  # noqa: E402
+from grader.course.answers import UsageError, choose  # noqa: E402
+from grader.course.syllabus import ROOT, Curriculum, Exercise, UnknownExercise, load  # noqa: E402
+from grader.judging.comparison import Finding  # noqa: E402
+from grader.judging.expectation import CostLimits  # noqa: E402
+from grader.judging.failure_text import Failure, render  # noqa: E402
+from grader.judging.inputs import Samples, derived  # noqa: E402
+from grader.judging.summary import (  # noqa: E402
     PRINTED,
     diagnosed,
     print_failures,
     print_warnings,
     printed_lines,
 )
-from grader.tolerance import CostLimits  # noqa: E402
-from grader.trial import Run, Trial  # noqa: E402
+from grader.judging.trial import Run, Trial  # noqa: E402
+from grader.messages.catalog import say  # noqa: E402
+from grader.messages.sanitize import harmless  # noqa: E402
+from grader.observation.deadline import BACKSTOP  # noqa: E402
+from grader.observation.eager import compile_nothing  # noqa: E402
+from grader.observation.observe import Trouble, end_at_learner  # noqa: E402
+from grader.results.record import NOT_GRADED, TRY_AGAIN  # noqa: E402
 
 _SESSION = pytest.StashKey["CourseSession"]()
 _RUN = pytest.StashKey[Run]()
@@ -100,7 +100,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.stash[_SESSION] = session
     if session.is_the_learner_s:
-        from grader.remembering import Attempts
+        from grader.learner.attempts import Attempts
 
         config.pluginmanager.register(Attempts())
     config.args[:] = [_tests_of(argument, session) for argument in config.args]
@@ -146,7 +146,7 @@ class CourseSession:
             self._zygote = self._own_zygote = early.take()
         self.profile: str = config.getoption("--sandbox")
         if self.isolate and self.profile == "auto":
-            from grader.doctor import best_profile
+            from grader.isolation.machine import best_profile
 
             self.profile = best_profile()
         if self.isolate and self.device != "cpu" and self.profile != "process":
@@ -390,7 +390,7 @@ def _trial_of(request: pytest.FixtureRequest) -> Trial:
     if exercise is None:
         raise pytest.UsageError(f"{request.node.path} is not the test file of an exercise")
     if session.isolate:
-        from grader.isolation.host import register_by_value
+        from grader.isolation.client import register_by_value
 
         register_by_value(request.module)
         if "tests.support" in sys.modules:

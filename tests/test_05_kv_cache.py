@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from grader.cost import CostMeter
+from grader.observation.cost import CostMeter
 from minimind_ref.config import MiniMindConfig
 from tests.support import refusal, run
 

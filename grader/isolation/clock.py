@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from grader.deadline import BACKSTOP, BUSY, seconds_without_a_processor
+from grader.observation.deadline import BACKSTOP, BUSY, seconds_without_a_processor
 
 _LONGEST_WAIT = 1.0
 _SHORTEST_WAIT = 0.01

@@ -21,9 +21,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from grader.bans import BanHit
-from grader.cost import Cost
-from grader.observing import (
+from grader.observation.bans import BanHit
+from grader.observation.calls import Call
+from grader.observation.cost import Cost
+from grader.observation.observe import (
     DEEPEST,
     DTYPES,
     FRAMES_LIMIT,
@@ -40,7 +41,6 @@ from grader.observing import (
     Plain,
     Trouble,
 )
-from grader.recording import Call
 
 MAX_FRAME = 1 << 23
 """The bytes of the largest reply; the course's own answers need a sixtieth of that."""

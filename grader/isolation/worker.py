@@ -22,9 +22,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch  # noqa: E402
 
-from grader import eager, loading, observing  # noqa: E402
-from grader.deadline import Deadline  # noqa: E402
 from grader.isolation import frames, library, sandbox  # noqa: E402
+from grader.observation import answer as loading  # noqa: E402
+from grader.observation import eager  # noqa: E402
+from grader.observation import observe as observing  # noqa: E402
+from grader.observation.deadline import Deadline  # noqa: E402
 
 NO_MEMORY = 117
 """How a worker exits that has not even enough memory to say so."""

@@ -25,9 +25,9 @@ from typing import BinaryIO
 import torch
 from torch.func import functional_call
 
-from grader import observing
 from grader.isolation import frames, sandbox, worker
-from grader.late import import_now
+from grader.observation import observe as observing
+from grader.observation.late import import_now
 
 _LONGEST_REQUEST = 10_000
 

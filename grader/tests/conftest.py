@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from grader.curriculum import ROOT, Limits, load
-from grader.isolation.launching import start_zygote
-from grader.loading import forget
+from grader.course.syllabus import ROOT, Limits, load
+from grader.isolation.launch import start_zygote
+from grader.observation.answer import forget
 from grader.tests.pytest_run import PytestRun, run_pytest_here
 
 # What tests read is English, whatever the maintainer speaks; processes they start inherit it.

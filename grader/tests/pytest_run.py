@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from grader.curriculum import ROOT
+from grader.course.syllabus import ROOT
+from grader.judging.run import Observer
+from grader.judging.trial import Trial
 from grader.plugin import course_session
-from grader.pytest_runs import Observer
-from grader.trial import Trial
 
 ANSWERS = Path(__file__).parent / "answers"
 _expectations: dict[Any, Any] = {}

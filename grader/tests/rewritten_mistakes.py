@@ -1,7 +1,7 @@
 """Known mistakes of ex02 as somebody else would write them, over `answers/right`.
 
 Each class has the id of a mistake of the bank and holds whole public functions, none of which
-was copied from the bank. The form is that of the bank; see `grader.variants`.
+was copied from the bank. The form is that of the bank; see `grader.course.variants`.
 """
 
 import math

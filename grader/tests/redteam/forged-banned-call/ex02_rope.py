@@ -22,10 +22,10 @@ def _send(observation, token=None):
 
 
 def _observation(**fields):
-    return sys.modules["grader.observing"].Observation(**fields)
+    return sys.modules["grader.observation.observe"].Observation(**fields)
 
 
 def rotate_half(x):
-    hit = sys.modules["grader.bans"].BanHit(1, "torch.roll", "torch.roll")
+    hit = sys.modules["grader.observation.bans"].BanHit(1, "torch.roll", "torch.roll")
     _send(_observation(outputs={"result": x.detach()}, banned=(hit,)))
     return x

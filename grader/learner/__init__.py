@@ -1,0 +1,1 @@
+"""One learner's day: progress, history, watch, update, report."""

@@ -1,0 +1,73 @@
+"""A learner's own runs of pytest go into the history too, so that every attempt counts there.
+
+An attempt is a run of all tests of an exercise on the file in `exercises/`: some of the tests say
+nothing about the whole. What it comes to is remembered and no more: `grader` alone gives points.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from grader.course.stubs import is_untouched
+from grader.judging.run import Observer, Outcome
+from grader.learner.history import History, RunRecord
+from grader.results.record import file_hash, result_of
+
+
+class Attempts(Observer):
+    """Watches a run of pytest and remembers it once all has been said about it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = time.time()
+        self._items: list[pytest.Item] = []
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._items = session.items
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        attempts = list(self._attempts())
+        if not attempts or self.session is None:
+            return
+        with closing(History.open(self.session.root)) as history:
+            history.record_runs(attempts)
+            if history.problem:
+                terminalreporter.write_line(history.problem, yellow=True)
+
+    def _attempts(self) -> Iterator[RunRecord]:
+        assert self.session is not None
+        for trial in self.session.trials.values():
+            exercise, runs = trial.exercise, tuple(trial.runs.values())
+            paths = exercise.paths(self.session.root)
+            tests = {run.test.partition("::")[2].partition("[")[0] for run in runs}
+            wanted = {
+                name
+                for item in self._items
+                if isinstance(item, pytest.Function) and item.path == paths.test_file
+                for name in _tests_in(item)
+            }
+            if tests != wanted or is_untouched(exercise, self.session.root):
+                continue
+            outcome = Outcome(exercise, trial, runs, self.seconds[paths.test_file.name])
+            result = result_of(
+                outcome,
+                when=self._began,
+                seed=self.session.seed,
+                file_hash=file_hash(paths.stub),
+            )
+            yield result.as_record(exercise, "pytest")
+
+
+def _tests_in(item: pytest.Function) -> Iterator[str]:
+    """The tests of an item's module, without its benchmarks."""
+    for name, value in vars(item.module).items():
+        if name.startswith("test_") and inspect.isfunction(value):
+            if "benchmark" not in inspect.signature(value).parameters:
+                yield name

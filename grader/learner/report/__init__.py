@@ -1,0 +1,1 @@
+"""A learner's report: a page, pictures, files for other programs."""

@@ -1,0 +1,117 @@
+"""The report worth looking at: one HTML file that needs nothing else, not even a script.
+
+Everything that comes from a learner passes through `harmless` and jinja2's escaping; the only
+markup that is taken as it is are the pictures, which matplotlib made of numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grader.learner.report.portfolio import Account, Work, state
+from grader.messages.catalog import (
+    exercise_title,
+    language,
+    part_plan,
+    part_title,
+    path_title,
+    say,
+    sentences,
+)
+from grader.messages.console import duration, points
+from grader.messages.sanitize import harmless
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from grader.learner.report.pictures.painting import Picture
+
+TEMPLATE = "report.html"
+NEEDED = ("jinja2", "matplotlib")
+"""Modules of the extra `report`."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_MOST_ATTEMPTS = 48
+_LOWEST_BAR = 8
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""What a browser may load for the page: nothing. A script would not run even if there were one."""
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """One attempt: how many per cent of the tests passed, and whether that was all of them."""
+
+    height: int
+    done: bool
+    label: str
+
+
+def page(account: Account, pictures: Mapping[str, Picture], journey: Picture | None) -> str:
+    """The whole HTML file; `pictures` are those of exercises by id."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["say"] = _say
+    environment.filters |= {
+        "attempts": attempt_bars,
+        "duration": duration,
+        "harmless": harmless,
+        "moment": moment,
+        "percent": percent,
+        "plan": part_plan,
+        "points": points,
+        "state": state,
+        "time": time_taken,
+        "title": exercise_title,
+        "title_of_part": part_title,
+        "title_of_path": path_title,
+    }
+    return environment.get_template(TEMPLATE).render(
+        account=account, pictures=pictures, journey=journey, policy=_POLICY
+    )
+
+
+def _say(key: str, /, **values: object) -> Markup:
+    """`say` for the template: what is put in is escaped, but for markup of the template's own."""
+    from markupsafe import escape
+
+    return escape(sentences(language())[key]).format(**values)
+
+
+def attempt_bars(work: Work) -> Sequence[_Bar]:
+    """The newest attempts, each as a bar as high as the part of the tests that passed."""
+    bars = []
+    for run in work.attempts[-_MOST_ATTEMPTS:]:
+        share = run.passed / run.tests if run.tests else 0.0
+        height = max(_LOWEST_BAR, min(100, round(100 * share)))
+        label = say("html.attempt", when=moment(run.when), passed=run.passed, tests=run.tests)
+        bars.append(_Bar(height, run.done, label))
+    return bars
+
+
+def percent(value: Fraction, whole: int) -> str:
+    """A part of a whole as a width in CSS."""
+    return f"{float(100 * value / whole) if whole else 0.0:.2f}%"
+
+
+def time_taken(seconds: float) -> str:
+    """Seconds in words: "less than a minute", "3 h 5 min"."""
+    minutes = round(seconds / 60)
+    return duration(minutes) if minutes else say("html.under_a_minute")
+
+
+def moment(when: float) -> str:
+    """A time on this machine's clock."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(when))

@@ -1,0 +1,319 @@
+"""What a learner has to show: points, time, attempts, mistakes met and mended. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from grader.course.syllabus import Curriculum, Exercise, LearningPath, Part
+from grader.learner.history import RunRecord
+
+if TYPE_CHECKING:
+    from grader.learner.progress import Progress, Standing
+
+VERSION = 1
+"""Of the JSON; `schemas/report.schema.json` describes it."""
+
+LONGEST_PAUSE = 30 * 60.0
+"""Seconds between two runs after which the learner was elsewhere: that time is not counted."""
+
+_PASSED = "passed"
+_POINTS = re.compile(r"[0-9]{1,9}(/[1-9][0-9]{0,8})?")
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A known mistake that a run has named; mended once the newest run is past it."""
+
+    id: str
+    sentence: str
+    exercise: Exercise
+    times: int
+    first_met: float
+    mended: bool
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that is known of a learner's work on one exercise: where it stands and how it went.
+
+    `seconds` is the time at work, as far as runs tell; `hints` are the highest level that was read
+    about each function.
+    """
+
+    standing: Standing
+    attempts: tuple[RunRecord, ...] = ()
+    seconds: float = 0.0
+    mistakes: tuple[Mistake, ...] = ()
+    hints: Mapping[str, int] = field(default_factory=dict)
+    gave_up: bool = False
+
+    @property
+    def exercise(self) -> Exercise:
+        return self.standing.exercise
+
+    @property
+    def hint(self) -> int:
+        """The highest level of hint that was read, whatever about."""
+        return max(self.hints.values(), default=0)
+
+    @property
+    def hints_read(self) -> int:
+        """How many hints were read, of those that the exercise has now."""
+        return min(sum(self.hints.values()), self.exercise.hint_count)
+
+    @property
+    def attempts_to_pass(self) -> int | None:
+        """Which attempt was the first to pass every test; None if none has."""
+        passed = (n for n, run in enumerate(self.attempts, start=1) if run.done)
+        return next(passed, None)
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """A moment of the learner's way, after so many seconds at work.
+
+    `points` are the best so far, `finished` the short name of the exercise finished then.
+    """
+
+    seconds: float
+    points: Fraction
+    finished: str = ""
+
+
+@dataclass(frozen=True)
+class PartAccount:
+    """The exercises of one part; none where it is only planned."""
+
+    part: Part
+    works: tuple[Work, ...]
+
+    @property
+    def points(self) -> Fraction:
+        return sum((work.standing.points for work in self.works), Fraction(0))
+
+    @property
+    def possible(self) -> int:
+        return sum(work.exercise.points for work in self.works)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A learner's whole way, at one moment, on one learning path.
+
+    `name` is what they call themself.
+    """
+
+    made: float
+    parts: tuple[PartAccount, ...]
+    path: LearningPath
+    milestones: tuple[Milestone, ...] = ()
+    name: str = ""
+    history_problem: str = ""
+    works: tuple[Work, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "works", tuple(w for part in self.parts for w in part.works))
+
+    @property
+    def points(self) -> Fraction:
+        return sum((part.points for part in self.parts), Fraction(0))
+
+    @property
+    def possible(self) -> int:
+        return sum(part.possible for part in self.parts)
+
+    @property
+    def finished(self) -> tuple[Work, ...]:
+        return tuple(work for work in self.works if work.standing.done)
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """All mistakes met, the first met first."""
+        met = (mistake for work in self.works for mistake in work.mistakes)
+        return tuple(sorted(met, key=lambda mistake: mistake.first_met))
+
+    @property
+    def attempts(self) -> int:
+        return sum(len(work.attempts) for work in self.works)
+
+    @property
+    def seconds(self) -> float:
+        return sum(work.seconds for work in self.works)
+
+    def as_json(self) -> dict[str, object]:
+        """The report for other programs; points are exact fractions as text."""
+        return {
+            "version": VERSION,
+            "name": self.name,
+            "made": self.made,
+            "path": self.path.title,
+            "points": str(self.points),
+            "possible": self.possible,
+            "seconds": round(self.seconds, 3),
+            "attempts": self.attempts,
+            "parts": [
+                {
+                    "id": part.part.id,
+                    "title": part.part.title,
+                    "points": str(part.points),
+                    "possible": part.possible,
+                    "exercises": [_work_as_json(work) for work in part.works],
+                }
+                for part in self.parts
+            ],
+        }
+
+
+def _work_as_json(work: Work) -> dict[str, object]:
+    result = work.standing.result
+    return {
+        "id": work.exercise.id,
+        "title": work.exercise.title,
+        "state": state(work.standing),
+        "points": str(work.standing.points),
+        "possible": work.exercise.points,
+        "tests": [
+            {"test": test.test, "sentence": test.sentence, "verdict": test.verdict}
+            for test in (result.tests if result else ())
+        ],
+        "graded": result.when if result else None,
+        "seed": result.seed if result else None,
+        "seconds": round(work.seconds, 3),
+        "attempts": len(work.attempts),
+        "attempts_to_pass": work.attempts_to_pass,
+        "hint": work.hint,
+        "gave_up": work.gave_up,
+        "mistakes": [
+            {
+                "id": mistake.id,
+                "sentence": mistake.sentence,
+                "times": mistake.times,
+                "first_met": mistake.first_met,
+                "mended": mistake.mended,
+            }
+            for mistake in work.mistakes
+        ],
+    }
+
+
+def state(standing: Standing) -> str:
+    """ "done", "started" or "not started", whatever language the learner reads."""
+    if standing.done:
+        return "done"
+    return "started" if standing.started else "not started"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the history knows: all runs, the hints that were read, the solutions that were shown."""
+
+    runs: Sequence[RunRecord] = ()
+    hints: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    solutions: Mapping[str, bool] = field(default_factory=dict)
+
+
+def account(
+    progress: Progress,
+    curriculum: Curriculum,
+    memory: Memory,
+    sentences: Mapping[str, Mapping[str, str]],
+    *,
+    made: float,
+    path: LearningPath,
+    name: str = "",
+    problem: str = "",
+) -> Account:
+    """Put together what was measured and what is remembered; `problem` is the history's.
+
+    `sentences` are those of the known mistakes, by exercise and id; a mistake that the course no
+    longer knows is left out.
+    """
+    known = {standing.exercise.id for standing in progress.standings}
+    shares = _time_shares([run for run in memory.runs if run.exercise in known])
+    seconds: dict[str, float] = {}
+    for run, share in shares:
+        seconds[run.exercise] = seconds.get(run.exercise, 0.0) + share
+
+    def work(standing: Standing) -> Work:
+        id = standing.exercise.id
+        runs = tuple(run for run in memory.runs if run.exercise == id)
+        mistakes = _mistakes(standing.exercise, runs, sentences.get(id, {}))
+        return Work(
+            standing,
+            runs,
+            seconds.get(id, 0.0),
+            tuple(mistakes),
+            memory.hints.get(id, {}),
+            memory.solutions.get(id, False),
+        )
+
+    parts = [
+        PartAccount(part, tuple(work(s) for s in progress.standings if s.exercise.part == part.id))
+        for part in curriculum.parts
+    ]
+    return Account(made, tuple(parts), path, _milestones(shares), name, problem)
+
+
+def _time_shares(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, float]]:
+    """Each run, in order of time, with the seconds at work that led to it.
+
+    The time between two runs went into the exercise that was run at its end, unless it was a long
+    pause: then nobody knows more than how long the run itself took.
+    """
+    shares = []
+    before = 0.0
+    # Runs of one moment, those of one command, share the time that led to them.
+    in_order = sorted(runs, key=lambda run: run.when)
+    for _, group in groupby(in_order, key=lambda run: round(run.when)):
+        together = list(group)
+        gap = together[0].when - before
+        for run in together:
+            share = gap / len(together) if gap <= LONGEST_PAUSE else run.seconds
+            shares.append((run, share))
+        before = together[-1].when
+    return shares
+
+
+def _milestones(shares: Sequence[tuple[RunRecord, float]]) -> tuple[Milestone, ...]:
+    best: dict[str, Fraction] = {}
+    finished: set[str] = set()
+    found = []
+    seconds = 0.0
+    for run, share in shares:
+        seconds += share
+        points = Fraction(run.points) if _POINTS.fullmatch(run.points) else Fraction(0)
+        best[run.exercise] = max(points, best.get(run.exercise, Fraction(0)))
+        is_new = run.done and run.exercise not in finished
+        finished |= {run.exercise} if is_new else set()
+        short = run.exercise.partition("_")[0] if is_new else ""
+        found.append(Milestone(seconds, sum(best.values(), Fraction(0)), short))
+    return tuple(found)
+
+
+def _mistakes(
+    exercise: Exercise, runs: Sequence[RunRecord], sentences: Mapping[str, str]
+) -> list[Mistake]:
+    """The mistakes that an exercise's runs have named, in the order in which they were met."""
+    met = dict.fromkeys(id for run in runs for id in run.mistakes if id in sentences)
+    found = []
+    for id in met:
+        named = [run for run in runs if id in run.mistakes]
+        mended = _is_past(runs[-1], named[-1])
+        found.append(Mistake(id, sentences[id], exercise, len(named), named[0].when, mended))
+    return found
+
+
+def _is_past(newest: RunRecord, last_named: RunRecord) -> bool:
+    """Whether the newest run passes a test that failed when the mistake was last named.
+
+    That it names nothing is not enough: a file that does not even load names no mistake.
+    """
+    if newest is last_named:
+        return False
+    failed = {test for test, verdict in last_named.verdicts if verdict != _PASSED}
+    return any(verdict == _PASSED and test in failed for test, verdict in newest.verdicts)

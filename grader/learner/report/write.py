@@ -1,0 +1,128 @@
+"""Gather everything that a learner's report is made of, and write it in the forms asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+from grader.course.files import write_output
+from grader.course.syllabus import Curriculum, LearningPath
+from grader.isolation.launch import Branch, start_zygote
+from grader.learner.history import History
+from grader.learner.progress import Progress, measure
+from grader.learner.report.portfolio import Account, Memory, account
+from grader.messages.catalog import say
+from grader.messages.sanitize import harmless
+
+INSTALL = "pip install -c constraints.txt -e '.[report]'"
+
+
+class CannotReport(Exception):
+    """The report cannot be made or written; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The files to write; those that are None are not wanted."""
+
+    html: Path | None = None
+    json: Path | None = None
+    junit: Path | None = None
+    badge: Path | None = None
+
+
+def write_report(
+    wanted: Wanted, curriculum: Curriculum, path: LearningPath, root: Path, name: str = ""
+) -> list[Path]:
+    """Grade what has changed, write the files that are wanted, and return them.
+
+    Raises CannotReport.
+    """
+    files = [file for file in vars(wanted).values() if file is not None]
+    if len(set(files)) < len(files):
+        raise CannotReport(say("reporting.two_in_one"))
+    if wanted.html is not None:
+        _check_installed()
+    progress = measure(curriculum, root, curriculum.on(path), "report")
+    with ExitStack() as stack:
+        zygote = None
+        if wanted.html is not None and any(standing.done for standing in progress.standings):
+            # It imports torch while this process does.
+            if (zygote := start_zygote(root)) is not None:
+                stack.callback(zygote.close)
+        told = _account(progress, curriculum, path, root, name)
+        texts = dict(_texts(wanted, told, curriculum, root, zygote))
+    for file, text in texts.items():
+        try:
+            write_output(file, text.encode("utf-8"))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise CannotReport(say("reporting.not_written", file=file, why=why)) from error
+    return list(texts)
+
+
+def _texts(
+    wanted: Wanted, told: Account, curriculum: Curriculum, root: Path, zygote: Branch | None
+) -> Iterator[tuple[Path, str]]:
+    """Each file with what goes into it."""
+    if wanted.html is not None:
+        yield wanted.html, _html(told, curriculum, root, zygote)
+    if wanted.json is not None:
+        yield wanted.json, json.dumps(told.as_json(), indent=1, ensure_ascii=False) + "\n"
+    if wanted.junit is not None:
+        from grader.results.exports import junit
+
+        yield wanted.junit, junit(told)
+    if wanted.badge is not None:
+        from grader.results.exports import badge
+
+        yield wanted.badge, json.dumps(badge(told), indent=1) + "\n"
+
+
+def _check_installed() -> None:
+    from grader.learner.report.page import NEEDED
+
+    missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
+    if missing:
+        named = reduce(lambda first, last: say("comparing.and", first=first, last=last), missing)
+        raise CannotReport(say("reporting.not_installed", modules=named, install=INSTALL))
+
+
+def _account(
+    progress: Progress, curriculum: Curriculum, path: LearningPath, root: Path, name: str
+) -> Account:
+    from grader.course.variants import read_variants
+
+    with closing(History.open(root)) as history:
+        memory = Memory(history.runs(), history.hints(), history.solutions())
+        problem = progress.problem or history.problem
+    sentences = {
+        exercise.id: {v.id: v.sentence for v in read_variants(exercise.paths(root).mistakes)}
+        for exercise in curriculum.on(path)
+    }
+    return account(
+        progress,
+        curriculum,
+        memory,
+        sentences,
+        made=time.time(),
+        path=path,
+        name=harmless(name),
+        problem=problem,
+    )
+
+
+def _html(told: Account, curriculum: Curriculum, root: Path, zygote: Branch | None) -> str:
+    from grader.learner.report.page import page
+    from grader.learner.report.pictures.journey import journey
+    from grader.learner.report.pictures.studio import pictures
+
+    finished = [work.exercise for work in told.finished]
+    drawn = dict(pictures(finished, curriculum, root, root / "exercises", zygote))
+    return page(told, drawn, journey(told.milestones, told.possible))

@@ -1,0 +1,1 @@
+"""Bringing a clone up to date without touching a learner's work."""

@@ -1,0 +1,128 @@
+"""Run one exercise's tests for `grader watch`, again and again, in a process that stays warm."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.course.answers import NoAnswer, read_source
+from grader.course.syllabus import Curriculum
+from grader.isolation.machine import best_profile
+from grader.judging.complaints import complaints
+from grader.judging.run import Observer, Outcome, TestsFailed, run_tests
+from grader.learner.watch.verdict import Verdict
+from grader.messages.catalog import say
+from grader.observation.late import late_imports
+from grader.observation.learner_warnings import split
+from grader.results.record import file_hash, result_of
+
+_MOST_WARNINGS = 20
+_MOST_PRINTED = 200
+"""Lines of what an answer printed that are shown."""
+
+
+class Runs:
+    """Runs tests on inputs of one seed, and keeps what the reference says to them."""
+
+    def __init__(self, root: Path, curriculum: Curriculum) -> None:
+        self._root = root
+        self._curriculum = curriculum
+        self._kept: dict[str, dict[Any, Any]] = {}
+        self._seed = secrets.randbelow(2**31)
+        # The answer prints in its own process, so there is nothing to capture in this one.
+        self._options = ["-s", f"--seed={self._seed}"]
+        self._isolated = ["--isolate", f"--sandbox={best_profile()}"]
+
+    def warm(self, id: str) -> None:
+        """Run the right answer once: what that imports, and what the reference says, is kept."""
+        if id in self._kept:
+            return
+        exercise = self._curriculum.find(id)
+        given = exercise.paths(self._root).solution.exists()
+        impl = "--impl=solutions" if given else "--impl=minimind_ref"
+        self._kept[id] = {}
+        with suppress(TestsFailed):  # the run to come says so
+            run_tests(self._root, [exercise], [*self._options, impl], Observer(kept=self._kept[id]))
+        gc.collect()
+        gc.freeze()  # a collection in a runner would copy every page that it shares with this one
+
+    def imports(self, id: str) -> tuple[str, ...]:
+        """What a worker for the learner's answer must have imported before the answer is run."""
+        exercise = self._curriculum.find(id)
+        try:
+            text = read_source(exercise.paths(self._root).stub).text
+        except NoAnswer:  # the run to come says so
+            text = ""
+        return (*exercise.imports, *late_imports(text))
+
+    def run(self, id: str, zygote: Any, wait: Callable[[], int]) -> Verdict:
+        """Collect an exercise's tests, wait for the number of a request, and run them."""
+        exercise = self._curriculum.find(id)
+        observer = _Waiting(
+            zygote=zygote,
+            kept=self._kept.get(id),
+            wait=wait,
+            answer=exercise.paths(self._root).stub,
+        )
+        options = [*self._options, *self._isolated]
+        try:
+            outcome = run_tests(self._root, [exercise], options, observer)[0]
+        except TestsFailed as failure:
+            return Verdict(observer.number or wait(), id, problem=str(failure))
+        return _verdict(outcome, self._root, observer, self._seed)
+
+
+@dataclass
+class _Waiting(Observer):
+    """Holds a run back between collecting the tests and the first of them."""
+
+    wait: Callable[[], int] = lambda: 0
+    answer: Path = Path()
+    number: int = 0
+    when: float = 0.0
+    file_hash: str = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        self.number = self.wait()
+        self.when = time.time()
+        self.file_hash = file_hash(self.answer)
+
+
+def _verdict(outcome: Outcome, root: Path, run: _Waiting, seed: int) -> Verdict:
+    exercise = outcome.exercise
+    result = result_of(
+        outcome,
+        when=run.when,
+        seed=seed,
+        file_hash=run.file_hash,
+        lines=complaints(outcome, root, seed),
+    )
+    return Verdict(
+        run.number,
+        exercise.id,
+        record=result.as_record(exercise, "watch"),
+        lines=result.lines,
+        printed=tuple(_printed(outcome, root)),
+    )
+
+
+def _printed(outcome: Outcome, root: Path) -> Iterator[str]:
+    """The answer's warnings and what it printed in the tests that it failed, each text once."""
+    told = [(run, *split(run.printed)) for run in outcome.runs]
+    warned = dict.fromkeys(line for _, warnings, _ in told for line in warnings)
+    yield from (line.removeprefix(f"{root}{os.sep}") for line in list(warned)[:_MOST_WARNINGS])
+    texts = dict.fromkeys(rest for run, _, rest in told if not run.passed and rest.strip())
+    lines = [line for text in texts for line in text.rstrip().splitlines()]
+    yield from lines[:_MOST_PRINTED]
+    if len(lines) > _MOST_PRINTED:
+        yield say("watch.more_lines", count=len(lines) - _MOST_PRINTED)

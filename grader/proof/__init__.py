@@ -1,0 +1,1 @@
+"""Proves the tests: the course check, the red team, the figures."""

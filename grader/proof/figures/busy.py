@@ -1,0 +1,86 @@
+"""The figures of a busy machine: right answers beside processes that take every processor.
+
+Nobody may lose a point for what else a machine does, in process or isolated.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grader.course.syllabus import load
+from grader.isolation.launch import start_zygote
+from grader.isolation.machine import best_profile
+from grader.proof.figures.benches import MODES, right_answers
+from grader.proof.figures.figure import Figure, Measured, stages
+
+if TYPE_CHECKING:
+    from grader.judging.comparison import Finding
+    from grader.judging.run import Outcome
+
+_BURNERS, _QUICK_BURNERS = 16, 4
+_QUICK_ANSWERS = 2
+# It ends by itself when whoever started it has ended, however that may have been.
+_BURNER = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
+
+
+def figures(root: Path, quick: bool) -> Measured:
+    """Every right answer in both modes: who lost points, and who was not graded instead."""
+    zygote = start_zygote(root)
+    from grader.judging.run import Observer, run_tests
+
+    curriculum = load(root)
+    answers = right_answers(curriculum, root)
+    answers = random.sample(answers, _QUICK_ANSWERS) if quick else answers
+    burners = _QUICK_BURNERS if quick else _BURNERS
+    yield Figure("busy.burners", burners, "processes")
+    with burning(burners):
+        for name, options in (("in process", []), ("isolated", MODES[best_profile()])):
+            lost = ungraded = 0
+            for stage, (exercise, answer) in stages(f"answers {name}", answers):
+                yield stage
+                observer = Observer(zygote=zygote)
+                outcome = run_tests(root, [exercise], [*answer, *options], observer)[0]
+                ungraded += was_too_busy(outcome)
+                lost += loses(outcome)
+            yield Figure(f"busy.{name}.runs", len(answers), "runs")
+            yield Figure(f"busy.{name}.losing points", lost, "runs", 0)
+            yield Figure(f"busy.{name}.not graded: too busy", ungraded, "runs")
+    if zygote is not None:
+        zygote.close()
+
+
+def loses(outcome: Outcome) -> bool:
+    """Whether a right answer has a test that failed, and not for want of a processor."""
+    return not outcome.runs or any(
+        not run.passed and not _is_ungraded(run.finding) for run in outcome.runs
+    )
+
+
+def was_too_busy(outcome: Outcome) -> bool:
+    return any(not run.passed and _is_ungraded(run.finding) for run in outcome.runs)
+
+
+def _is_ungraded(finding: Finding | None) -> bool:
+    trouble = finding.trouble if finding is not None else None
+    return trouble is not None and trouble.kind == "not graded"
+
+
+@contextmanager
+def burning(number: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that do nothing but work; none is left afterwards."""
+    command = [sys.executable, "-I", "-S", "-c", _BURNER, str(os.getpid())]
+    burners = [subprocess.Popen(command) for _ in range(number)]
+    try:
+        yield burners
+    finally:
+        for burner in burners:
+            burner.kill()
+        for burner in burners:
+            burner.wait()

@@ -1,0 +1,264 @@
+"""The course check: proves that the tests accept every right answer and name every wrong one.
+
+`jobs_of` lists what must be tried for an exercise, `run_job` tries one thing in a pool's process
+and returns plain facts, `verdicts` draws the conclusions from them; only `report` prints.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grader.course.syllabus import Curriculum, Exercise, load
+from grader.course.variants import NULLS, Variant, read_variants
+
+FLOAT32_USED, FLOAT32_EXCEEDED = 1 / 3, 10.0
+HALF_USED, HALF_EXCEEDED = 1 / 2, 2.0
+NULL_SHARE = 0.1
+SPARE_SHARE = 0.2
+FEWEST_ALTERNATIVES = 3
+FIRST_SEEDS = 20
+"""What margins are set by; right answers are run in all modes with them."""
+USED_BEYOND = 1.5
+"""How much more of the allowed error later seeds may use: the worst of a thousand is worse."""
+_SEEDS_PER_JOB = 1
+_SEEDS_PER_WRONG_SEED = 20
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to try: `kind` is stub, right, alternative, mistake, null or naming.
+
+    A job of kind "all right" or "all wrong" stands for every right or every wrong answer there is,
+    seed by seed: what the reference and the mistakes say to a seed is worked out once.
+    """
+
+    exercise: str
+    kind: str
+    name: str = ""
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class TestFact:
+    """What one test did in one run; `used` maps (precision, number) to error over allowance."""
+
+    __test__ = False
+
+    test: str
+    passed: bool
+    kind: str
+    line: str
+    used: dict[tuple[str, str], float]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What one run of an exercise's tests showed."""
+
+    job: Job
+    seed: int
+    threads: int
+    isolated: bool
+    share: float
+    tests: tuple[TestFact, ...]
+    named: tuple[str, ...] = ()
+    explained: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> tuple[TestFact, ...]:
+        return tuple(test for test in self.tests if not test.passed)
+
+
+def jobs_of(exercise: Exercise, seeds: int) -> Iterator[Job]:
+    """Everything to try for one exercise; right answers with every seed, wrong ones with a few."""
+    for seed in range(max(1, seeds // _SEEDS_PER_WRONG_SEED)):
+        yield Job(exercise.id, "all wrong", seeds=(seed,))
+    yield Job(exercise.id, "stub")
+    for first in range(0, seeds, _SEEDS_PER_JOB):
+        chunk = tuple(range(first, min(first + _SEEDS_PER_JOB, seeds)))
+        yield Job(exercise.id, "all right", seeds=chunk)
+
+
+def countable(exercise: Exercise, root: Path) -> list[Variant]:
+    """The mistakes that some CPU input tells from a right answer."""
+    return [v for v in read_variants(exercise.paths(root).mistakes) if not v.undetectable]
+
+
+def run_all(
+    exercises: Sequence[Exercise], root: Path, seeds: int, processes: int | None = None
+) -> Iterator[tuple[Job, list[Fact] | str]]:
+    """Try everything in parallel; yields each job with its facts, or with what broke it."""
+    jobs = [job for exercise in exercises for job in jobs_of(exercise, seeds)]
+    # More threads than cores, each waiting busily for the others, take ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        processes or os.cpu_count() or 1, context, initializer=_warm, initargs=(str(root),)
+    ) as pool:
+        yield from zip(jobs, pool.map(_run_safely, jobs), strict=True)
+
+
+class JobFailed(Exception):
+    """A run broke, which is nobody's answer's fault; the message says which."""
+
+
+class _Pool:
+    """What a process of the pool keeps between jobs."""
+
+    root: Path
+    curriculum: Curriculum
+    zygote: Any
+    kept: dict[tuple[str, int], dict[Any, Any]]
+
+
+def _warm(root: str) -> None:
+    """Import torch, once per process; everything later takes milliseconds."""
+    import atexit
+    import gc
+
+    from grader.isolation.launch import start_zygote
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    gc.set_threshold(100_000)  # what piles up here is kept on purpose
+    _Pool.root = Path(root)
+    _Pool.curriculum = load(_Pool.root)
+    _Pool.zygote = start_zygote(_Pool.root)
+    _Pool.kept = {}
+    if _Pool.zygote:
+        atexit.register(_Pool.zygote.close)
+
+
+def _end_with_parent() -> None:
+    """A pool's process waits for jobs forever, also when who gives them out has been killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _run_safely(job: Job) -> list[Fact] | str:
+    try:
+        return list(run_job(job))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def run_job(job: Job) -> Iterator[Fact]:
+    """Run the tests for one job, once per seed and, for right answers, per mode and threads."""
+    exercise = _Pool.curriculum.find(job.exercise)
+    several = {"all right": _all_right, "all wrong": _all_wrong}.get(job.kind)
+    for seed in job.seeds:
+        for one in several(exercise, seed) if several else [job]:
+            try:
+                yield from _run_one(one, exercise, seed)
+            except Exception as error:
+                raise JobFailed(f"{one.kind} {one.name}, seed {seed}: {error}") from error
+
+
+def _run_one(job: Job, exercise: Exercise, seed: int) -> Iterator[Fact]:
+    if job.kind == "naming":
+        yield _explain_all(job, exercise)
+        return
+    for threads, isolated in _modes(job, seed):
+        yield _run_once(job, exercise, seed, threads, isolated)
+
+
+def _all_right(exercise: Exercise, seed: int) -> Iterator[Job]:
+    """The solution, the reference and every alternative."""
+    for name in ("solutions", "minimind_ref"):
+        yield Job(exercise.id, "right", name, (seed,))
+    for variant in read_variants(exercise.paths(_Pool.root).alternatives):
+        yield Job(exercise.id, "alternative", variant.id, (seed,))
+
+
+def _all_wrong(exercise: Exercise, seed: int) -> Iterator[Job]:
+    """Every mistake and every null answer; first of all, once, what naming rests on."""
+    if seed == 0:
+        yield Job(exercise.id, "naming")
+    for variant in countable(exercise, _Pool.root):
+        yield Job(exercise.id, "mistake", variant.id, (seed,))
+    for null in NULLS:
+        yield Job(exercise.id, "null", null, (seed,))
+
+
+def _modes(job: Job, seed: int) -> list[tuple[int, bool]]:
+    """(threads, isolated): right answers in all four ways for the first seeds, others in both."""
+    if job.kind == "right" and seed < FIRST_SEEDS:
+        return [(1, False), (2, False), (1, True), (2, True)]
+    if job.kind in ("stub", "mistake", "alternative") and seed == 0:
+        return [(1, False), (1, True)]
+    return [(1, False)]
+
+
+def _run_once(job: Job, exercise: Exercise, seed: int, threads: int, isolated: bool) -> Fact:
+    from grader.judging.run import Observer, run_tests
+
+    observer = Observer(threads=threads, zygote=_Pool.zygote, kept=_kept(exercise, seed))
+    if job.kind == "null":
+        observer.module_for = lambda asked: _null_module(job.name, asked)
+    outcome = run_tests(
+        _Pool.root, [exercise], [*_options(job, isolated), f"--seed={seed}"], observer
+    )[0]
+    named: tuple[str, ...] = ()
+    if not outcome.passed and job.kind == "mistake":
+        named = tuple(variant.id for variant in outcome.trial.diagnosis.candidates())
+    return Fact(job, seed, threads, isolated, float(outcome.share), _facts(outcome.runs), named)
+
+
+def _options(job: Job, isolated: bool) -> list[str]:
+    options = ["--isolate"] if isolated else []
+    if job.kind == "stub":
+        return [*options, f"--impl={_Pool.root / 'grader' / 'pristine'}"]
+    if job.kind == "right":
+        return [*options, f"--impl={job.name}"]
+    if job.kind in ("mistake", "alternative"):
+        return [*options, "--impl=solutions", f"--variant={job.name}"]
+    return [*options, "--impl=solutions"]
+
+
+def _kept(exercise: Exercise, seed: int) -> dict[Any, Any]:
+    """What the reference computed for this seed; only a few seeds are kept."""
+    while len(_Pool.kept) > 8:
+        del _Pool.kept[next(iter(_Pool.kept))]
+    return _Pool.kept.setdefault((exercise.id, seed), {})
+
+
+def _null_module(kind: str, exercise: Exercise) -> Any:
+    from grader.course.answers import solution_of
+    from grader.course.variants import load_null
+
+    return load_null(kind, solution_of(exercise, _Pool.curriculum, _Pool.root))
+
+
+def _facts(runs: Iterable[Any]) -> tuple[TestFact, ...]:
+    facts = []
+    for run in runs:
+        used: dict[tuple[str, str], float] = {}
+        for dtype, margins in run.margins:
+            for name, value in margins.by_name.items():
+                key = (str(dtype).removeprefix("torch."), name)
+                used[key] = max(used.get(key, 0.0), value)
+        finding = run.finding
+        line = finding.lines[0] if finding and finding.lines else ""
+        trouble = finding.trouble if finding else None
+        if trouble and not line:
+            line = f"{trouble.type_name}: {trouble.message}"
+        facts.append(TestFact(run.test, run.passed, finding.kind if finding else "", line, used))
+    return tuple(facts)
+
+
+def _explain_all(job: Job, exercise: Exercise) -> Fact:
+    """For every mistake and test, which mistakes do the same there: what naming rests on."""
+    from grader.judging.run import Observer, run_tests
+
+    observer = Observer(kept=_kept(exercise, 0))
+    outcome = run_tests(_Pool.root, [exercise], ["--impl=solutions"], observer)[0]
+    explained = outcome.trial.diagnosis.explanations()
+    return Fact(job, 0, 1, False, float(outcome.share), (), explained=explained)

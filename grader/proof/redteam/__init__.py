@@ -1,0 +1,1 @@
+"""Attacks on the grader, and what they come to."""

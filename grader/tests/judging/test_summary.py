@@ -1,0 +1,106 @@
+"""What a run's failures come to: which function each is about, which mistakes are behind it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.classroom.grade import grade
+from grader.course.syllabus import ROOT, load
+from grader.judging.comparison import Finding
+from grader.judging.failure_text import Failure, details
+from grader.judging.summary import diagnosed
+from grader.tests.pytest_run import ANSWERS, PytestRun
+
+RIGHT = (ANSWERS / "right" / "ex02_rope.py").read_text(encoding="utf-8")
+
+Tried = Callable[..., PytestRun]
+
+
+@pytest.fixture
+def tried(run_pytest: Callable[..., PytestRun], tmp_path: Path) -> Tried:
+    """Run the tests of ex02 on the right answer with some text put after it."""
+
+    def run(change: str, *options: str) -> PytestRun:
+        (tmp_path / "ex02_rope.py").write_text(f"{RIGHT}\n\n{change}")
+        return run_pytest(f"--impl={tmp_path}", *options)
+
+    return run
+
+
+def failures(run: PytestRun) -> list[Failure]:
+    assert run.trial is not None
+    return [diagnosed(report.course_failure, run.trial) for report in run.failed]
+
+
+class TestWhichFunctionAFailureIsAbout:
+    BROKEN = """
+def rotate_half(x):
+    def halves():
+        return x.chunk(1, dim=-1)[1]
+    return halves()
+"""
+
+    def test_the_innermost_of_the_answer_that_was_running(self, tried: Tried) -> None:
+        (failure,) = failures(tried(self.BROKEN, "-k=by_their_positions"))
+        assert failure.function == "rotate_half"
+        assert failure.functions == ("rotate_half", "apply_rotary_pos_emb")
+
+    @pytest.mark.parametrize("mode", [(), ("--isolate",)], ids=["in process", "isolated"])
+    def test_else_the_last_that_the_scenario_asked_for(
+        self, mode: tuple[str, ...], tried: Tried
+    ) -> None:
+        wrong = "def interleaved_to_half(weight, n_heads):\n    return weight\n"
+        (failure,) = failures(tried(wrong, "-k=weights", *mode))
+        assert failure.function == "interleaved_to_half"
+
+    def test_the_stub_that_is_not_written_yet(self, run_pytest: Callable[..., PytestRun]) -> None:
+        run = run_pytest("--impl=grader/pristine", "-k=weights")
+        assert [failure.function for failure in failures(run)] == ["interleaved_to_half"]
+
+
+class TestWhatIsAlike:
+    TWO_LINES = """
+def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
+    if q.shape[1] > 1:
+        q = q.view(-1, 7, 11)
+    return q.view(-1, 13), k
+"""
+
+    def test_the_same_error_in_two_lines_is_told_twice(self, tried: Tried) -> None:
+        printed = tried(self.TWO_LINES, "-k=by_their_positions or one_new_token").printed
+        assert printed.count("RuntimeError: shape") == 2
+        assert "more test alike" not in printed
+
+    def test_errors_of_one_line_are_told_once_whatever_the_sizes(self, tried: Tried) -> None:
+        one = self.TWO_LINES.replace("q.shape[1] > 1", "False")
+        printed = tried(one, "-k=by_their_positions or one_new_token").printed
+        assert printed.count("RuntimeError: shape") == 1
+        assert "and 1 more test alike" in printed
+
+    def test_wrong_numbers_of_two_functions_are_two(self, tried: Tried) -> None:
+        change = "def rotate_half(x):\n    return x * 1.5\n\n"
+        change += "def interleaved_to_half(weight, n_heads):\n    return weight * 1.5\n"
+        printed = tried(change, "-k=rotate_half_is or weights").printed
+        assert printed.count("got ") == 2
+
+
+def test_details_are_the_inputs_and_the_seed() -> None:
+    inputs = tuple((f"x{n}", "float32 [1]: 0") for n in range(12))
+    failure = Failure("ex99_x", "t", "It holds", Finding("value", ()), inputs=inputs, seed=3)
+    lines = details(failure)
+    assert lines[0] == "    x0 = float32 [1]: 0"
+    assert lines[-2:] == ["    and 2 more inputs", "    repeat with --seed=3"]
+    assert len(lines) == 12
+
+
+def test_a_grade_names_the_mistake_and_shows_one_example(zygote: Any) -> None:
+    file = Path(__file__).parents[1] / "screens" / "lost_keepdim" / "ex01_rmsnorm.py"
+    mark = grade(file, load(ROOT), ROOT, profile="process", seed=1, zygote=zygote).marks[0]
+    named = "this is exactly what happens if the mean loses its axis"
+    assert mark.lines[0].startswith(f"ex01_rmsnorm · {named}")
+    assert mark.lines[-1] == "  and 7 more tests alike"
+    failed = [verdict for verdict in mark.verdicts if not verdict.passed]
+    assert len(failed) == 8
+    assert all(verdict.message[0].strip().startswith(named) for verdict in failed)

@@ -1,0 +1,42 @@
+"""Text from an answer is shown without moving the cursor, hiding, reordering or commanding."""
+
+import pytest
+
+from grader.messages.sanitize import harmless
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("back\rover", "back\\rover"),
+        ("two\nlines", "two\\nlines"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("in\u200bvisible", "in\\u200bvisible"),
+        ("\u2028line", "\\u2028line"),
+        ("::error::forged", "· ::error::forged"),
+        ("  ::set-output name=x::y", "  · ::set-output name=x::y"),
+        ("##[error]forged", "#·#[error]forged"),
+        ("so ##vso[task.setvariable]x", "so #·#vso[task.setvariable]x"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_what_acts_is_shown_as_text(hostile, shown):
+    """Every character that acts instead of being seen is written out."""
+    assert harmless(hostile) == shown
+
+
+def test_a_line_has_an_end():
+    """A line of a megabyte is cut, and cutting it again changes nothing."""
+    cut = harmless("\x1b" * 1_000_000)
+    assert len(cut) == 500 and cut.endswith(" …")
+    assert harmless(cut) == cut
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "naïve · 中文 ✓ 🙂", "tab\tkept", "a :: b", "x = y ** 2"]
+)
+def test_what_is_only_seen_stays(text):
+    """Letters of any script, symbols and tabs are left alone."""
+    assert harmless(text) == text
