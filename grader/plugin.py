@@ -33,7 +33,7 @@ from grader.course.answers import UsageError, choose  # noqa: E402
 from grader.course.syllabus import ROOT, Curriculum, Exercise, UnknownExercise, load  # noqa: E402
 from grader.judging.comparison import Finding  # noqa: E402
 from grader.judging.expectation import CostLimits  # noqa: E402
-from grader.judging.failure_text import Failure, render  # noqa: E402
+from grader.judging.failure_text import TestFailure, render  # noqa: E402
 from grader.judging.inputs import Samples, derived  # noqa: E402
 from grader.judging.summary import (  # noqa: E402
     PRINTED,
@@ -47,8 +47,10 @@ from grader.messages.catalog import say  # noqa: E402
 from grader.messages.sanitize import harmless  # noqa: E402
 from grader.observation.deadline import BACKSTOP  # noqa: E402
 from grader.observation.eager import compile_nothing  # noqa: E402
-from grader.observation.observe import Trouble, end_at_learner  # noqa: E402
-from grader.results.record import NOT_GRADED, TRY_AGAIN  # noqa: E402
+from grader.observation.kind import Kind  # noqa: E402
+from grader.observation.record import Interruption  # noqa: E402
+from grader.observation.trouble import end_at_learner  # noqa: E402
+from grader.results.record import TRY_AGAIN  # noqa: E402
 
 _SESSION = pytest.StashKey["CourseSession"]()
 _RUN = pytest.StashKey[Run]()
@@ -201,7 +203,7 @@ class CourseSession:
     def not_graded(self) -> int:
         """How many tests have said nothing about the answer."""
         runs = (run for trial in self.trials.values() for run in trial.runs.values())
-        return sum(run.finding is not None and run.finding.kind == NOT_GRADED for run in runs)
+        return sum(run.finding is not None and run.finding.kind is Kind.NOT_GRADED for run in runs)
 
     def close(self) -> None:
         self._compiling.close()
@@ -466,14 +468,14 @@ def _assertion(excinfo: pytest.ExceptionInfo[BaseException] | None) -> Finding |
     if excinfo is None or not isinstance(excinfo.value, AssertionError):
         return None
     lines = [line for line in str(excinfo.value).splitlines() if line.strip()]
-    return Finding("property", (lines or ["it does not hold"])[0:1])  # type: ignore[arg-type]
+    return Finding(Kind.PROPERTY, (lines or ["it does not hold"])[0:1])  # type: ignore[arg-type]
 
 
 def _out_of_time(excinfo: pytest.ExceptionInfo[BaseException] | None) -> Finding | None:
     """Where the backstop strikes outside an answer, the judge itself got no processor."""
     if excinfo is None or type(excinfo.value) is not pytest.fail.Exception:
         return None
-    busy = Trouble("not graded", message=say("workers.busy"))
+    busy = Interruption(Kind.NOT_GRADED, message=say("workers.busy"))
     return Finding(busy.kind, (), busy)
 
 
@@ -482,7 +484,7 @@ def _note_failure(item: pytest.Item, run: Run, finding: Finding, report: Any) ->
     exercise = session.exercise_of(item.path)
     assert exercise is not None
     run.finding = finding
-    failure = Failure(
+    failure = TestFailure(
         exercise.id,
         run.test,
         sentence_of(item),
@@ -496,7 +498,7 @@ def _note_failure(item: pytest.Item, run: Run, finding: Finding, report: Any) ->
     report.longrepr = "\n".join(render_with_diagnosis(session, failure))
 
 
-def render_with_diagnosis(session: CourseSession, failure: Failure) -> list[str]:
+def render_with_diagnosis(session: CourseSession, failure: TestFailure) -> list[str]:
     """A failure's lines, with the mistakes that explain all that the run has seen by now."""
     return render(diagnosed(failure, session.trials[failure.exercise]))
 

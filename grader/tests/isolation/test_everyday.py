@@ -16,7 +16,8 @@ from grader.isolation.sandbox import PROFILES, Sandbox
 from grader.observation.answer import Answer, Source, forget, load_answer
 from grader.observation.eager import compile_nothing
 from grader.observation.late import late_imports
-from grader.observation.observe import Observation, Request, observe
+from grader.observation.observe import observe
+from grader.observation.record import Observation, Request
 
 FILE = Path(__file__).parents[1] / "answers" / "everyday.py"
 CALLS = [
@@ -57,9 +58,9 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.parametrize("name", CALLS)
 def test_it_comes_to_the_same(name: str, here: Any, worker: Worker) -> None:
     mine, _ = observe(here, request(name), frozenset({str(FILE)}))
-    assert mine.trouble is None, mine.trouble
+    assert mine.interruption is None, mine.interruption
     theirs = worker.ask(request(name), 60.0)()
-    assert theirs.trouble is None, theirs.trouble
+    assert theirs.interruption is None, theirs.interruption
     assert _facts(theirs) == _facts(mine)
 
 

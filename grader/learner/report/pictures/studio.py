@@ -16,12 +16,12 @@ from grader.isolation.launch import Branch, NotGraded
 from grader.isolation.machine import best_profile
 from grader.isolation.sandbox import Sandbox
 from grader.judging.comparison import Finding
-from grader.judging.failure_text import Failure, told
+from grader.judging.failure_text import TestFailure, told
 from grader.learner.report.pictures import canvas
 from grader.learner.report.pictures.painting import NothingToDraw, Painting, Picture, Seen
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
-from grader.observation.observe import Observation
+from grader.observation.record import Observation
 
 _MOST_SECONDS = 10.0
 """What all requests of one picture may take together, whatever the exercise's limit is."""
@@ -97,7 +97,7 @@ class _Sitting:
             deadline = time.monotonic() + self._seconds
             for request in painting.requests():
                 observation = worker.ask(request, max(0.1, deadline - time.monotonic()))()
-                if observation.trouble is not None:
+                if observation.interruption is not None:
                     raise NothingToDraw(self._told(observation))
                 yield Seen(observation)
         finally:
@@ -105,12 +105,12 @@ class _Sitting:
 
     def _told(self, observation: Observation) -> str:
         """What went wrong, in the words of a failed test."""
-        assert observation.trouble is not None
-        failure = Failure(
+        assert observation.interruption is not None
+        failure = TestFailure(
             self._exercise.id,
             test="",
             sentence="",
-            finding=Finding(observation.trouble.kind, (), observation.trouble),
+            finding=Finding(observation.interruption.kind, (), observation.interruption),
             seconds=self._seconds,
             root=self._root,
         )
