@@ -230,7 +230,7 @@ def _course_files(root: Path) -> Iterator[Path]:
         yield Path(torch.origin).with_name("version.py")
     yield root / "conftest.py"
     yield root / "pyproject.toml"
-    yield root / "grader" / "texts" / f"{language()}.toml"
+    yield root / "grader" / "messages" / "texts" / f"{language()}.toml"
     yield from sorted((root / "minimind_ref").glob("*.py"))
     yield from sorted(set((root / "tests").glob("*.py")) - set((root / "tests").glob("test_*.py")))
     for module in sorted((root / "grader").rglob("*.py")):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from grader.course.answers import config_source
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.isolation.client import Worker
 from grader.isolation.launch import FORKS, NotGraded, Zygote
@@ -44,7 +45,7 @@ def start(zygote: Any) -> Iterator[Start]:
     def worker(text: str, **options: Any) -> Worker:
         answer = Answer("exercises", Source("ex99_answer", FILE, textwrap.dedent(text)))
         given = {"root": ROOT, "zygote": zygote, "locked": Sandbox("process"), **options}
-        started.append(Worker(answer, config_source(ROOT), **given))
+        started.append(Worker(answer, config_source(Course.load(ROOT)), **given))
         return started[-1]
 
     yield worker
@@ -288,7 +289,7 @@ class TestDeath:
         zygote.close()
         worker = Worker(
             Answer("exercises", Source("ex99_answer", FILE, "")),
-            config_source(ROOT),
+            config_source(Course.load(ROOT)),
             root=ROOT,
             zygote=zygote,
         )
