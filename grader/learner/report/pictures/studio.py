@@ -13,7 +13,7 @@ from grader.course.answers import Implementation, NoAnswer, answer_of, config_so
 from grader.course.course import Course
 from grader.course.syllabus import Exercise
 from grader.isolation.client import Worker, register_by_value
-from grader.isolation.launch import Branch, NotGraded
+from grader.isolation.launch import NotGraded, ZygoteClient
 from grader.isolation.machine import best_profile
 from grader.isolation.sandbox import Sandbox
 from grader.judging.comparison import Finding
@@ -32,7 +32,7 @@ def pictures(
     exercises: Sequence[Exercise],
     course: Course,
     folder: Path,
-    zygote: Branch | None,
+    zygote: ZygoteClient | None,
 ) -> Iterator[tuple[str, Picture]]:
     """A picture of every exercise that has one, from the answers in a folder.
 
@@ -58,7 +58,7 @@ class _Sitting:
         exercise: Exercise,
         course: Course,
         folder: Path,
-        zygote: Branch | None,
+        zygote: ZygoteClient | None,
     ) -> None:
         self._exercise = exercise
         self._course = course
