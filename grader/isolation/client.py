@@ -23,7 +23,7 @@ from torch import Tensor
 
 from grader.isolation import frames
 from grader.isolation.clock import MachineTooBusy, UsedUp, WorkerClock
-from grader.isolation.launch import Branch, NotGraded, clean_environment, command
+from grader.isolation.launch import NotGraded, ZygoteClient, clean_environment, command
 from grader.isolation.sandbox import Sandbox
 from grader.isolation.streams import PipeStream, SocketStream, Stream
 from grader.isolation.worker import (
@@ -113,7 +113,7 @@ class _Spawned:
 class _Forked:
     """A worker forked from the zygote; its pid stays taken until the zygote reaps it."""
 
-    def __init__(self, zygote: Branch, locked: Sandbox, imports: Sequence[str]) -> None:
+    def __init__(self, zygote: ZygoteClient, locked: Sandbox, imports: Sequence[str]) -> None:
         self._zygote = zygote
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._forked = zygote.fork(theirs, locked, imports)
@@ -161,7 +161,7 @@ class Worker:
         seconds_in_all: float = math.inf,
         locked: Sandbox | None = None,
         imports: Sequence[str] = (),
-        zygote: Branch | None = None,
+        zygote: ZygoteClient | None = None,
     ) -> None:
         self._assignment = Assignment(answer, config, threads, seconds)
         self._seconds_in_all = seconds_in_all

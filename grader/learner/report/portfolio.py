@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from grader.course.syllabus import Curriculum, Exercise, LearningPath, Part
+from grader.course.syllabus import Exercise, LearningPath, Part, Syllabus
 from grader.learner.history import RunRecord
 from grader.observation.kind import Kind
 
@@ -219,7 +219,7 @@ class Memory:
 
 def account(
     progress: Progress,
-    curriculum: Curriculum,
+    syllabus: Syllabus,
     memory: Memory,
     sentences: Mapping[str, Mapping[str, str]],
     *,
@@ -254,7 +254,7 @@ def account(
 
     parts = [
         PartAccount(part, tuple(work(s) for s in progress.standings if s.exercise.part == part.id))
-        for part in curriculum.parts
+        for part in syllabus.parts
     ]
     return Account(made, tuple(parts), path, _milestones(shares), name, problem)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from grader.course.answers import config_source, read_source
+from grader.course.course import Course
 from grader.course.syllabus import ROOT
 from grader.isolation.client import Worker
 from grader.isolation.machine import is_offered
@@ -46,7 +47,9 @@ def worker(request: pytest.FixtureRequest, zygote: Any) -> Iterator[Worker]:
         pytest.skip(f"{request.param} is not offered here")
     locked = Sandbox(request.param)
     # Nothing is imported for it beforehand: it reads the library by itself.
-    there = Worker(ANSWER, config_source(ROOT), root=ROOT, locked=locked, zygote=zygote)
+    there = Worker(
+        ANSWER, config_source(Course.load(ROOT)), root=ROOT, locked=locked, zygote=zygote
+    )
     yield there
     there.stop()
 

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from grader.course.answers import config_source
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.isolation.client import Worker
 from grader.isolation.launch import FORKS, NotGraded, Zygote
 from grader.isolation.sandbox import Sandbox
-from grader.judging.run import Observer, run_tests
+from grader.judging.options import RunOptions
+from grader.judging.run import run_tests
 from grader.observation.answer import Answer, Source, load_answer
 from grader.observation.observe import observe
 from grader.observation.record import Observation, Request
@@ -44,7 +46,7 @@ def start(zygote: Any) -> Iterator[Start]:
     def worker(text: str, **options: Any) -> Worker:
         answer = Answer("exercises", Source("ex99_answer", FILE, textwrap.dedent(text)))
         given = {"root": ROOT, "zygote": zygote, "locked": Sandbox("process"), **options}
-        started.append(Worker(answer, config_source(ROOT), **given))
+        started.append(Worker(answer, config_source(Course.load(ROOT)), **given))
         return started[-1]
 
     yield worker
@@ -288,7 +290,7 @@ class TestDeath:
         zygote.close()
         worker = Worker(
             Answer("exercises", Source("ex99_answer", FILE, "")),
-            config_source(ROOT),
+            config_source(Course.load(ROOT)),
             root=ROOT,
             zygote=zygote,
         )
@@ -409,6 +411,6 @@ def test_a_run_that_is_given_a_zygote_starts_no_other(
     started: list[Path] = []
     monkeypatch.setattr("grader.isolation.launch.start_zygote", started.append)
     exercise = load(ROOT).find("ex02")
-    options = ["--impl=solutions", "--isolate", "--sandbox=process"]
-    (outcome,) = run_tests(ROOT, [exercise], options, Observer(zygote=zygote))
+    options = RunOptions(impl="solutions", isolate=True, profile="process", zygote=zygote)
+    (outcome,) = run_tests([exercise], options)
     assert outcome.passed and started == []

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from grader.course.answers import config_source
+from grader.course.course import Course
 from grader.course.syllabus import ROOT
 from grader.isolation.client import Worker
 from grader.isolation.clock import MachineTooBusy, UsedUp, WorkerClock
@@ -155,7 +156,9 @@ class TestIsolated:
 
         def worker(body: str, profile: str = "process", **options: Any) -> Worker:
             given = {"root": ROOT, "zygote": zygote, "locked": Sandbox(profile), **options}
-            started.append(Worker(answer(body), config_source(ROOT), seconds=SHORT, **given))
+            started.append(
+                Worker(answer(body), config_source(Course.load(ROOT)), seconds=SHORT, **given)
+            )
             return started[-1]
 
         yield worker

@@ -10,9 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 from grader.course.answers import Implementation, NoAnswer, answer_of, config_source
-from grader.course.syllabus import Curriculum, Exercise
+from grader.course.course import Course
+from grader.course.syllabus import Exercise
 from grader.isolation.client import Worker, register_by_value
-from grader.isolation.launch import Branch, NotGraded
+from grader.isolation.launch import NotGraded, ZygoteClient
 from grader.isolation.machine import best_profile
 from grader.isolation.sandbox import Sandbox
 from grader.judging.comparison import Finding
@@ -29,10 +30,9 @@ _MOST_SECONDS = 10.0
 
 def pictures(
     exercises: Sequence[Exercise],
-    curriculum: Curriculum,
-    root: Path,
+    course: Course,
     folder: Path,
-    zygote: Branch | None,
+    zygote: ZygoteClient | None,
 ) -> Iterator[tuple[str, Picture]]:
     """A picture of every exercise that has one, from the answers in a folder.
 
@@ -41,7 +41,7 @@ def pictures(
     for exercise in exercises:
         if (module := _module(exercise)) is not None:
             register_by_value(module)
-            sitting = _Sitting(exercise, curriculum, root, folder, zygote)
+            sitting = _Sitting(exercise, course, folder, zygote)
             yield exercise.id, sitting.picture(module.PICTURE)
 
 
@@ -56,14 +56,12 @@ class _Sitting:
     def __init__(
         self,
         exercise: Exercise,
-        curriculum: Curriculum,
-        root: Path,
+        course: Course,
         folder: Path,
-        zygote: Branch | None,
+        zygote: ZygoteClient | None,
     ) -> None:
         self._exercise = exercise
-        self._curriculum = curriculum
-        self._root = root
+        self._course = course
         self._folder = folder
         self._zygote = zygote
         self._seconds = min(_MOST_SECONDS, exercise.limits.call_seconds)
@@ -85,9 +83,9 @@ class _Sitting:
     def _seen(self, painting: Painting) -> Iterator[Seen]:
         choice = Implementation("exercises", self._folder)
         worker = Worker(
-            answer_of(choice, self._exercise, self._curriculum, self._root),
-            config_source(self._root),
-            root=self._root,
+            answer_of(choice, self._exercise, self._course),
+            config_source(self._course),
+            root=self._course.root,
             locked=Sandbox(best_profile(), self._exercise.limits.memory_mb),
             imports=self._exercise.imports,
             zygote=self._zygote,
@@ -112,7 +110,7 @@ class _Sitting:
             sentence="",
             finding=Finding(observation.interruption.kind, (), observation.interruption),
             seconds=self._seconds,
-            root=self._root,
+            root=self._course.root,
         )
         return " · ".join(line.strip() for line in told(failure)[1:] if line.strip())
 
