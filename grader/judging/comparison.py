@@ -31,6 +31,7 @@ class Finding:
     kind: Kind
     lines: tuple[str, ...]
     interruption: Interruption | None = None
+    condition: str = ""
 
 
 @dataclass

@@ -205,8 +205,8 @@ class Diagnosis:
     def _alone(self, within: tuple[int, ...]) -> list[Variant]:
         """The mistakes that explain all of some evidence, each by itself."""
         left = self._mistakes
-        # What failed tells more than what passed: weigh it first.
-        for index in sorted(within, key=self._passed):
+        # What failed tells more than what passed, and runs under conditions take longest.
+        for index in sorted(within, key=lambda i: (self._is_repeated(i), self._passed(i))):
             left = [v for v in left if self._is_same(v, index)]
         return left
 
@@ -228,6 +228,10 @@ class Diagnosis:
         if set().union(*(explained[v.id] for v in able)) != set(failed):
             return []
         return [v for v in able if not any(explained[v.id] < explained[o.id] for o in able)]
+
+    def _is_repeated(self, index: int) -> bool:
+        """Whether some evidence comes of asking once more, under conditions."""
+        return bool(self._evidence[index].request.conditions)
 
     def _passed(self, index: int) -> bool:
         return self._evidence[index].finding is None

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from grader.observation.observe import map_tensors, observe
+from grader.observation.conditions import map_tensors
+from grader.observation.observe import observe
 from grader.observation.record import Observation, Opaque, Request
 
 FACTOR = {torch.float64: 8.0, torch.float32: 8.0, torch.float16: 2.0, torch.bfloat16: 2.0}
@@ -97,7 +98,7 @@ class Expecting:
     ) -> None:
         self._reference = reference
         self._request = dataclasses.replace(request, bans=(), meter=False)
-        self._exact = _run(reference, _in_double(self._request))
+        self._exact = _run(reference, in_double(self._request))
         for name, value in self._exact.outputs.items():
             if isinstance(value, Opaque):  # only its description could be compared
                 raise ReferenceFailed(f"{name} is {value.description}: return tensors and numbers")
@@ -125,7 +126,7 @@ class Expecting:
     def _complete(
         self, precision: Precision, given: Mapping[str, float | Tensor], limits: CostLimits
     ) -> Expectation:
-        double = _in_double(self._request)
+        double = in_double(self._request)
         exact = self._exact if self.cotangents is None else _run(self._reference, double)
         evaluations = list(_legal_evaluations(self._reference, self._request, precision))
         moved = list(_perturbed(self._reference, double, precision))
@@ -209,7 +210,7 @@ def _mover(by: float, generator: torch.Generator) -> Callable[[str, Tensor], Ten
     return move
 
 
-def _in_double(request: Request) -> Request:
+def in_double(request: Request) -> Request:
     """The request in float64, on the CPU: not every accelerator has float64."""
     cotangents = request.cotangents
     return dataclasses.replace(

@@ -77,8 +77,12 @@ def told(failure: TestFailure) -> list[str]:
 
 def _told(failure: TestFailure) -> list[str]:
     interruption = failure.finding.interruption
+    condition = failure.finding.condition
     if interruption is None:
-        return [_title(failure), *_indented(failure.finding.lines)]
+        lines = _indented(failure.finding.lines)
+        if condition:
+            lines = [f"  {say('conditions.differs', where=condition)}", *lines]
+        return [_title(failure), *lines]
     if waiting := waits_for(failure):
         return [_title(failure), f"  {waiting}"]
     if interruption.kind is Kind.NO_FILE:
@@ -89,7 +93,10 @@ def _told(failure: TestFailure) -> list[str]:
             f"{failure.exercise} · {_loading(interruption, failure)}",
             *_at_load(interruption, failure),
         ]
-    return [_title(failure), *_interruption(interruption, failure)]
+    lines = list(_interruption(interruption, failure))
+    if condition:
+        lines = [f"  {say('conditions.raises', where=condition)}", *lines]
+    return [_title(failure), *lines]
 
 
 def explained(mistakes: Sequence[str], kind: Kind) -> str:

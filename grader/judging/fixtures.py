@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -37,6 +37,7 @@ class Check:
         peak_elements: int | None = None,
         largest_elements: int | None = None,
         flops: int | None = None,
+        without: Mapping[str, str] | None = None,
     ) -> None:
         """Run a scenario on the answer and on the reference, and compare everything seen.
 
@@ -53,6 +54,8 @@ class Check:
             allowed: absolute errors, a number or a tensor, for outputs whose tolerance the
                 contract gives; all others are derived.
             peak_elements, largest_elements, flops: what the run may cost at most.
+            without: the conditions that the scenario cannot be asked under again, by the names of
+                `observation.conditions.Condition`, each with the reason.
         """
         __tracebackhide__ = True
         self._trial.check(
@@ -67,6 +70,7 @@ class Check:
             matmul=matmul,
             allowed=allowed,
             limits=CostLimits(peak_elements, largest_elements, flops),
+            without=without,
             seed=self._seed,
         )
 

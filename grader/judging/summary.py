@@ -31,9 +31,9 @@ from grader.judging.failure_text import (
 from grader.judging.trial import Trial
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
+from grader.observation.conditions import map_tensors
 from grader.observation.kind import Kind
 from grader.observation.learner_warnings import split
-from grader.observation.observe import map_tensors
 from grader.observation.record import MOST_PRINTED
 
 _COLUMNS, _FOLD = 80, 17

@@ -14,6 +14,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from grader.observation.conditions import Constructions
+
 
 @dataclass(frozen=True)
 class Call:
@@ -36,14 +38,21 @@ class Recorder:
     What the answer calls of its own in the meantime is not noted. Methods are those of classes that
     the scenario asks for: `forward` of a torch module, the public ones of a class without a base.
     They are exchanged inside a `with` block and put back after it.
+
+    With `constructions` those classes make their instances as the conditions of the run want them.
     """
 
     def __init__(
-        self, module: ModuleType, calls: list[Call], look_at: Callable[[object, str], None]
+        self,
+        module: ModuleType,
+        calls: list[Call],
+        look_at: Callable[[object, str], None],
+        constructions: Constructions | None = None,
     ) -> None:
         self._module = module
         self._calls = calls
         self._look_at = look_at
+        self._constructions = constructions
         self._inside = False
         self._exchanged: dict[type, dict[str, FunctionType]] = {}
 
@@ -69,6 +78,8 @@ class Recorder:
         self._look_at(value, str(self._module.__file__))
         if isinstance(value, type):
             self._exchange_methods(value)
+            if self._constructions is not None and value in self._exchanged:
+                return self._constructions.watched(value) if self._exchanged[value] else value
             return value
         return self._recorded(value, name) if callable(value) else value
 
@@ -88,9 +99,11 @@ class Recorder:
             self._calls.append(Call(name))
             try:
                 returned = function(*args, **kwargs)
+                self._calls[-1] = Call(name, describe(returned))
+                if self._constructions is not None:
+                    self._constructions.called(function, args, kwargs)
             finally:
                 self._inside = False
-            self._calls[-1] = Call(name, describe(returned))
             return returned
 
         return recorded

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, cast
@@ -19,6 +19,18 @@ from torch import Tensor
 from grader.observation.answer import Answer, load_answer
 from grader.observation.bans import BanWatch
 from grader.observation.calls import Call, Recorder, describe, is_plain_tensor
+from grader.observation.conditions import (
+    BETWEEN,
+    EARLIER,
+    Condition,
+    Constructions,
+    as_view,
+    grad_mode,
+    map_tensors,
+    other_question,
+    refused_input,
+    weighed,
+)
 from grader.observation.cost import Cost, CostMeter
 from grader.observation.deadline import OutOfTime
 from grader.observation.global_state import GlobalState
@@ -80,8 +92,9 @@ def observe(
     watch = BanWatch(request.bans, learner_files, dispatch=request.watch_dispatch)
     meter = CostMeter() if request.meter else None
     prepared = _prepare(request)
-    recorder = Recorder(module, calls, watch.look_at)
-    run = _Run(recorder, request, prepared)
+    constructions = Constructions(request.conditions) if request.conditions else None
+    recorder = Recorder(module, calls, watch.look_at, constructions)
+    run = _Run(recorder, request, prepared, constructions)
     error: BaseException | None = None
     disturbed: tuple[str, ...] = ()
     cost: Cost | None = None
@@ -141,8 +154,15 @@ def _seed(request: Request) -> None:
 class _Run:
     """The two halves of a run, apart because only the first must leave global state alone."""
 
-    def __init__(self, answer: Recorder, request: Request, prepared: _Prepared) -> None:
+    def __init__(
+        self,
+        answer: Recorder,
+        request: Request,
+        prepared: _Prepared,
+        constructions: Constructions | None,
+    ) -> None:
         self._answer = answer
+        self._constructions = constructions
         self._request = request
         self._inputs = prepared.inputs
         self._leaves = prepared.leaves
@@ -151,8 +171,36 @@ class _Run:
         self.in_backward = False
 
     def forward(self) -> None:
-        value = self._request.scenario(self._answer, *self._inputs.values())
-        self._raw = dict(value) if type(value) is dict else {SINGLE: value}
+        with grad_mode(self._request.conditions):
+            earlier = self._asked_before()
+            self._raw = earlier | self._asked(self._inputs)
+
+    def _asked_before(self) -> dict[str, Any]:
+        """What the scenario returns before it is run for good, as it is after another question.
+
+        Between the two runs the same modules are asked something else, or what they must refuse:
+        neither may change anything.
+        """
+        between = self._request.conditions & BETWEEN
+        if not between:
+            return {}
+        assert self._constructions is not None
+        first = self._asked(self._inputs)
+        for condition in sorted(between):
+            self._constructions.begin()
+            self._ask_another(refused_input if condition is Condition.REFUSED else other_question)
+        self._constructions.begin()
+        return {f"{EARLIER}{name}": _output(value) for name, value in first.items()}
+
+    def _asked(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        value = self._request.scenario(self._answer, *inputs.values())
+        return dict(value) if type(value) is dict else {SINGLE: value}
+
+    def _ask_another(self, change: Callable[[str, Tensor], Tensor]) -> None:
+        """Run the scenario with changed inputs; whether they make sense to it does not matter."""
+        inputs = {n: map_tensors(change, v, n) for n, v in self._request.inputs.items()}
+        with contextlib.suppress(Exception), torch.no_grad():
+            self._asked(inputs)
 
     def backward(self) -> None:
         cotangents = self._request.cotangents
@@ -164,8 +212,11 @@ class _Run:
             output: Any = self._raw.get(name)
             if is_plain_tensor(output) and output.requires_grad and output.shape == cotangent.shape:
                 weight = cotangent.to(output.device, output.dtype)
-                product = (output * weight.conj()).sum()
-                terms.append(product.real if product.is_complex() else product)
+                if Condition.VIEWS in self._request.conditions:
+                    terms.append(weighed(output, weight))
+                else:
+                    product = (output * weight.conj()).sum()
+                    terms.append(product.real if product.is_complex() else product)
         found: tuple[Tensor | None, ...] = (None,) * len(self._leaves)
         if terms and self._leaves:
             self.in_backward = True
@@ -202,31 +253,21 @@ def _prepare(request: Request) -> _Prepared:
     """
     leaves: dict[str, Tensor] = {}
     watched: dict[str, tuple[Tensor, Tensor]] = {}
+    views = Condition.VIEWS in request.conditions
 
     def fresh(name: str, value: Tensor) -> Tensor:
         copy = value.detach().to(request.device, copy=True)
+        if views:
+            copy = as_view(copy)
         if request.cotangents is not None and name.partition(".")[0] in request.differentiate:
             if copy.is_floating_point() or copy.is_complex():
                 leaves[name] = copy.requires_grad_()
-                copy = copy.clone()
+                copy = copy.view_as(copy) if views else copy.clone()
         watched[name] = value, copy
         return copy
 
     inputs = {name: map_tensors(fresh, value, name) for name, value in request.inputs.items()}
     return _Prepared(inputs, leaves, watched)
-
-
-def map_tensors(change: Callable[[str, Tensor], Tensor], value: Any, name: str) -> Any:
-    """An input with its tensors changed; inside dicts and sequences they are `name.key`."""
-    if isinstance(value, Tensor):
-        return change(name, value)
-    if isinstance(value, dict):
-        return {key: map_tensors(change, item, f"{name}.{key}") for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(
-            map_tensors(change, item, f"{name}.{index}") for index, item in enumerate(value)
-        )
-    return value
 
 
 def _unchanged(old: Tensor, new: Tensor) -> bool:

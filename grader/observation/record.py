@@ -14,6 +14,7 @@ from torch import Tensor
 
 from grader.observation.bans import BanHit
 from grader.observation.calls import Call
+from grader.observation.conditions import Condition
 from grader.observation.cost import Cost
 from grader.observation.kind import Kind
 
@@ -57,7 +58,8 @@ class Request:
     An input is a tensor, a plain value, or dicts and sequences of them.
 
     With `cotangents` the gradients of the outputs they name are taken with respect to the inputs
-    in `differentiate`. `draws` says that random generators may move.
+    in `differentiate`. `draws` says that random generators may move. The scenario is run under
+    `conditions`.
     """
 
     scenario: Callable[..., Any]
@@ -71,6 +73,7 @@ class Request:
     bans: tuple[str, ...] = ()
     watch_dispatch: bool = False
     meter: bool = False
+    conditions: frozenset[Condition] = frozenset()
 
 
 @dataclass(frozen=True)

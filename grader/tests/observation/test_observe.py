@@ -18,7 +18,8 @@ from grader.observation import observe as observing
 from grader.observation.answer import Answer, Source
 from grader.observation.calls import describe
 from grader.observation.codec import pack_observation, unpack_observation
-from grader.observation.observe import OutOfTime, load, map_tensors, observe
+from grader.observation.conditions import map_tensors
+from grader.observation.observe import OutOfTime, load, observe
 from grader.observation.printed import Printed
 from grader.observation.record import MOST_PRINTED, Interruption, Observation, Opaque, Request
 

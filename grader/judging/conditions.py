@@ -1,0 +1,150 @@
+"""Under which conditions a check is run again, and what a right answer gives under them.
+
+The reference is run under the same conditions and is the oracle: what changes its outcome, such as
+eval mode for an auxiliary loss, may change an answer's, and what it refuses is not asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grader.judging.expectation import Allowance, Expectation, in_double
+from grader.messages.catalog import say
+from grader.observation.conditions import EARLIER, WITHOUT_GRADIENTS, Condition
+from grader.observation.observe import observe
+from grader.observation.record import Observation, Request
+
+Conditions = frozenset[Condition]
+_COMPANY = (Condition.AGAIN, Condition.ANOTHER, Condition.REFUSED)
+_ORIGINS = (None, Condition.COPIED, Condition.LOADED)
+_GRADIENTS = (None, Condition.NO_GRAD, Condition.INFERENCE)
+
+
+def chosen(seed: int, test: str, number: int, ruled_out: Mapping[str, str]) -> Conditions:
+    """The conditions of a test's check: others for each seed, test and check.
+
+    Eval mode and views are always among them: plain runs have neither. Raises ValueError where
+    `ruled_out`, names with reasons, has a name that is no condition's.
+    """
+    for name in ruled_out:
+        Condition(name)
+    digest = hashlib.sha256(f"{seed} {test} conditions".encode()).digest()
+    drawn = int.from_bytes(digest[:8]) + number
+    picked = (_COMPANY[drawn % 3], _ORIGINS[drawn // 3 % 3], _GRADIENTS[drawn // 9 % 3])
+    conditions = {Condition.EVAL, Condition.VIEWS, *(c for c in picked if c)}
+    return frozenset(c for c in conditions if c.value not in ruled_out)
+
+
+def singly(conditions: Conditions) -> Iterator[Conditions]:
+    """Each condition by itself, to find the one that matters; all of them where it is none."""
+    yield from (frozenset({condition}) for condition in sorted(conditions))
+    yield conditions
+
+
+def described(conditions: Conditions) -> str:
+    """Conditions in words: "in eval mode"."""
+    return say("conditions.and").join(say(f"conditions.{c.value}") for c in sorted(conditions))
+
+
+def under(request: Request, conditions: Conditions) -> Request:
+    """A request that is run under conditions; there are no gradients under some of them."""
+    cotangents = None if conditions & WITHOUT_GRADIENTS else request.cotangents
+    return dataclasses.replace(request, conditions=conditions, cotangents=cotangents, meter=False)
+
+
+def expected_under(
+    reference: ModuleType, request: Request, want: Expectation, conditions: Conditions
+) -> tuple[Request, Expectation] | None:
+    """The request under those of some conditions that the reference stands, and what it gives.
+
+    None if that is none of them. `want` is what a right answer gives to the plain request.
+    """
+    oracle = _Oracle(reference, request, want)
+    possible = oracle.under(conditions)
+    if possible is None:
+        conditions = frozenset(c for c in conditions if oracle.under(frozenset({c})) is not None)
+        possible = oracle.under(conditions) if conditions else None
+    return None if possible is None else (under(request, conditions), possible)
+
+
+class _Oracle:
+    """The reference, run under conditions."""
+
+    def __init__(self, reference: ModuleType, request: Request, want: Expectation) -> None:
+        self._reference = reference
+        self._request = dataclasses.replace(request, bans=())
+        self._want = want
+
+    def under(self, conditions: Conditions) -> Expectation | None:
+        """What a right answer gives under conditions; None where it cannot be known."""
+        request = under(self._request, conditions)
+        form, error = observe(self._reference, request, frozenset())
+        if error is not None:
+            return None
+        exact = self._as_usual(form)
+        if exact is None:
+            exact, error = observe(self._reference, in_double(request), frozenset())
+            if error is not None:
+                return None
+        allowed = {n: a for n in exact.outputs if (a := self._want.outputs.get(_usual(n)))}
+        of_gradients = {n: a for n in exact.gradients if (a := self._want.gradients.get(n))}
+        if not all(_fits(exact.outputs[n], a) for n, a in allowed.items()):
+            return None  # sizes differ under the conditions, and what they may be off by is unknown
+        return dataclasses.replace(
+            self._want, exact=exact, form=form, outputs=allowed, gradients=of_gradients
+        )
+
+    def _as_usual(self, form: Observation) -> Observation | None:
+        """The exact values of a plain run, where conditions have changed nothing but roundings."""
+        usual, exact = self._want.form, self._want.exact
+        outputs = form.outputs.items()
+        same = all(
+            _usual(name) in usual.outputs
+            and _agree(value, usual.outputs[_usual(name)], self._want.outputs.get(_usual(name)))
+            for name, value in outputs
+        ) and all(
+            name in usual.gradients
+            and _agree(value, usual.gradients[name], self._want.gradients.get(name))
+            for name, value in form.gradients.items()
+        )
+        if not same:
+            return None
+        return dataclasses.replace(
+            exact,
+            outputs={name: exact.outputs[_usual(name)] for name, _ in outputs},
+            gradients={name: exact.gradients[name] for name in form.gradients},
+        )
+
+
+def _usual(name: str) -> str:
+    """What an output is called in a plain run."""
+    return name.removeprefix(EARLIER)
+
+
+def _agree(left: Any, right: Any, allowed: Allowance | None) -> bool:
+    if not isinstance(left, Tensor) or not isinstance(right, Tensor):
+        if isinstance(left, float) and isinstance(right, float) and allowed is not None:
+            return left == right or abs(left - right) <= float(torch.as_tensor(allowed.element))
+        return type(left) is type(right) and bool(left == right)
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return False
+    if torch.equal(left, right):
+        return True
+    if allowed is None or not left.is_floating_point():
+        return False
+    difference = (left.double() - right.double()).abs()
+    return bool(((difference <= allowed.element) | (left == right)).all())
+
+
+def _fits(value: Any, allowed: Allowance) -> bool:
+    """Whether what is allowed, one number or one for each element, is about a value's elements."""
+    if not isinstance(allowed.element, Tensor) or not isinstance(value, Tensor):
+        return True
+    return allowed.element.dim() == 0 or allowed.element.shape == value.shape
