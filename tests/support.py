@@ -14,6 +14,11 @@ def refusal(call):
     return "no error"
 
 
+def copied(value):
+    """A copy of a tensor with the same strides: `clone` would close the gaps of a view."""
+    return value.new_empty_strided(value.shape, value.stride()).copy_(value)
+
+
 def run(layer, weights, *args, **kwargs):
     """Call a module with the given weights in place of its own, all of them and no others.
 

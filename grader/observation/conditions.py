@@ -161,17 +161,25 @@ def map_tensors(change: Callable[[str, Tensor], Tensor], value: Any, name: str) 
 
 
 def as_view(value: Tensor) -> Tensor:
-    """The same numbers as a view into a larger tensor: an offset, gaps, and axes in reverse.
+    """The same numbers as a view into a larger tensor, as slices and transposes give it.
 
-    What lies in the gaps is NaN where numbers can be that: whoever reads it shows it.
+    It has an offset, and gaps between rows. The last axis stays together, as in a slice of rows or
+    in heads that are transposed to the front; the others lie in reverse. What lies in the gaps is
+    NaN: whoever reads it shows it. Indices and masks only get an offset,
+    since `topk_idx.view(-1)` is what people rightly write.
     """
-    strides, step = [0] * value.dim(), 2
-    for axis, size in enumerate(value.shape):
-        strides[axis] = step
-        step *= max(1, size)
-    room = value.new_empty(step + 1)
-    room.fill_(float("nan") if value.is_floating_point() or value.is_complex() else 1)
-    view = room.as_strided(value.shape, strides, 1)
+    if not (value.is_floating_point() or value.is_complex()):
+        return torch.cat((value.new_zeros(1), value.reshape(-1)))[1:].view(value.shape)
+    sizes = [max(1, size) for size in value.shape]
+    row = sizes.pop() if len(sizes) > 1 else 1
+    strides, step = [], 2 * row  # every other row is a gap
+    for size in sizes:
+        strides.append(step)
+        step *= size
+    if value.dim() > 1:
+        strides.append(1)
+    room = value.new_full((row + step,), float("nan"))
+    view = room.as_strided(value.shape, strides, row)
     with torch.no_grad():
         view.copy_(value)
     return view
