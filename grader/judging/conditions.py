@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -17,13 +18,14 @@ from torch import Tensor
 
 from grader.judging.expectation import Allowance, Expectation, in_double
 from grader.messages.catalog import say
-from grader.observation.conditions import EARLIER, WITHOUT_GRADIENTS, Condition
+from grader.observation.conditions import BETWEEN, EARLIER, WITHOUT_GRADIENTS, Condition
 from grader.observation.observe import observe
 from grader.observation.record import Observation, Request
 
 Conditions = frozenset[Condition]
 _COMPANY = (Condition.AGAIN, Condition.ANOTHER, Condition.REFUSED)
 _ORIGINS = (None, Condition.COPIED, Condition.LOADED)
+_MOST_ULPS = 64
 _GRADIENTS = (None, Condition.NO_GRAD, Condition.INFERENCE)
 
 
@@ -72,6 +74,34 @@ def expected_under(
         conditions = frozenset(c for c in conditions if oracle.under(frozenset({c})) is not None)
         possible = oracle.under(conditions) if conditions else None
     return None if possible is None else (under(request, conditions), possible)
+
+
+def same_under(
+    request: Request, seen: Observation, conditions: Conditions
+) -> tuple[Request, Expectation]:
+    """The request under conditions, whose outcome must be what it was without them.
+
+    It may differ by roundings: other strides have products summed in another order.
+    """
+    earlier = {f"{EARLIER}{n}": value for n, value in seen.outputs.items()}
+    outputs = {**(earlier if conditions & BETWEEN else {}), **seen.outputs}
+    repeated = dataclasses.replace(seen, outputs=outputs, calls=(), cost=None)
+    allowed = {name: _roundings(value) for name, value in outputs.items()}
+    numeric = {name: allowance for name, allowance in allowed.items() if allowance is not None}
+    return under(request, conditions), Expectation(repeated, repeated, numeric, {})
+
+
+def _roundings(value: object) -> Allowance | None:
+    """What a number may be off by where the same is computed in another order."""
+    if isinstance(value, float):
+        return Allowance(_MOST_ULPS * sys.float_info.epsilon * abs(value))
+    if not isinstance(value, Tensor):
+        return None
+    if not (value.is_floating_point() or value.is_complex()):
+        return Allowance(0.0)
+    finite = value[torch.isfinite(value)].abs()
+    largest = float(finite.max()) if finite.numel() else 0.0
+    return Allowance(_MOST_ULPS * torch.finfo(value.dtype).eps * largest)
 
 
 class _Oracle:

@@ -96,9 +96,14 @@ def observe(request: pytest.FixtureRequest) -> Callable[..., Any]:
     trial, run = _trial_of(request), _run_of(request.node)
     seed = _worker_seed(request)
 
-    def observed(scenario: Callable[..., Any], *inputs: Any, draws: bool = False) -> Any:
+    def observed(
+        scenario: Callable[..., Any],
+        *inputs: Any,
+        draws: bool = False,
+        without: Mapping[str, str] | None = None,
+    ) -> Any:
         __tracebackhide__ = True
-        return trial.observe(run, scenario, inputs, draws=draws, seed=seed)
+        return trial.observe(run, scenario, inputs, draws=draws, without=without, seed=seed)
 
     return observed
 

@@ -28,7 +28,14 @@ from grader.course.syllabus import Exercise
 from grader.course.variants import load_variant, read_variants
 from grader.judging.changes import unwritten
 from grader.judging.comparison import Finding, Margins, conduct, judge
-from grader.judging.conditions import Conditions, chosen, described, expected_under, singly
+from grader.judging.conditions import (
+    Conditions,
+    chosen,
+    described,
+    expected_under,
+    same_under,
+    singly,
+)
 from grader.judging.diagnosis import Diagnosis, Evidence
 from grader.judging.expectation import NO_LIMITS, CostLimits, Expectation, Expecting, Precision
 from grader.judging.imports import refused_import
@@ -37,7 +44,7 @@ from grader.judging.scenario import check_scenario
 from grader.messages.catalog import say
 from grader.observation.answer import Answer, forget
 from grader.observation.bans import BanHit, UnreadableSource, scan_source
-from grader.observation.conditions import map_tensors
+from grader.observation.conditions import BETWEEN, map_tensors
 from grader.observation.deadline import BACKSTOP, Deadline, OutOfTime
 from grader.observation.kind import Kind
 from grader.observation.late import import_now, late_imports
@@ -62,6 +69,8 @@ class Wrong(AssertionError):
 
 _Loaded = tuple[ModuleType | None, Interruption | None, BaseException | None]
 """The answer's module, or why there is none."""
+ExpectedUnder = Callable[[Conditions], tuple[Request, Expectation] | None]
+"""What is asked under some conditions and what a right answer gives; None if nothing is."""
 Seen = tuple[Observation, BaseException | None]
 """What was seen, and the exception itself where it lives in this process."""
 
@@ -383,19 +392,24 @@ class Trial:
             self._compare(run, key, request, want, precision, outcome())
             if dtype is torch.float32:
                 plain = request, want
-        self._check_again(run, *plain, chosen(seed, run.test, run.checks, without or {}))
+        conditions = chosen(seed, run.test, run.checks, without or {})
 
-    def _check_again(
-        self, run: Run, request: Request, want: Expectation, conditions: Conditions
+        def expected(under: Conditions) -> tuple[Request, Expectation] | None:
+            return expected_under(reference_module(self.exercise), *plain, under)
+
+        self._ask_again(run, plain[0], conditions, expected)
+
+    def _ask_again(
+        self, run: Run, request: Request, conditions: Conditions, expected: ExpectedUnder
     ) -> None:
         """Ask the same under conditions that must not matter; name the one that does."""
         __tracebackhide__ = True
-        found = self._found_under(run, request, want, conditions)
+        found = self._found_under(run, request, conditions, expected)
         if found is None:
             return
         finding, error = found
         for tried in singly(conditions) if not finding.kind.by_chance else ():
-            if again := self._found_under(run, request, want, tried):
+            if again := self._found_under(run, request, tried, expected):
                 finding, error = again
                 break
         else:
@@ -404,13 +418,12 @@ class Trial:
         self._raise(run, finding, error)
 
     def _found_under(
-        self, run: Run, request: Request, want: Expectation, conditions: Conditions
+        self, run: Run, request: Request, conditions: Conditions, expected: ExpectedUnder
     ) -> tuple[Finding, BaseException | None] | None:
         """What is wrong under some conditions, if anything is."""
         key = (request.seed, run.test, run.checks, *sorted(conditions))
         if key not in self._kept:
-            reference = reference_module(self.exercise)
-            self._kept[key] = expected_under(reference, request, want, conditions)
+            self._kept[key] = expected(conditions)
         possible: tuple[Request, Expectation] | None = self._kept[key]
         if possible is None:
             return None
@@ -454,9 +467,13 @@ class Trial:
         inputs: Sequence[Any],
         *,
         draws: bool,
+        without: Mapping[str, str] | None = None,
         seed: int,
     ) -> Any:
-        """The outputs of a scenario, for a test that looks at their properties itself."""
+        """The outputs of a scenario, for a test that looks at their properties itself.
+
+        They must be the same where it is asked again, under conditions that must not matter.
+        """
         __tracebackhide__ = True
         names = check_scenario(scenario, inputs, ())
         run.checks += 1
@@ -466,6 +483,10 @@ class Trial:
         key = (seed, run.test, run.checks, None)
         self.diagnosis.add(Evidence(run.test, request, seen, None, finding, key=key))
         self._raise(run, finding, error)
+        conditions = chosen(seed, run.test, run.checks, without or {})
+        if draws:  # what is drawn once more is something else
+            conditions -= BETWEEN
+        self._ask_again(run, request, conditions, lambda under: same_under(request, seen, under))
         outputs = dict(seen.outputs)
         return outputs["result"] if outputs.keys() == {"result"} else outputs
 
