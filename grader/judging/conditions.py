@@ -18,7 +18,7 @@ from torch import Tensor
 
 from grader.judging.expectation import Allowance, Expectation, in_double
 from grader.messages.catalog import say
-from grader.observation.conditions import BETWEEN, EARLIER, WITHOUT_GRADIENTS, Condition
+from grader.observation.conditions import WITHOUT_GRADIENTS, Condition
 from grader.observation.observe import observe
 from grader.observation.record import Observation, Request
 
@@ -83,10 +83,8 @@ def same_under(
 
     It may differ by roundings: other strides have products summed in another order.
     """
-    earlier = {f"{EARLIER}{n}": value for n, value in seen.outputs.items()}
-    outputs = {**(earlier if conditions & BETWEEN else {}), **seen.outputs}
-    repeated = dataclasses.replace(seen, outputs=outputs, calls=(), cost=None)
-    allowed = {name: _roundings(value) for name, value in outputs.items()}
+    repeated = dataclasses.replace(seen, calls=(), cost=None)
+    allowed = {name: _roundings(value) for name, value in seen.outputs.items()}
     numeric = {name: allowance for name, allowance in allowed.items() if allowance is not None}
     return under(request, conditions), Expectation(repeated, repeated, numeric, {})
 
@@ -123,7 +121,7 @@ class _Oracle:
             exact, error = observe(self._reference, in_double(request), frozenset())
             if error is not None:
                 return None
-        allowed = {n: a for n in exact.outputs if (a := self._want.outputs.get(_usual(n)))}
+        allowed = {n: a for n in exact.outputs if (a := self._want.outputs.get(n))}
         of_gradients = {n: a for n in exact.gradients if (a := self._want.gradients.get(n))}
         if not all(_fits(exact.outputs[n], a) for n, a in allowed.items()):
             return None  # sizes differ under the conditions, and what they may be off by is unknown
@@ -133,29 +131,23 @@ class _Oracle:
 
     def _as_usual(self, form: Observation) -> Observation | None:
         """The exact values of a plain run, where conditions have changed nothing but roundings."""
-        usual, exact = self._want.form, self._want.exact
-        outputs = form.outputs.items()
-        same = all(
-            _usual(name) in usual.outputs
-            and _agree(value, usual.outputs[_usual(name)], self._want.outputs.get(_usual(name)))
-            for name, value in outputs
-        ) and all(
-            name in usual.gradients
-            and _agree(value, usual.gradients[name], self._want.gradients.get(name))
+        usual = self._want.form
+        same = form.outputs.keys() == usual.outputs.keys()
+        same = same and all(
+            _agree(value, usual.outputs[name], self._want.outputs.get(name))
+            for name, value in form.outputs.items()
+        )
+        same = same and all(
+            _agree(value, usual.gradients.get(name), self._want.gradients.get(name))
             for name, value in form.gradients.items()
         )
-        if not same:
-            return None
-        return dataclasses.replace(
-            exact,
-            outputs={name: exact.outputs[_usual(name)] for name, _ in outputs},
-            gradients={name: exact.gradients[name] for name in form.gradients},
+        return (
+            dataclasses.replace(self._want.exact, gradients=self._gradients(form)) if same else None
         )
 
-
-def _usual(name: str) -> str:
-    """What an output is called in a plain run."""
-    return name.removeprefix(EARLIER)
+    def _gradients(self, form: Observation) -> Mapping[str, Tensor | None]:
+        """The exact gradients, where there are any under the conditions."""
+        return {name: self._want.exact.gradients[name] for name in form.gradients}
 
 
 def _agree(left: Any, right: Any, allowed: Allowance | None) -> bool:

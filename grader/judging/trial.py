@@ -44,7 +44,7 @@ from grader.judging.scenario import check_scenario
 from grader.messages.catalog import say
 from grader.observation.answer import Answer, forget
 from grader.observation.bans import BanHit, UnreadableSource, scan_source
-from grader.observation.conditions import BETWEEN, map_tensors
+from grader.observation.conditions import REPEATED, map_tensors
 from grader.observation.deadline import BACKSTOP, Deadline, OutOfTime
 from grader.observation.kind import Kind
 from grader.observation.late import import_now, late_imports
@@ -485,7 +485,7 @@ class Trial:
         self._raise(run, finding, error)
         conditions = chosen(seed, run.test, run.checks, without or {})
         if draws:  # what is drawn once more is something else
-            conditions -= BETWEEN
+            conditions -= REPEATED
         self._ask_again(run, request, conditions, lambda under: same_under(request, seen, under))
         outputs = dict(seen.outputs)
         return outputs["result"] if outputs.keys() == {"result"} else outputs

@@ -28,22 +28,20 @@ class Condition(StrEnum):
     VIEWS = "views"
     """Tensors that come in, gradients included, are views with an offset, strides and gaps."""
     AGAIN = "again"
-    """The same modules have answered the same question and then another one before."""
+    """The same modules are asked another question before, and once more afterwards."""
     ANOTHER = "another"
     """Each object has a twin, which is asked another question after each call."""
     REFUSED = "refused"
-    """The same modules have refused an input before."""
+    """The same modules are asked what they must refuse before."""
     COPIED = "copied"
     """Modules are deep copies of those that were made."""
     LOADED = "loaded"
     """Modules have loaded the state dict of those that were made."""
 
 
-BETWEEN = frozenset({Condition.AGAIN, Condition.REFUSED})
-"""What happens between two runs of the same question on the same objects."""
+REPEATED = frozenset({Condition.AGAIN, Condition.REFUSED})
+"""Where the scenario is run more than once, so that what it draws is drawn again."""
 WITHOUT_GRADIENTS = frozenset({Condition.NO_GRAD, Condition.INFERENCE})
-EARLIER = "first "
-"""What the names of outputs begin with that an earlier run of the same question returned."""
 
 
 def grad_mode(conditions: Collection[Condition]) -> AbstractContextManager[object]:

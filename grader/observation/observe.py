@@ -20,8 +20,6 @@ from grader.observation.answer import Answer, load_answer
 from grader.observation.bans import BanWatch
 from grader.observation.calls import Call, Recorder, describe, is_plain_tensor
 from grader.observation.conditions import (
-    BETWEEN,
-    EARLIER,
     Condition,
     Constructions,
     as_view,
@@ -116,6 +114,7 @@ def observe(
             finally:
                 disturbed = inside.restore(generators_may_move=request.draws)
             run.backward()
+            run.go_on()
         cost = meter.cost() if meter else None
     except KeyboardInterrupt:
         raise
@@ -171,26 +170,13 @@ class _Run:
         self.in_backward = False
 
     def forward(self) -> None:
-        with grad_mode(self._request.conditions):
-            earlier = self._asked_before()
-            self._raw = earlier | self._asked(self._inputs)
-
-    def _asked_before(self) -> dict[str, Any]:
-        """What the scenario returns before it is run for good, as it is after another question.
-
-        Between the two runs the same modules are asked something else, or what they must refuse:
-        neither may change anything.
-        """
-        between = self._request.conditions & BETWEEN
-        if not between:
-            return {}
-        assert self._constructions is not None
-        first = self._asked(self._inputs)
-        for condition in sorted(between):
-            self._constructions.begin()
-            self._ask_another(refused_input if condition is Condition.REFUSED else other_question)
-        self._constructions.begin()
-        return {f"{EARLIER}{name}": _output(value) for name, value in first.items()}
+        conditions = self._request.conditions
+        with grad_mode(conditions):
+            if Condition.AGAIN in conditions:
+                self._ask_another(other_question)
+            if Condition.REFUSED in conditions:
+                self._ask_another(refused_input)
+            self._raw = self._asked(self._inputs)
 
     def _asked(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         value = self._request.scenario(self._answer, *inputs.values())
@@ -198,9 +184,11 @@ class _Run:
 
     def _ask_another(self, change: Callable[[str, Tensor], Tensor]) -> None:
         """Run the scenario with changed inputs; whether they make sense to it does not matter."""
+        assert self._constructions is not None
         inputs = {n: map_tensors(change, v, n) for n, v in self._request.inputs.items()}
         with contextlib.suppress(Exception), torch.no_grad():
             self._asked(inputs)
+        self._constructions.begin()
 
     def backward(self) -> None:
         cotangents = self._request.cotangents
@@ -227,6 +215,12 @@ class _Run:
             name: None if gradient is None else _plain(gradient)
             for name, gradient in zip(self._leaves, found, strict=True)
         }
+
+    def go_on(self) -> None:
+        """Ask another question, which must not change what was returned before."""
+        if Condition.AGAIN in self._request.conditions:
+            with grad_mode(self._request.conditions):
+                self._ask_another(other_question)
 
     def plain_outputs(self) -> dict[str, Tensor | Plain | Opaque]:
         return {name: _output(value) for name, value in self._raw.items()}
