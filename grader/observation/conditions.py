@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 _Made = TypeVar("_Made")
+_Making = tuple[type, tuple[Any, ...], dict[str, Any]]
+"""How an object was made: its class and what that was called with."""
 
 
 class Condition(StrEnum):
@@ -60,7 +62,7 @@ class Constructions:
 
     def __init__(self, conditions: Collection[Condition]) -> None:
         self._conditions = conditions
-        self._made: list[nn.Module] = []
+        self._made: list[tuple[_Making, nn.Module]] = []
         self._next: int | None = None
         self._twins: dict[int, tuple[object, object]] = {}
 
@@ -101,19 +103,23 @@ class Constructions:
     def _make(self, owner: type, args: Any, kwargs: Any) -> object:
         if not issubclass(owner, nn.Module):
             return self._with_twin(owner(*args, **kwargs), owner, args, kwargs)
-        module = self._earlier(owner)
+        making = owner, args, kwargs
+        module = self._earlier(making)
         if module is None:
             module = self._new(owner, args, kwargs)
-            self._made.append(module)
+            self._made.append((making, module))
         return module.eval() if Condition.EVAL in self._conditions else module
 
-    def _earlier(self, owner: type[nn.Module]) -> nn.Module | None:
-        """The module that was made at this point of the earlier run."""
+    def _earlier(self, making: _Making) -> nn.Module | None:
+        """The module that was made at this point of the earlier run, if in the same way."""
         if self._next is None or self._next >= len(self._made):
             return None
-        module = self._made[self._next]
+        earlier, module = self._made[self._next]
         self._next += 1
-        return module if type(module) is owner else None
+        with suppress(Exception):  # tensors are not simply equal or not
+            if earlier == making:
+                return module
+        return None
 
     def _new(self, owner: type[nn.Module], args: Any, kwargs: Any) -> nn.Module:
         generator = torch.default_generator.get_state()
