@@ -7,7 +7,7 @@ a scenario that was written for one plain run is run in them, and need not know 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -95,8 +95,8 @@ class Constructions:
         _, twin = self._twins.get(id(args[0]) if args else 0, (None, None))
         if twin is None:
             return
-        others = [map_tensors(other_question, value, "") for value in args[1:]]
-        named = {name: map_tensors(other_question, value, "") for name, value in kwargs.items()}
+        others = [map_tensors(_rolled, value, "") for value in args[1:]]
+        named = other_question(kwargs)
         with _as_if_nothing_happened(), suppress(Exception), torch.no_grad():
             method(twin, *others, **named)
 
@@ -210,13 +210,21 @@ def weighed(output: Tensor, cotangent: Tensor) -> Tensor:
     return result
 
 
-def other_question(name: str, value: Tensor) -> Tensor:
-    """An input of the same kind that asks something else: its rows change places."""
+def other_question(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs of the same kind that ask something else."""
+    return {name: map_tensors(_rolled, value, name) for name, value in inputs.items()}
+
+
+def refused_question(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs of which the first tensor lacks its last column, so that it fits no other."""
+    refused = dict(inputs)
+    first = next((name for name, value in inputs.items() if isinstance(value, Tensor)), None)
+    if first is not None and inputs[first].dim():
+        refused[first] = inputs[first][..., :-1]
+    return refused
+
+
+def _rolled(name: str, value: Tensor) -> Tensor:
     if value.dim() == 0:
         return value.clone()
     return value.roll(1, 0 if len(value) > 1 else -1)
-
-
-def refused_input(name: str, value: Tensor) -> Tensor:
-    """An input that lacks its last column, which hardly any call can make sense of."""
-    return value[..., :-1] if value.dim() else value

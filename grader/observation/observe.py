@@ -26,7 +26,7 @@ from grader.observation.conditions import (
     grad_mode,
     map_tensors,
     other_question,
-    refused_input,
+    refused_question,
     weighed,
 )
 from grader.observation.cost import Cost, CostMeter
@@ -175,19 +175,18 @@ class _Run:
             if Condition.AGAIN in conditions:
                 self._ask_another(other_question)
             if Condition.REFUSED in conditions:
-                self._ask_another(refused_input)
+                self._ask_another(refused_question)
             self._raw = self._asked(self._inputs)
 
     def _asked(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         value = self._request.scenario(self._answer, *inputs.values())
         return dict(value) if type(value) is dict else {SINGLE: value}
 
-    def _ask_another(self, change: Callable[[str, Tensor], Tensor]) -> None:
+    def _ask_another(self, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
         """Run the scenario with changed inputs; whether they make sense to it does not matter."""
         assert self._constructions is not None
-        inputs = {n: map_tensors(change, v, n) for n, v in self._request.inputs.items()}
         with contextlib.suppress(Exception), torch.no_grad():
-            self._asked(inputs)
+            self._asked(change(self._request.inputs))
         self._constructions.begin()
 
     def backward(self) -> None:
