@@ -84,7 +84,7 @@ class ExercisePaths:
     test_file: Path
     mistakes: Path
     alternatives: Path
-    evaluations: Path
+    roundings: Path
     lesson: Path
 
 
@@ -160,7 +160,7 @@ class Exercise:
             test_file=root / "tests" / f"test_{self.number}_{self.name}.py",
             mistakes=root / "tests" / "mistakes" / self.answer_file,
             alternatives=root / "tests" / "alternatives" / self.answer_file,
-            evaluations=root / "tests" / "evaluations" / self.answer_file,
+            roundings=root / "tests" / "roundings" / self.answer_file,
             lesson=root / "lessons" / f"{self.number}_{self.name}.md",
         )
 

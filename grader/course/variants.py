@@ -3,8 +3,8 @@
 A file under `tests/mistakes/` or `tests/alternatives/` holds classes. Each is a namespace of
 definitions that replace those of the solution: its name is the id, its docstring the sentence,
 its body what is put after the solution's text. The classes are read, never imported. Files under
-`tests/evaluations/` have the same form and change the reference: legal evaluations of it that
-round otherwise, which widen the tolerance.
+`tests/roundings/` have the same form and change the reference: other correct ways to compute it,
+which round differently and so widen the tolerance.
 """
 
 from __future__ import annotations

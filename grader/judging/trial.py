@@ -341,7 +341,7 @@ class Trial:
             reference = reference_answer(self.exercise, self._curriculum, self._root)
             self._legal = [
                 load_variant(variant, reference)
-                for variant in read_variants(self.exercise.paths(self._root).evaluations)
+                for variant in read_variants(self.exercise.paths(self._root).roundings)
             ]
         return self._legal
 

@@ -211,7 +211,7 @@ class Results:
 
     def _key(self, exercise: Exercise, course: str) -> str:
         paths = exercise.paths(self._root)
-        own = [paths.stub, paths.test_file, paths.solution, paths.mistakes, paths.evaluations]
+        own = [paths.stub, paths.test_file, paths.solution, paths.mistakes, paths.roundings]
         needed = [e.paths(self._root).solution for e in self._curriculum.earlier(exercise)]
         return _digest(repr(exercise), course, *_hashes([*own, *needed], self._root))
 

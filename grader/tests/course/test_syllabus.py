@@ -139,7 +139,7 @@ def test_every_file_name_follows_from_the_id(curriculum: Curriculum, tmp_path: P
         "test_file": "tests/test_05_kv_cache.py",
         "mistakes": "tests/mistakes/ex05_kv_cache.py",
         "alternatives": "tests/alternatives/ex05_kv_cache.py",
-        "evaluations": "tests/evaluations/ex05_kv_cache.py",
+        "roundings": "tests/roundings/ex05_kv_cache.py",
         "lesson": "lessons/05_kv_cache.md",
     }
 
