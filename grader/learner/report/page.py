@@ -29,7 +29,7 @@ from grader.messages.sanitize import harmless
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from grader.learner.report.pictures.painting import Picture
+    from grader.learner.report.pictures.picture import Picture
 
 TEMPLATE = "report.html"
 NEEDED = ("jinja2", "matplotlib")

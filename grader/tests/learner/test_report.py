@@ -33,7 +33,7 @@ from grader.learner.report import write as reporting  # noqa: E402
 from grader.learner.report.page import page  # noqa: E402
 from grader.learner.report.pictures import rmsnorm, studio  # noqa: E402
 from grader.learner.report.pictures.journey import journey  # noqa: E402
-from grader.learner.report.pictures.painting import Picture  # noqa: E402
+from grader.learner.report.pictures.picture import Picture  # noqa: E402
 from grader.learner.report.pictures.studio import pictures  # noqa: E402
 
 COURSE = load(ROOT)
