@@ -5,25 +5,25 @@ from __future__ import annotations
 import datetime
 import xml.etree.ElementTree as ET
 
-from grader.learner.report.portfolio import Account, Work
+from grader.learner.report.portfolio import ExerciseRecord, Portfolio
 from grader.messages.console import points
 from grader.messages.sanitize import harmless
 
 
-def junit(account: Account) -> str:
+def junit(portfolio: Portfolio) -> str:
     """JUnit's XML: a suite for every exercise, and in it a case for every test.
 
     An exercise that has not been started is one case, skipped.
     """
     root = ET.Element("testsuites", name="MiniMind")
-    for work in account.works:
-        root.append(_suite(work))
+    for record in portfolio.records:
+        root.append(_suite(record))
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _suite(work: Work) -> ET.Element:
-    name, result = work.exercise.id, work.standing.result
+def _suite(record: ExerciseRecord) -> ET.Element:
+    name, result = record.exercise.id, record.standing.result
     suite = ET.Element("testsuite", name=name)
     if result is None:
         suite.attrib |= {"tests": "1", "failures": "0", "errors": "0", "skipped": "1"}
@@ -47,13 +47,13 @@ def _suite(work: Work) -> ET.Element:
     return suite
 
 
-def badge(account: Account) -> dict[str, object]:
+def badge(portfolio: Portfolio) -> dict[str, object]:
     """What https://shields.io makes a badge of, by its endpoint."""
-    share = account.points / account.possible if account.possible else 0
+    share = portfolio.points / portfolio.possible if portfolio.possible else 0
     colour = "brightgreen" if share == 1 else "blue" if share else "lightgrey"
     return {
         "schemaVersion": 1,
         "label": "MiniMind",
-        "message": f"{points(account.points)} of {account.possible} points",
+        "message": f"{points(portfolio.points)} of {portfolio.possible} points",
         "color": colour,
     }

@@ -1,4 +1,4 @@
-"""Gather everything that a learner's report is made of, and write it in the forms asked for."""
+"""Gathers everything that a learner's report is made of and writes the files asked for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grader.course.syllabus import Curriculum, LearningPath
 from grader.isolation.launch import Branch, start_zygote
 from grader.learner.history import History
 from grader.learner.progress import Progress, measure
-from grader.learner.report.portfolio import Account, Memory, account
+from grader.learner.report.portfolio import Memory, Portfolio, portfolio_of
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
 
@@ -56,8 +56,8 @@ def write_report(
             # It imports torch while this process does.
             if (zygote := start_zygote(root)) is not None:
                 stack.callback(zygote.close)
-        told = _account(progress, curriculum, path, root, name)
-        texts = dict(_texts(wanted, told, curriculum, root, zygote))
+        portfolio = _portfolio(progress, curriculum, path, root, name)
+        texts = dict(_texts(wanted, portfolio, curriculum, root, zygote))
     for file, text in texts.items():
         try:
             write_output(file, text.encode("utf-8"))
@@ -68,21 +68,21 @@ def write_report(
 
 
 def _texts(
-    wanted: Wanted, told: Account, curriculum: Curriculum, root: Path, zygote: Branch | None
+    wanted: Wanted, portfolio: Portfolio, curriculum: Curriculum, root: Path, zygote: Branch | None
 ) -> Iterator[tuple[Path, str]]:
     """Each file with what goes into it."""
     if wanted.html is not None:
-        yield wanted.html, _html(told, curriculum, root, zygote)
+        yield wanted.html, _html(portfolio, curriculum, root, zygote)
     if wanted.json is not None:
-        yield wanted.json, json.dumps(told.as_json(), indent=1, ensure_ascii=False) + "\n"
+        yield wanted.json, json.dumps(portfolio.as_json(), indent=1, ensure_ascii=False) + "\n"
     if wanted.junit is not None:
         from grader.results.exports import junit
 
-        yield wanted.junit, junit(told)
+        yield wanted.junit, junit(portfolio)
     if wanted.badge is not None:
         from grader.results.exports import badge
 
-        yield wanted.badge, json.dumps(badge(told), indent=1) + "\n"
+        yield wanted.badge, json.dumps(badge(portfolio), indent=1) + "\n"
 
 
 def _check_installed() -> None:
@@ -94,9 +94,9 @@ def _check_installed() -> None:
         raise CannotReport(say("reporting.not_installed", modules=named, install=INSTALL))
 
 
-def _account(
+def _portfolio(
     progress: Progress, curriculum: Curriculum, path: LearningPath, root: Path, name: str
-) -> Account:
+) -> Portfolio:
     from grader.course.variants import read_variants
 
     with closing(History.open(root)) as history:
@@ -106,7 +106,7 @@ def _account(
         exercise.id: {v.id: v.sentence for v in read_variants(exercise.paths(root).mistakes)}
         for exercise in curriculum.on(path)
     }
-    return account(
+    return portfolio_of(
         progress,
         curriculum,
         memory,
@@ -118,11 +118,11 @@ def _account(
     )
 
 
-def _html(told: Account, curriculum: Curriculum, root: Path, zygote: Branch | None) -> str:
+def _html(portfolio: Portfolio, curriculum: Curriculum, root: Path, zygote: Branch | None) -> str:
     from grader.learner.report.page import page
     from grader.learner.report.pictures.journey import journey
     from grader.learner.report.pictures.studio import pictures
 
-    finished = [work.exercise for work in told.finished]
+    finished = [record.exercise for record in portfolio.finished]
     drawn = dict(pictures(finished, curriculum, root, root / "exercises", zygote))
-    return page(told, drawn, journey(told.milestones, told.possible))
+    return page(portfolio, drawn, journey(portfolio.milestones, portfolio.possible))

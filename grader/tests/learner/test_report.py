@@ -21,7 +21,7 @@ from grader.cli import main
 from grader.course.syllabus import ROOT, load
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import Progress, Standing
-from grader.learner.report.portfolio import LONGEST_PAUSE, Account, Memory, account
+from grader.learner.report.portfolio import LONGEST_PAUSE, Memory, Portfolio, portfolio_of
 from grader.results.exports import badge, junit
 from grader.results.record import Result, TestResult
 from grader.tests.messages.test_catalog import is_chinese
@@ -71,20 +71,20 @@ def standing(passed: int, exercise: Any = ROPE) -> Standing:
     return Standing(exercise, Result(NOON, 7, 1.5, tuple(tests), (), "00"))
 
 
-def told(*runs: RunRecord, standings: tuple[Standing, ...] = (), **changes: Any) -> Account:
-    """The account of a course of which some exercises have been started."""
+def told(*runs: RunRecord, standings: tuple[Standing, ...] = (), **changes: Any) -> Portfolio:
+    """The portfolio of a course of which some exercises have been started."""
     given = {s.exercise: s for s in standings or (standing(4),)}
     progress = Progress(tuple(given.get(e, Standing(e)) for e in COURSE.exercises), 7)
     settings: dict[str, Any] = {"made": NOON, "path": COURSE.paths[-1], **changes}
     memory = Memory(runs, settings.pop("hints", {}), settings.pop("solutions", {}))
-    return account(progress, COURSE, memory, SENTENCES, **settings)
+    return portfolio_of(progress, COURSE, memory, SENTENCES, **settings)
 
 
-def rope_of(whole: Account) -> Any:
-    return next(work for work in whole.works if work.exercise == ROPE)
+def rope_of(whole: Portfolio) -> Any:
+    return next(record for record in whole.records if record.exercise == ROPE)
 
 
-class TestAccount:
+class TestPortfolio:
     def test_time_runs_from_one_run_to_the_next(self) -> None:
         whole = told(ran(1, NOON), ran(2, NOON + 600), ran(4, NOON + 900))
         assert rope_of(whole).seconds == 2 + 600 + 300
@@ -134,8 +134,8 @@ class TestAccount:
     def test_hints_are_counted_over_all_functions(
         self, read: dict[str, int], count: int, highest: int
     ) -> None:
-        work = rope_of(told(ran(1, NOON), hints={ROPE.id: read}))
-        assert (work.hints_read, work.hint) == (count, highest)
+        record = rope_of(told(ran(1, NOON), hints={ROPE.id: read}))
+        assert (record.hints_read, record.hint) == (count, highest)
 
     def test_the_way_goes_up_by_the_best_points(self) -> None:
         whole = told(ran(2, NOON), ran(1, NOON + 60), ran(4, NOON + 120), ran(4, NOON + 180))
@@ -348,7 +348,7 @@ class TestPage:
         assert [tag for tag, _ in found.tags] == [tag for tag, _ in Page(plain).tags]
         assert found.text.count(harmless(hostile).split("\t")[0]) == 3
 
-    def test_the_same_account_gives_the_same_page(self) -> None:
+    def test_the_same_portfolio_gives_the_same_page(self) -> None:
         whole = told(ran(2, NOON), ran(4, NOON + 600))
         way = [journey(whole.milestones, whole.possible) for _ in range(2)]
         assert way[0] is not None and way[0] == way[1]
@@ -393,7 +393,7 @@ class TestChinesePage:
 
     @pytest.fixture(params=WAYS)
     def languages(self, request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, ...]]:
-        """A learner's account, its page in English and in Chinese."""
+        """A learner's portfolio, its page in English and in Chinese."""
         english = Page(page(request.param, {}, None))
         monkeypatch.setenv("GRADER_LANG", "zh")
         yield request.param, english, Page(page(request.param, {}, None))
