@@ -17,7 +17,9 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
-from grader.messages.catalog import exercise_title, part_plan, part_title, path_title, say
+from grader.course.titles import exercise_title, part_plan, part_title, path_title
+from grader.messages.catalog import say
+from grader.messages.quantities import duration, points
 from grader.messages.sanitize import harmless
 from grader.proof.figures.figure import Figure
 
@@ -517,21 +519,6 @@ def _happened(change: Change) -> str:
             return say("report.update_removed")
         case _:
             return say("report.update_left")
-
-
-def duration(minutes: int) -> str:
-    """Minutes in words: "12 min", "3 h 5 min", "2 h"."""
-    hours, rest = divmod(minutes, 60)
-    told = [say("report.hours", count=hours)] if hours else []
-    if rest or not hours:
-        told.append(say("report.minutes", count=rest))
-    return " ".join(told)
-
-
-def points(value: Fraction) -> str:
-    """Points with at most one decimal, rounded down: 99.97 is not 100."""
-    tenths = int(value * 10)
-    return str(tenths // 10) if tenths % 10 == 0 else f"{tenths / 10:.1f}"
 
 
 def _not_graded(exercise: str) -> str:

@@ -13,17 +13,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.course.titles import exercise_title, part_plan, part_title, path_title
 from grader.learner.report.portfolio import ExerciseRecord, Portfolio, state
-from grader.messages.catalog import (
-    exercise_title,
-    language,
-    part_plan,
-    part_title,
-    path_title,
-    say,
-    sentences,
-)
-from grader.messages.console import duration, points
+from grader.messages.catalog import language, say, sentences
+from grader.messages.quantities import duration, points
 from grader.messages.sanitize import harmless
 
 if TYPE_CHECKING:
