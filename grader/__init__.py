@@ -1,33 +1,17 @@
-"""Runs, scores and reports the course; where to look:
+"""Runs, scores and reports the course. Each package imports only those below it:
 
-One check of one answer
-    `trial` asks an answer and the reference; `scenarios` and `samples` are what a test is written
-    with; `observing` is what can be seen of a run, with `recording`, `context`, `learner_warnings`,
-    `globalstate`, `cost` and the package `bans`; `tolerance` is what should have been seen,
-    `comparing` what is wrong, `diagnosis` which mistake that is and `changes` what it changes;
-    `messages`, `advice`, `summary` and `complaints` say it. `deadline` ends what takes too long,
-    `late` imports beforehand what torch imports late, `eager` compiles nothing.
-Whose answer
-    `curriculum` (the syllabus), `implementations`, `loading`; `imports` refuses what cannot be
-    given, `parsing` reads a text once; the package `isolation` locks an answer away, `doctor` says
-    how far this machine can.
-Running tests
-    `plugin` and `early` are pytest's side, `pytest_runs` runs it for the grader; `remembering`
-    keeps a learner's own runs.
-The proof
-    `check` tries everything, `conclusions` says what that proves; `variants` are mistakes and
-    alternatives; `markers` makes a stub, `stubs` keeps the files.
-The learner's day
-    `progress`, `results`, `history`, `settings`; the package `watching`; `update`, `obtaining`;
-    `localization` is about which function fails, `hints` which hint comes first;
-    for a report `reporting`, `account`, `html_report`, `exports` and the package `pictures`.
-Submissions
-    `grading`; `redteam` attacks it.
-Words and files
-    `cli` takes commands, `report` alone prints, `catalogue` has every sentence in each language,
-    `click_words` lends click some of them;
-    `harmless` and `writing` are careful with text and files.
-Figures
-    `bench`, `bench_busy`, `bench_history`, `bench_report` and `bench_watch` measure `figures`;
-    `driven` is a terminal, `processes` are others.
+Doors, called from outside and never moved
+    `cli` is the command, `plugin` is pytest's side, `early` is loaded before any conftest.py.
+What people do
+    `proof` proves the tests: the course check, the red team, the figures;
+    `learner` is one learner's day: progress, history, watch, update, report;
+    `classroom` is about submissions: grading one, and what this machine can lock in.
+How an answer is judged
+    `judging` runs an exercise's tests on it, says what is wrong and which mistake that is;
+    `isolation` runs it in a locked process;
+    `results` is the record of a run, and its forms for other programs;
+    `course` is what there is to learn, and whose answer is meant.
+What everything rests on
+    `observation` is what can be seen of a run: the only code beside an answer;
+    `messages` has every sentence in every language, and makes text safe to show.
 """

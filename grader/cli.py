@@ -24,14 +24,15 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from grader.course.course import Course
 from grader.course.files import check_output, write_output
 from grader.course.syllabus import (
     ROOT,
     BrokenCourse,
-    Curriculum,
     Exercise,
     HintLadder,
     LearningPath,
+    Syllabus,
     UnknownExercise,
     load,
 )
@@ -202,9 +203,9 @@ class _FunctionName(click.ParamType):  # type: ignore[type-arg]
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        curriculum = load(ROOT)
+        course = Course.load(ROOT)
         asked = ctx.params.get("exercise")
-        exercises = [curriculum.find(asked)] if asked else curriculum.exercises
+        exercises = [course.syllabus.find(asked)] if asked else course.exercises
         about = [hints.about for exercise in exercises for hints in exercise.hints]
         return [CompletionItem(name) for name in about if name.startswith(incomplete)]
 
@@ -254,10 +255,10 @@ def _show_progress() -> None:
     from grader.learner.progress import measure
     from grader.messages.console import Report
 
-    curriculum = load(ROOT)
-    path = chosen_path(curriculum, ROOT)
-    progress = measure(curriculum, ROOT, curriculum.on(path))
-    Report().progress(progress, curriculum, path)
+    course = Course.load(ROOT)
+    path = chosen_path(course)
+    progress = measure(course, course.syllabus.on(path))
+    Report().progress(progress, course.syllabus, path)
     Report().warning(progress.problem)
     if not progress.is_graded:
         sys.exit(TRY_AGAIN)
@@ -276,7 +277,7 @@ def hint(exercise: str | None, level: int, about: str | None) -> None:
     found = _named_or_current(exercise)
     with closing(History.open(ROOT)) as history:
         if about is None:
-            hints = first_hints(found, ROOT, history.runs(found.id))
+            hints = first_hints(found, Course.load(ROOT), history.runs(found.id))
         else:
             hints = _hints_about(found, about)
         count = len(hints.levels)
@@ -325,9 +326,9 @@ def list_exercises() -> None:
     from grader.course.stubs import is_untouched
     from grader.messages.console import Report
 
-    curriculum = load(ROOT)
-    untouched = {e.id for e in curriculum.exercises if is_untouched(e, ROOT)}
-    Report().syllabus(curriculum, untouched)
+    course = Course.load(ROOT)
+    untouched = {e.id for e in course.exercises if is_untouched(e, course)}
+    Report().syllabus(course.syllabus, untouched)
 
 
 @main.command("next")
@@ -336,10 +337,10 @@ def next_exercise() -> None:
     from grader.learner.progress import measure
     from grader.messages.console import Report
 
-    curriculum = load(ROOT)
-    path = chosen_path(curriculum, ROOT)
-    progress = measure(curriculum, ROOT, curriculum.on(path))
-    Report().next(progress.next, curriculum.longer_than(path))
+    course = Course.load(ROOT)
+    path = chosen_path(course)
+    progress = measure(course, course.syllabus.on(path))
+    Report().next(progress.next, course.syllabus.longer_than(path))
     Report().warning(progress.problem)
 
 
@@ -350,8 +351,8 @@ def choose_learning_path(path: LearningPath | None) -> None:
     from grader.messages.console import Report
 
     if path is None:
-        curriculum = load(ROOT)
-        Report().paths(curriculum, chosen_path(curriculum, ROOT))
+        course = Course.load(ROOT)
+        Report().paths(course.syllabus, chosen_path(course))
         return
     try:
         choose_path(path, ROOT)
@@ -372,10 +373,10 @@ def watch(exercise: str | None) -> None:
     from grader.learner.watch.loop import watch as watch_until_quit
     from grader.messages.console import Report
 
-    curriculum = load(ROOT)
-    first = curriculum.find(exercise) if exercise else None
+    course = Course.load(ROOT)
+    first = course.syllabus.find(exercise) if exercise else None
     try:
-        session = watch_until_quit(curriculum, ROOT, first)
+        session = watch_until_quit(course, first)
     except NoTerminal:
         raise click.UsageError(say("cli.no_terminal")) from None
     Report().watched(session)
@@ -407,9 +408,9 @@ def reset(exercise: str | None, undo: bool) -> None:
 
     found = _named_or_current(exercise)
     if undo:
-        Report().restored(found, stub_files.undo_reset(found, ROOT))
+        Report().restored(found, stub_files.undo_reset(found, Course.load(ROOT)))
     else:
-        Report().reset(found, stub_files.reset(found, ROOT))
+        Report().reset(found, stub_files.reset(found, Course.load(ROOT)))
 
 
 @main.command("update")
@@ -456,17 +457,15 @@ def grade_submission(
     from grader.isolation.machine import best_profile
     from grader.messages.console import Report
 
-    curriculum = load(ROOT)
+    course = Course.load(ROOT)
     try:
-        check_submission(submission, curriculum)
+        check_submission(submission, course.syllabus)
     except NoSubmission as error:
         raise click.UsageError(str(error)) from None
     profile = best_profile() if sandbox == "auto" else sandbox
     if profile == "process" and not accept_unsandboxed:
         raise click.UsageError(say("cli.cannot_lock"))
-    result = grade(
-        submission, curriculum, ROOT, profile=profile, seed=seed, bans_cost_points=bans == "zero"
-    )
+    result = grade(submission, course, profile=profile, seed=seed, bans_cost_points=bans == "zero")
     if json_file:
         text = json.dumps(result.as_json(), indent=1, ensure_ascii=False)
         write_output(json_file, (text + "\n").encode("utf-8", "backslashreplace"))
@@ -488,11 +487,9 @@ def write_progress_report(name: str, **files: Path | None) -> None:
 
     if not any(files.values()):
         raise click.UsageError(say("cli.nothing_to_write"))
-    curriculum = load(ROOT)
+    course = Course.load(ROOT)
     try:
-        written = write_report(
-            Wanted(**files), curriculum, chosen_path(curriculum, ROOT), ROOT, name
-        )
+        written = write_report(Wanted(**files), course, chosen_path(course), name)
     except CannotReport as error:
         _stop(str(error), 1)
     else:
@@ -522,11 +519,11 @@ def stubs(only_check: bool, force: bool) -> None:
     from grader.course.stubs import check_stubs, write_stubs
     from grader.messages.console import Report
 
-    curriculum = load(ROOT)
+    course = Course.load(ROOT)
     if not only_check:
-        Report().stubs(write_stubs(curriculum, ROOT, force=force))
+        Report().stubs(write_stubs(course, force=force))
         return
-    drifts = check_stubs(curriculum, ROOT, authoring=True)
+    drifts = check_stubs(course, authoring=True)
     Report().problems(f"{drift.path}: {drift.message}\n{drift.excerpt}" for drift in drifts)
     sys.exit(1 if drifts else 0)
 
@@ -542,17 +539,17 @@ def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path |
     from grader.proof.jobs import run_all
     from grader.proof.verdict import conclude, course_problems
 
-    curriculum = load(ROOT)
-    chosen = _chosen(curriculum, exercises)
+    course = Course.load(ROOT)
+    chosen = _chosen(course.syllabus, exercises)
     report = Report()
-    problems = course_problems(curriculum, ROOT)
+    problems = course_problems(course)
     report.problems(problems)
     conclusions = []
     # Results come exercise by exercise, and are told as soon as one is complete.
-    by_exercise = groupby(run_all(chosen, ROOT, seeds), key=lambda found: found[0].exercise)
+    by_exercise = groupby(run_all(chosen, course.root, seeds), key=lambda found: found[0].exercise)
     for exercise in chosen:
         _, results = next(by_exercise, (exercise.id, iter(())))
-        conclusions.append(conclude(exercise, ROOT, list(results)))
+        conclusions.append(conclude(exercise, course, list(results)))
         report.conclusion(conclusions[-1], margins=margins)
     if json_file:
         content = {
@@ -573,21 +570,21 @@ def _json(content: object) -> str:
 
 def _named_or_current(name: str | None) -> Exercise:
     """The exercise that is named, else the one that the learner is at."""
-    curriculum = load(ROOT)
+    course = Course.load(ROOT)
     if name is not None:
-        return curriculum.find(name)
+        return course.syllabus.find(name)
     from grader.learner.history import History
     from grader.learner.progress import current_exercise
 
     with closing(History.open(ROOT)) as history:
-        current = current_exercise(curriculum, chosen_path(curriculum, ROOT), ROOT, history)
+        current = current_exercise(course, chosen_path(course), history)
     if current is None:
         raise click.UsageError(say("cli.none_left"))
     return current
 
 
-def _chosen(curriculum: Curriculum, names: Sequence[str]) -> list[Exercise]:
-    return [curriculum.find(name) for name in names] or list(curriculum.exercises)
+def _chosen(syllabus: Syllabus, names: Sequence[str]) -> list[Exercise]:
+    return [syllabus.find(name) for name in names] or list(syllabus.exercises)
 
 
 @main.command(hidden=True)

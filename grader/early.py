@@ -7,18 +7,10 @@ of its environment, so this one does nothing else, and imports as little.
 
 from __future__ import annotations
 
-import atexit
-from typing import TYPE_CHECKING
-
 import pytest
 
 from grader.course.syllabus import ROOT
 from grader.messages.catalog import say
-
-if TYPE_CHECKING:
-    from grader.isolation.launch import Zygote
-
-_started: list[Zygote | None] = []
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -27,24 +19,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
     # Who runs pytest by `pytest.main` with plugins of their own, as the grader does, has a zygote.
     from_the_shell = not early_config.invocation_params.plugins
     if from_the_shell and "--isolate" in args and early_config.rootpath == ROOT:
-        start()
+        from grader.isolation import launch
 
-
-def start() -> None:
-    """Start a zygote for the run to come, unless one is waiting already."""
-    from grader.isolation.launch import start_zygote
-
-    if not _started:
-        zygote = start_zygote(ROOT)
-        _started.append(zygote)
-        if zygote is not None:
-            atexit.register(zygote.close)
-
-
-def take() -> Zygote | None:
-    """The zygote that was started early, or one started now; the caller closes it."""
-    start()
-    return _started.pop()
+        launch.start()
 
 
 def refuse_space(args: list[str]) -> None:

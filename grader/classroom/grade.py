@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grader.course.answers import NoAnswer, read_source
-from grader.course.syllabus import Curriculum, Exercise, UnknownExercise
+from grader.course.course import Course
+from grader.course.syllabus import Exercise, Syllabus, UnknownExercise
 from grader.isolation.launch import Zygote, start_zygote
 from grader.judging.comparison import Finding, banned_call
 from grader.judging.failure_text import Failure, explained, told
@@ -140,8 +141,7 @@ class Grade:
 
 def grade(
     submission: Path,
-    curriculum: Curriculum,
-    root: Path,
+    course: Course,
     *,
     profile: str,
     seed: int | None = None,
@@ -158,45 +158,53 @@ def grade(
         seed = secrets.randbelow(2**62)
     with contextlib.ExitStack() as stack:
         if submission.is_dir():
-            folder, exercises = submission.absolute(), curriculum.exercises
+            folder, exercises = submission.absolute(), course.exercises
         else:
-            exercises = (exercise_of(submission, curriculum),)
+            exercises = (exercise_of(submission, course.syllabus),)
             folder = stack.enter_context(_laid_out(submission.absolute(), exercises[0]))
-        options = ["--isolate", f"--impl={folder}", f"--seed={seed}", f"--sandbox={profile}"]
-        if zygote is None and (zygote := start_zygote(root)) is not None:
+        if zygote is None and (zygote := start_zygote(course.root)) is not None:
             stack.callback(zygote.close)
-        from grader.judging.run import Observer, run_tests
+        from grader.judging.options import RunOptions
+        from grader.judging.run import run_tests
 
+        options = RunOptions(
+            impl=str(folder),
+            seed=seed,
+            isolate=True,
+            profile=profile,
+            course=course,
+            zygote=zygote,
+            note_bans=True,
+        )
         marks = []
         for exercise in exercises:
-            observer = Observer(zygote=zygote, curriculum=curriculum, note_bans=True)
-            outcome = run_tests(root, [exercise], options, observer)[0]
+            (outcome,) = run_tests([exercise], options)
             marks.append(_mark(outcome, folder, bans_cost_points))
     return Grade(harmless(str(submission)), seed, profile, tuple(marks))
 
 
-def check_submission(submission: Path, curriculum: Curriculum) -> None:
+def check_submission(submission: Path, syllabus: Syllabus) -> None:
     """Raise NoSubmission for a file of no exercise, and for a folder without a single answer."""
     if not submission.is_dir():
-        exercise_of(submission, curriculum)
+        exercise_of(submission, syllabus)
         return
-    names = [exercise.answer_file for exercise in curriculum.exercises]
+    names = [exercise.answer_file for exercise in syllabus.exercises]
     if not any(os.path.lexists(submission / name) for name in names):
         raise NoSubmission(say("grading.no_answers", folder=submission, names=", ".join(names)))
 
 
-def exercise_of(file: Path, curriculum: Curriculum) -> Exercise:
+def exercise_of(file: Path, syllabus: Syllabus) -> Exercise:
     """The exercise whose answer a file is by its name; portals add to that: "ex02_rope (1).py".
 
     Raises NoSubmission.
     """
     if found := _ANSWER.fullmatch(file.name):
         with contextlib.suppress(UnknownExercise):
-            return curriculum.find(found[1])
+            return syllabus.find(found[1])
     try:
-        wanted = curriculum.find(file.stem).answer_file
+        wanted = syllabus.find(file.stem).answer_file
     except UnknownExercise:
-        wanted = curriculum.exercises[0].answer_file
+        wanted = syllabus.exercises[0].answer_file
     raise NoSubmission(say("grading.no_exercise", file=file, wanted=wanted))
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-from grader.course.syllabus import Curriculum, Exercise
+from grader.course.course import Course
+from grader.course.syllabus import Exercise
 from grader.course.variants import Variant, read_variants
 from grader.messages.catalog import say
 from grader.observation.answer import REFERENCE_PACKAGE, Answer, Source
@@ -38,7 +39,7 @@ class Implementation:
     own: bool = False
     variant: str | None = None
 
-    def describe(self, root: Path) -> str:
+    def describe(self) -> str:
         """One phrase for the header of a run."""
         what = {
             "exercises": "exercises (your answers)",
@@ -51,68 +52,66 @@ class Implementation:
 
 
 def choose(
-    choice: str, root: Path, *, own: bool = False, variant: str | None = None
+    choice: str, course: Course, *, own: bool = False, variant: str | None = None
 ) -> Implementation:
     """The implementation that `--impl` names. Raises UsageError for a folder that is not there."""
     if choice in NAMES:
-        return Implementation(choice, root / choice, own, variant)
+        return Implementation(choice, course.root / choice, own, variant)
     folder = Path(choice).expanduser().absolute()
     if not folder.is_dir():
         raise UsageError(say("answers.no_folder", choice=choice, names=", ".join(NAMES)))
     return Implementation(choice, folder, own, variant)
 
 
-def answer_of(
-    implementation: Implementation, exercise: Exercise, curriculum: Curriculum, root: Path
-) -> Answer:
+def answer_of(implementation: Implementation, exercise: Exercise, course: Course) -> Answer:
     """The answer to one exercise with what it may import. Raises NoAnswer if there is none."""
     if implementation.choice == "minimind_ref":
-        answer = reference_answer(exercise, curriculum, root)
+        answer = reference_answer(exercise, course)
     else:
         package = "solutions" if implementation.choice == "solutions" else "exercises"
         source = read_source(implementation.folder / exercise.answer_file)
         siblings: list[Source] = []
         own: set[str] = set()
-        needed = curriculum.closure(exercise)
-        for earlier in curriculum.earlier(exercise):
+        needed = course.syllabus.closure(exercise)
+        for earlier in course.syllabus.earlier(exercise):
             if implementation.own:
                 files = [implementation.folder / earlier.answer_file]
             else:
-                files = [earlier.paths(root).solution, earlier.paths(root).reference]
+                files = [course.paths(earlier).solution, course.paths(earlier).reference]
             if earlier not in needed and not any(file.exists() for file in files):
                 continue  # nobody misses it before an answer imports it
             if implementation.own:
                 siblings.append(read_source(files[0]))
                 own.add(earlier.id)
             else:
-                siblings += right_answer(earlier, root)
+                siblings += right_answer(earlier, course)
         answer = Answer(package, source, tuple(siblings), frozenset(own))
     if implementation.variant is None:
         return answer
-    variant = _variant(implementation.variant, exercise, root)
+    variant = _variant(implementation.variant, exercise, course)
     return replace(answer, source=variant.applied_to(answer.source))
 
 
-def solution_of(exercise: Exercise, curriculum: Curriculum, root: Path) -> Answer:
+def solution_of(exercise: Exercise, course: Course) -> Answer:
     """The solution with its prerequisites, the base that mistakes and alternatives change."""
-    return answer_of(Implementation("solutions", root / "solutions"), exercise, curriculum, root)
+    return answer_of(Implementation("solutions", course.root / "solutions"), exercise, course)
 
 
-def right_answer(exercise: Exercise, root: Path) -> list[Source]:
+def right_answer(exercise: Exercise, course: Course) -> list[Source]:
     """What stands in for a prerequisite: its solution, else the reference under both names."""
-    paths = exercise.paths(root)
+    paths = course.paths(exercise)
     if paths.solution.exists():
         return [read_source(paths.solution)]
     reference = read_source(paths.reference)
     alias = Source(
         exercise.id, f"{paths.reference}#as {exercise.id}", f"from .{exercise.name} import *\n"
     )
-    return [config_source(root, "config"), reference, alias]
+    return [config_source(course, "config"), reference, alias]
 
 
-def config_source(root: Path, name: str = "config") -> Source:
+def config_source(course: Course, name: str = "config") -> Source:
     """`minimind_ref/config.py`, the one module of the reference that an answer may import."""
-    return replace(read_source(root / REFERENCE_PACKAGE / "config.py"), name=name)
+    return replace(read_source(course.root / REFERENCE_PACKAGE / "config.py"), name=name)
 
 
 def reference_module(exercise: Exercise) -> ModuleType:
@@ -137,15 +136,15 @@ def read_source(path: Path) -> Source:
         raise NoAnswer(say("answers.unreadable", path=path, why=error.strerror)) from None
 
 
-def reference_answer(exercise: Exercise, curriculum: Curriculum, root: Path) -> Answer:
+def reference_answer(exercise: Exercise, course: Course) -> Answer:
     """The reference as an answer, in a package of its own beside `minimind_ref`."""
-    needed = [e.paths(root).reference for e in curriculum.closure(exercise)]
-    siblings = (config_source(root), *(read_source(path) for path in needed))
-    return Answer("_reference", read_source(exercise.paths(root).reference), siblings)
+    needed = [course.paths(e).reference for e in course.syllabus.closure(exercise)]
+    siblings = (config_source(course), *(read_source(path) for path in needed))
+    return Answer("_reference", read_source(course.paths(exercise).reference), siblings)
 
 
-def _variant(name: str, exercise: Exercise, root: Path) -> Variant:
-    paths = exercise.paths(root)
+def _variant(name: str, exercise: Exercise, course: Course) -> Variant:
+    paths = course.paths(exercise)
     known = {v.id: v for v in (*read_variants(paths.mistakes), *read_variants(paths.alternatives))}
     if name not in known:
         raise UsageError(

@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from grader.course.course import Course
 from grader.course.files import replace_file
 from grader.course.stub_markers import MarkerError, make_stub
-from grader.course.syllabus import Curriculum, Exercise
+from grader.course.syllabus import Exercise
 from grader.messages.catalog import say
 
 BACKUPS = Path(".grader") / "backups"
@@ -63,8 +64,7 @@ class Undone:
 
 
 def write_stubs(
-    curriculum: Curriculum,
-    root: Path,
+    course: Course,
     ids: Iterable[str] | None = None,
     *,
     force: bool = False,
@@ -74,36 +74,36 @@ def write_stubs(
 
     An edited file is kept; with `force` it is backed up and replaced.
     """
-    chosen = curriculum.exercises if ids is None else [curriculum.find(text) for text in ids]
+    chosen = course.exercises if ids is None else [course.syllabus.find(text) for text in ids]
     # All are made before the first is written: a wrong marker leaves every file as it was.
-    stubs = [(exercise, _stub_from_solution(exercise, root)) for exercise in chosen]
-    return [_write_stub(exercise, root, stub, force, now) for exercise, stub in stubs]
+    stubs = [(exercise, _stub_from_solution(exercise, course)) for exercise in chosen]
+    return [_write_stub(exercise, course, stub, force, now) for exercise, stub in stubs]
 
 
-def check_stubs(curriculum: Curriculum, root: Path, *, authoring: bool = False) -> list[Drift]:
+def check_stubs(course: Course, *, authoring: bool = False) -> list[Drift]:
     """Where the pristine copies no longer follow from the solutions that are there.
 
     A learner's edits are no drift, nor are solutions that were not handed out; `authoring` is the
     stricter view of the folder the course is made in.
     """
     drifts: list[Drift] = []
-    for exercise in curriculum.exercises:
-        drifts += _pristine_drifts(exercise, root, authoring)
-        drifts += _exercise_drifts(exercise, root, authoring)
-    return drifts + _unlisted(curriculum, root)
+    for exercise in course.exercises:
+        drifts += _pristine_drifts(exercise, course, authoring)
+        drifts += _exercise_drifts(exercise, course, authoring)
+    return drifts + _unlisted(course)
 
 
-def is_untouched(exercise: Exercise, root: Path) -> bool:
+def is_untouched(exercise: Exercise, course: Course) -> bool:
     """Whether the file in exercises/ is still the stub that was handed out."""
-    paths = exercise.paths(root)
+    paths = course.paths(exercise)
     present = _read(paths.stub)
     pristine = _read(paths.pristine)
     return present is not None and pristine is not None and _same(present, pristine)
 
 
-def reset(exercise: Exercise, root: Path, *, now: Clock | None = None) -> Path | None:
+def reset(exercise: Exercise, course: Course, *, now: Clock | None = None) -> Path | None:
     """Put the stub back; returns where the edits are kept, None where there were none."""
-    paths = exercise.paths(root)
+    paths = course.paths(exercise)
     pristine = _read(paths.pristine)
     if pristine is None:
         raise MissingFile(
@@ -111,42 +111,42 @@ def reset(exercise: Exercise, root: Path, *, now: Clock | None = None) -> Path |
             + "\n"
             + say("stubs.no_pristine_next")
         )
-    backup = _keep_edits(exercise, root, now)
+    backup = _keep_edits(exercise, course, now)
     replace_file(paths.stub, plain(pristine))
     return backup
 
 
-def undo_reset(exercise: Exercise, root: Path, *, now: Clock | None = None) -> Undone:
+def undo_reset(exercise: Exercise, course: Course, *, now: Clock | None = None) -> Undone:
     """Bring the newest backup back; what stands there now is kept first, unless it is the stub."""
-    backups = _backups(exercise, root)
+    backups = _backups(exercise, course)
     if not backups:
         raise MissingFile(
-            say("stubs.no_backup", exercise=exercise.id, folder=root / BACKUPS)
+            say("stubs.no_backup", exercise=exercise.id, folder=course.root / BACKUPS)
             + "\n"
             + say("stubs.no_backup_next", short=exercise.short)
         )
-    kept = _keep_edits(exercise, root, now)
-    replace_file(exercise.paths(root).stub, backups[-1].read_bytes())
+    kept = _keep_edits(exercise, course, now)
+    replace_file(course.paths(exercise).stub, backups[-1].read_bytes())
     return Undone(backups[-1], kept)
 
 
-def _stub_from_solution(exercise: Exercise, root: Path) -> bytes:
-    solution = exercise.paths(root).solution
+def _stub_from_solution(exercise: Exercise, course: Course) -> bytes:
+    solution = course.paths(exercise).solution
     source = _read(solution)
     if source is None:
         raise MissingFile(
             f"{exercise.id}: got no {solution}, want the solution that its stub is made from\n"
             f"  next: grader reset {exercise.short}, which needs no solution"
         )
-    name = solution.relative_to(root).as_posix()
+    name = solution.relative_to(course.root).as_posix()
     return make_stub(source.decode("utf-8"), name).encode("utf-8")
 
 
 def _write_stub(
-    exercise: Exercise, root: Path, stub: bytes, force: bool, now: Clock | None
+    exercise: Exercise, course: Course, stub: bytes, force: bool, now: Clock | None
 ) -> StubResult:
-    paths = exercise.paths(root)
-    result = _place_stub(exercise, root, stub, force, now)
+    paths = course.paths(exercise)
+    result = _place_stub(exercise, course, stub, force, now)
     # The record comes second: after an interruption in between, the new stub in exercises/ is
     # recognised as such; the other way round the old one would be taken for an edit.
     recorded = _read(paths.pristine)
@@ -156,27 +156,27 @@ def _write_stub(
 
 
 def _place_stub(
-    exercise: Exercise, root: Path, stub: bytes, force: bool, now: Clock | None
+    exercise: Exercise, course: Course, stub: bytes, force: bool, now: Clock | None
 ) -> StubResult:
-    path = exercise.paths(root).stub
+    path = course.paths(exercise).stub
     present = _read(path)
     if present is None:
         replace_file(path, stub)
         return StubResult(exercise.id, path, "created")
     if _same(present, stub):
         return StubResult(exercise.id, path, "unchanged")
-    if is_untouched(exercise, root):
+    if is_untouched(exercise, course):
         replace_file(path, stub)
         return StubResult(exercise.id, path, "updated")
     if not force:
         return StubResult(exercise.id, path, "kept: edited")
-    backup = _keep_edits(exercise, root, now)
+    backup = _keep_edits(exercise, course, now)
     replace_file(path, stub)
     return StubResult(exercise.id, path, "backed up", backup)
 
 
-def _pristine_drifts(exercise: Exercise, root: Path, authoring: bool) -> Iterator[Drift]:
-    paths = exercise.paths(root)
+def _pristine_drifts(exercise: Exercise, course: Course, authoring: bool) -> Iterator[Drift]:
+    paths = course.paths(exercise)
     pristine = _read(paths.pristine)
     if pristine is None:
         yield Drift(exercise.id, paths.pristine, "got no pristine copy; next: grader stubs")
@@ -185,7 +185,7 @@ def _pristine_drifts(exercise: Exercise, root: Path, authoring: bool) -> Iterato
             yield Drift(exercise.id, paths.solution, "got no solution, want the stub's source")
         return
     try:
-        wanted = _stub_from_solution(exercise, root)
+        wanted = _stub_from_solution(exercise, course)
     except MarkerError as broken:
         yield Drift(exercise.id, paths.solution, str(broken))
         return
@@ -194,8 +194,8 @@ def _pristine_drifts(exercise: Exercise, root: Path, authoring: bool) -> Iterato
         yield Drift(exercise.id, paths.pristine, message, _excerpt(pristine, wanted))
 
 
-def _exercise_drifts(exercise: Exercise, root: Path, authoring: bool) -> Iterator[Drift]:
-    paths = exercise.paths(root)
+def _exercise_drifts(exercise: Exercise, course: Course, authoring: bool) -> Iterator[Drift]:
+    paths = course.paths(exercise)
     present = _read(paths.stub)
     pristine = _read(paths.pristine)
     if present is None:
@@ -206,11 +206,11 @@ def _exercise_drifts(exercise: Exercise, root: Path, authoring: bool) -> Iterato
         yield Drift(exercise.id, paths.stub, message, _excerpt(present, pristine))
 
 
-def _unlisted(curriculum: Curriculum, root: Path) -> list[Drift]:
-    listed = {exercise.answer_file for exercise in curriculum.exercises}
+def _unlisted(course: Course) -> list[Drift]:
+    listed = {exercise.answer_file for exercise in course.exercises}
     return [
         Drift(file.stem, file, "got a stub that the syllabus does not list")
-        for folder in (root / "exercises", root / "grader" / "pristine")
+        for folder in (course.root / "exercises", course.root / "grader" / "pristine")
         for file in sorted(folder.glob(_STUB_FILES))
         if file.name not in listed
     ]
@@ -225,15 +225,15 @@ def _excerpt(got: bytes, wanted: bytes) -> str:
     return "\n".join([*shown, f"… {more} more lines"] if more > 0 else shown)
 
 
-def _keep_edits(exercise: Exercise, root: Path, now: Clock | None) -> Path | None:
+def _keep_edits(exercise: Exercise, course: Course, now: Clock | None) -> Path | None:
     """Where the edits in exercises/ are kept, now if not before; None where there are none."""
-    present = _read(exercise.paths(root).stub)
-    if present is None or is_untouched(exercise, root):
+    present = _read(course.paths(exercise).stub)
+    if present is None or is_untouched(exercise, course):
         return None
-    backups = _backups(exercise, root)
+    backups = _backups(exercise, course)
     if backups and backups[-1].read_bytes() == present:
         return backups[-1]
-    return back_up(exercise.id, root, present, now)
+    return back_up(exercise.id, course.root, present, now)
 
 
 def back_up(id: str, root: Path, content: bytes, now: Clock | None = None) -> Path:
@@ -251,11 +251,11 @@ def back_up(id: str, root: Path, content: bytes, now: Clock | None = None) -> Pa
     raise AssertionError("unreachable: the count has no end")
 
 
-def _backups(exercise: Exercise, root: Path) -> list[Path]:
+def _backups(exercise: Exercise, course: Course) -> list[Path]:
     """The exercise's backups, oldest first."""
     form = re.compile(re.escape(exercise.id) + r"\.(\d{8}T\d{6}Z)(?:-(\d+))?\.py")
     found = []
-    for file in (root / BACKUPS).glob(f"{exercise.id}.*.py"):
+    for file in (course.root / BACKUPS).glob(f"{exercise.id}.*.py"):
         if parts := form.fullmatch(file.name):
             found.append((parts[1], int(parts[2] or 0), file))
     return [file for _, _, file in sorted(found)]

@@ -166,7 +166,7 @@ class Exercise:
 
 
 @dataclass(frozen=True)
-class Curriculum:
+class Syllabus:
     """The whole syllabus, known to be consistent; exercises are in the order of the course."""
 
     parts: tuple[Part, ...]
@@ -204,13 +204,13 @@ class Curriculum:
         return tuple(e for e in self.exercises if e.id in needed)
 
 
-def load(root: Path = ROOT) -> Curriculum:
+def load(root: Path = ROOT) -> Syllabus:
     """Read and validate the syllabus of the course in `root`, once per process."""
     return _load(root.resolve())
 
 
 @cache
-def _load(root: Path) -> Curriculum:
+def _load(root: Path) -> Syllabus:
     file = root / SYLLABUS
     try:
         text = file.read_text(encoding="utf-8")
@@ -221,8 +221,8 @@ def _load(root: Path) -> Curriculum:
     return parse(text, str(file))
 
 
-def parse(text: str, file: str = SYLLABUS) -> Curriculum:
-    """Build the curriculum from the text of a syllabus; `file` is what errors call it."""
+def parse(text: str, file: str = SYLLABUS) -> Syllabus:
+    """Build the syllabus from the text of a syllabus; `file` is what errors call it."""
     try:
         top = _Entry(file, tomllib.loads(text))
     except tomllib.TOMLDecodeError as broken:
@@ -230,18 +230,18 @@ def parse(text: str, file: str = SYLLABUS) -> Curriculum:
     _check_version(top)
     exercises = tuple(_exercise(entry) for entry in top.tables("exercises", "exercise"))
     minutes = {exercise.id: exercise.minutes for exercise in exercises}
-    curriculum = Curriculum(
+    syllabus = Syllabus(
         parts=tuple(_part(entry) for entry in top.tables("parts", "part")),
         paths=tuple(_path(entry, minutes) for entry in top.tables("paths", "path")),
         exercises=exercises,
     )
     top.done()
-    _check_unique(curriculum, file)
-    _check_parts(curriculum, file)
-    _check_prerequisites(curriculum, file)
-    _check_order(curriculum, file)
-    _check_paths(curriculum, file)
-    return curriculum
+    _check_unique(syllabus, file)
+    _check_parts(syllabus, file)
+    _check_prerequisites(syllabus, file)
+    _check_order(syllabus, file)
+    _check_paths(syllabus, file)
+    return syllabus
 
 
 class _Entry:
@@ -406,10 +406,10 @@ def _limits(entry: _Entry) -> Limits:
     return limits
 
 
-def _check_unique(curriculum: Curriculum, file: str) -> None:
-    exercises = curriculum.exercises
-    _refuse_doubles(f"{file}: part", "id", [(str(p.id), str(p.id)) for p in curriculum.parts])
-    _refuse_doubles(f"{file}: path", "id", [(p.id, p.id) for p in curriculum.paths])
+def _check_unique(syllabus: Syllabus, file: str) -> None:
+    exercises = syllabus.exercises
+    _refuse_doubles(f"{file}: part", "id", [(str(p.id), str(p.id)) for p in syllabus.parts])
+    _refuse_doubles(f"{file}: path", "id", [(p.id, p.id) for p in syllabus.paths])
     _refuse_doubles(f"{file}: exercise", "id", [(e.id, e.id) for e in exercises])
     # "ex02" and "rope" must each mean one exercise, and the reference has one file per name.
     _refuse_doubles(f"{file}: exercise", "number", [(e.id, e.number) for e in exercises])
@@ -424,9 +424,9 @@ def _refuse_doubles(what: str, field: str, owned: list[tuple[str, str]]) -> None
         owners[value] = owner
 
 
-def _check_parts(curriculum: Curriculum, file: str) -> None:
-    parts = {part.id: part for part in curriculum.parts}
-    for exercise in curriculum.exercises:
+def _check_parts(syllabus: Syllabus, file: str) -> None:
+    parts = {part.id: part for part in syllabus.parts}
+    for exercise in syllabus.exercises:
         where = f"{file}: exercise {exercise.id}"
         if exercise.part not in parts:
             _fail(where, "part", str(exercise.part), f"one of {', '.join(map(str, parts))}")
@@ -434,24 +434,24 @@ def _check_parts(curriculum: Curriculum, file: str) -> None:
             _fail(where, "part", str(exercise.part), "a part without `planned`")
 
 
-def _check_prerequisites(curriculum: Curriculum, file: str) -> None:
-    places = {exercise.id: place for place, exercise in enumerate(curriculum.exercises)}
-    for exercise in curriculum.exercises:
+def _check_prerequisites(syllabus: Syllabus, file: str) -> None:
+    places = {exercise.id: place for place, exercise in enumerate(syllabus.exercises)}
+    for exercise in syllabus.exercises:
         where = f"{file}: exercise {exercise.id}"
         for needed in exercise.prerequisites:
             if needed not in places:
                 _fail(where, "prerequisites", repr(needed), f"one of {', '.join(places)}")
-    for exercise in curriculum.exercises:
+    for exercise in syllabus.exercises:
         where = f"{file}: exercise {exercise.id}"
         for needed in exercise.prerequisites:
             if places[needed] >= places[exercise.id]:
-                _fail(where, "prerequisites", repr(needed), _why_not_later(curriculum))
+                _fail(where, "prerequisites", repr(needed), _why_not_later(syllabus))
 
 
-def _why_not_later(curriculum: Curriculum) -> str:
+def _why_not_later(syllabus: Syllabus) -> str:
     import graphlib  # only a wrong syllabus pays for it
 
-    graph = {exercise.id: exercise.prerequisites for exercise in curriculum.exercises}
+    graph = {exercise.id: exercise.prerequisites for exercise in syllabus.exercises}
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as cycle:
@@ -459,8 +459,8 @@ def _why_not_later(curriculum: Curriculum) -> str:
     return "an exercise that comes earlier"
 
 
-def _check_order(curriculum: Curriculum, file: str) -> None:
-    for earlier, later in pairwise(curriculum.exercises):
+def _check_order(syllabus: Syllabus, file: str) -> None:
+    for earlier, later in pairwise(syllabus.exercises):
         where = f"{file}: exercise {later.id}"
         if later.number < earlier.number:
             _fail(where, "number", later.number, f"more than {earlier.number}, which stands first")
@@ -468,9 +468,9 @@ def _check_order(curriculum: Curriculum, file: str) -> None:
             _fail(where, "part", str(later.part), f"{earlier.part} or more, as {earlier.id} has")
 
 
-def _check_paths(curriculum: Curriculum, file: str) -> None:
-    known = {exercise.id: exercise for exercise in curriculum.exercises}
-    for path in curriculum.paths:
+def _check_paths(syllabus: Syllabus, file: str) -> None:
+    known = {exercise.id: exercise for exercise in syllabus.exercises}
+    for path in syllabus.paths:
         where = f"{file}: path {path.id}"
         for listed in path.exercises:
             if listed not in known:

@@ -5,6 +5,7 @@ The zygote is started before the judge imports torch itself, so that both do it 
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import json
 import os
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.course.syllabus import ROOT
 from grader.messages.catalog import say
 
 if TYPE_CHECKING:
@@ -121,6 +123,24 @@ class Zygote(Branch):
 def start_zygote(root: Path) -> Zygote | None:
     """The process that forks workers, where forking is safe; None elsewhere."""
     return Zygote(root) if FORKS else None
+
+
+_started: list[Zygote | None] = []
+
+
+def start() -> None:
+    """Start a zygote for the run to come, unless one is waiting: it imports torch meanwhile."""
+    if not _started:
+        zygote = start_zygote(ROOT)
+        _started.append(zygote)
+        if zygote is not None:
+            atexit.register(zygote.close)
+
+
+def take() -> Zygote | None:
+    """The zygote that was started early, or one started now; the caller closes it."""
+    start()
+    return _started.pop()
 
 
 def command(module: str, call: str, *args: object) -> list[str]:

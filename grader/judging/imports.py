@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from grader.course.syllabus import Curriculum, Exercise, UnknownExercise
+from grader.course.syllabus import Exercise, Syllabus, UnknownExercise
 from grader.isolation.library import PACKAGES
 from grader.messages.catalog import say
 from grader.observation.answer import REFERENCE_PACKAGE, Answer
@@ -34,7 +34,7 @@ class _Import:
         return self.name.lstrip(".").partition(".")[0]
 
 
-def refused_import(answer: Answer, exercise: Exercise, curriculum: Curriculum) -> str:
+def refused_import(answer: Answer, exercise: Exercise, syllabus: Syllabus) -> str:
     """Which import of an answer cannot be given, and what to write; empty if there is none.
 
     A file that does not parse, or nests too deeply, has none: whoever compiles it says more.
@@ -45,62 +45,62 @@ def refused_import(answer: Answer, exercise: Exercise, curriculum: Curriculum) -
     except (UnreadableSource, RecursionError, MemoryError):
         return ""
     for found in imports:
-        sentence = _refusal(found, answer, exercise, curriculum)
+        sentence = _refusal(found, answer, exercise, syllabus)
         if sentence:
             return f"{answer.source.path}:{found.line} {sentence}"
     return ""
 
 
-def _refusal(found: _Import, answer: Answer, exercise: Exercise, curriculum: Curriculum) -> str:
+def _refusal(found: _Import, answer: Answer, exercise: Exercise, syllabus: Syllabus) -> str:
     top, name = found.top, found.name
     given = {sibling.name for sibling in answer.siblings}
     if name.startswith("."):
-        return "" if top in given else _relative(top, exercise, curriculum)
+        return "" if top in given else _relative(top, exercise, syllabus)
     if top == REFERENCE_PACKAGE:
         allowed = name in (REFERENCE_PACKAGE, f"{REFERENCE_PACKAGE}.config")
         return "" if allowed else say("imports.reference", name=name)
     if top in _PARTS_OF_THE_COURSE:
         inner = name.partition(".")[2].partition(".")[0]
         if top == answer.package and inner:
-            return "" if inner in given else _relative(inner, exercise, curriculum)
-        if meant := _exercise(inner, curriculum):
-            return _without_its_dot(meant, name, exercise, curriculum)
+            return "" if inner in given else _relative(inner, exercise, syllabus)
+        if meant := _exercise(inner, syllabus):
+            return _without_its_dot(meant, name, exercise, syllabus)
         return say("imports.no_part", name=name)
     if top in sys.stdlib_module_names or top in PACKAGES:
         return ""
-    if meant := _exercise(top, curriculum):
-        return _without_its_dot(meant, name, exercise, curriculum)
+    if meant := _exercise(top, syllabus):
+        return _without_its_dot(meant, name, exercise, syllabus)
     folder = Path(answer.source.path).parent
     if (folder / f"{top}.py").exists() or (folder / top).is_dir():
         return say("imports.helper", name=top, file=exercise.answer_file)
     return say("imports.package", name=top)
 
 
-def _relative(name: str, exercise: Exercise, curriculum: Curriculum) -> str:
+def _relative(name: str, exercise: Exercise, syllabus: Syllabus) -> str:
     """What is wrong with `from .name import …`."""
-    meant = _exercise(name, curriculum)
+    meant = _exercise(name, syllabus)
     if meant is None:
         return say("imports.helper", name=f".{name}", file=exercise.answer_file)
-    if meant != exercise and meant not in curriculum.earlier(exercise):
+    if meant != exercise and meant not in syllabus.earlier(exercise):
         return say("imports.later", name=meant.id)
     if name != meant.id:
         return say("imports.whole_name", name=name, id=meant.id)
     return ""
 
 
-def _without_its_dot(meant: Exercise, name: str, exercise: Exercise, curriculum: Curriculum) -> str:
-    if meant in curriculum.earlier(exercise):
+def _without_its_dot(meant: Exercise, name: str, exercise: Exercise, syllabus: Syllabus) -> str:
+    if meant in syllabus.earlier(exercise):
         return say("imports.dot", name=name, id=meant.id)
     if meant == exercise:
         return say("imports.no_part", name=name)
     return say("imports.later", name=meant.id)
 
 
-def _exercise(name: str, curriculum: Curriculum) -> Exercise | None:
+def _exercise(name: str, syllabus: Syllabus) -> Exercise | None:
     if not name or name.isdecimal():
         return None
     try:
-        return curriculum.find(name)
+        return syllabus.find(name)
     except UnknownExercise:
         return None
 

@@ -1,28 +1,29 @@
 """Run an exercise's tests by pytest inside this process, and hand back what its trial saw.
 
 Used by everything but the learner's own `pytest`: the progress report, the course check and the
-figures. The process must have torch imported with one thread (`grader.plugin` does it).
+figures.
 """
 
 from __future__ import annotations
+
+import grader.judging.torch_first  # isort: skip  # noqa: F401
 
 import contextlib
 import io
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 
-from grader.course.syllabus import BrokenCourse, Curriculum, Exercise
+from grader.course.syllabus import BrokenCourse, Exercise
+from grader.judging.options import RunOptions
+from grader.judging.session import CourseSession, course_session
 from grader.judging.trial import Run, Trial
 from grader.messages.catalog import say
-from grader.plugin import CourseSession, course_session
 from grader.results.record import TRY_AGAIN
 
 _LEFT_OUT = (
@@ -40,22 +41,13 @@ class TestsFailed(BrokenCourse):
     __test__ = False
 
 
-@dataclass
-class Observer:
-    """The plugin that a run is watched through, and what it overrides.
+@dataclass(eq=False)
+class RunObserver:
+    """The plugin that a run is watched through; register one for each run.
 
-    `threads` is torch's thread count during the run; `module_for` gives a module to test in place
-    of a file; `kept` holds what the reference and mistakes said, between runs of one seed.
-    `curriculum` replaces the one on disk, limits and all; `note_bans` is explained at `Trial`.
     `seconds` are what the tests of each file took; `interrupted` says that somebody pressed Ctrl-C.
     """
 
-    threads: int = 1
-    module_for: Callable[[Exercise], ModuleType | None] = lambda exercise: None
-    kept: dict[Any, Any] | None = None
-    zygote: Any = None
-    curriculum: Curriculum | None = None
-    note_bans: bool = False
     session: CourseSession | None = None
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     interrupted: bool = False
@@ -93,32 +85,35 @@ class Outcome:
 
 
 def run_tests(
-    root: Path, exercises: Sequence[Exercise], options: Sequence[str], observer: Observer
+    exercises: Sequence[Exercise], options: RunOptions, observer: RunObserver | None = None
 ) -> list[Outcome]:
-    """Run the tests of some exercises in this process, without a word on the terminal.
+    """Run the tests of some exercises in this process, and print nothing.
 
-    Raises TestsFailed where pytest itself failed, with what it said.
+    Raises TestsFailed where pytest itself failed, with what it printed.
     """
-    files = [str(exercise.paths(root).test_file) for exercise in exercises]
-    arguments = [f"--rootdir={root}", "-c", str(root / "pyproject.toml")]
-    arguments += ["-q", "--tb=no", *(f"-pno:{plugin}" for plugin in _LEFT_OUT), *options]
-    said = io.StringIO()
-    observer.session = None
-    observer.seconds.clear()
-    with _ours_alone(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = pytest.main([*arguments, *files], plugins=[_Registration(observer)])
+    observer = observer or RunObserver()
+    course = options.course
+    files = [str(course.paths(exercise).test_file) for exercise in exercises]
+    arguments = [f"--rootdir={course.root}", "-c", str(course.root / "pyproject.toml")]
+    # An isolated answer prints in its own process, so that there is nothing to capture here.
+    arguments += ["-q", "--tb=no", *(["-s"] if options.isolate else [])]
+    arguments += [*(f"-pno:{plugin}" for plugin in _LEFT_OUT), *files]
+    printed = io.StringIO()
+    with _ours_alone(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = pytest.main(arguments, plugins=[options, observer])
     if observer.interrupted:
         raise KeyboardInterrupt
     ran = code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, TRY_AGAIN)
     if not ran or observer.session is None:
-        raise TestsFailed(say("running.no_tests", code=int(code), said=said.getvalue().rstrip()))
+        what = printed.getvalue().rstrip()
+        raise TestsFailed(say("running.no_tests", code=int(code), said=what))
     trials = observer.session.trials
     outcomes = []
     for exercise in exercises:
         if exercise.id not in trials:
             raise TestsFailed(say("running.no_test_of", exercise=exercise.id))
         trial = trials[exercise.id]
-        seconds = observer.seconds[exercise.paths(root).test_file.name]
+        seconds = observer.seconds[course.paths(exercise).test_file.name]
         outcomes.append(Outcome(exercise, trial, tuple(trial.runs.values()), seconds))
     return outcomes
 
@@ -131,14 +126,3 @@ def _ours_alone() -> Iterator[None]:
         yield
     finally:
         os.environ.update({name: value for name, value in theirs.items() if value is not None})
-
-
-class _Registration:
-    """Registers the observer when pytest configures, before the course's own plugin asks for it."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_configure(self, config: pytest.Config) -> None:
-        config.pluginmanager.register(self._observer, "course-observer")

@@ -7,7 +7,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 from unittest import SkipTest
@@ -24,7 +23,8 @@ from grader.course.answers import (
     reference_module,
     solution_of,
 )
-from grader.course.syllabus import Curriculum, Exercise
+from grader.course.course import Course
+from grader.course.syllabus import Exercise
 from grader.course.variants import load_variant, read_variants
 from grader.judging.changes import unwritten
 from grader.judging.comparison import Finding, Margins, conduct, judge
@@ -196,7 +196,7 @@ class Isolated:
         self,
         answer: Answer,
         exercise: Exercise,
-        root: Path,
+        course: Course,
         zygote: Zygote | None,
         profile: str,
         imports: Sequence[str],
@@ -207,8 +207,8 @@ class Isolated:
 
         self._worker = Worker(
             answer,
-            config_source(root),
-            root=root,
+            config_source(course),
+            root=course.root,
             threads=torch.get_num_threads(),
             seconds=exercise.limits.call_seconds,
             seconds_in_all=exercise.limits.seconds,
@@ -268,9 +268,8 @@ class Trial:
     def __init__(
         self,
         exercise: Exercise,
-        curriculum: Curriculum,
+        course: Course,
         implementation: Implementation,
-        root: Path,
         *,
         isolate: bool = False,
         profile: str = "process",
@@ -285,8 +284,7 @@ class Trial:
         self._note_bans = note_bans
         self._device = device
         self._kept = {} if kept is None else kept
-        self._curriculum = curriculum
-        self._root = root
+        self._course = course
         self._legal: Sequence[ModuleType] | None = None
         self._waited = 0.0
         self._banned_in_source: tuple[BanHit, ...] = ()
@@ -298,7 +296,7 @@ class Trial:
         else:
             self.executor = self._executor(implementation, isolate, profile, zygote, timeouts)
         self.diagnosis = Diagnosis(
-            [v for v in read_variants(exercise.paths(root).mistakes) if not v.undetectable],
+            [v for v in read_variants(self._course.paths(exercise).mistakes) if not v.undetectable],
             self._load_mistake,
             self._kept,
             self._unwritten,
@@ -314,7 +312,7 @@ class Trial:
         timeouts: tuple[type[BaseException], ...],
     ) -> Executor:
         try:
-            answer = answer_of(implementation, self.exercise, self._curriculum, self._root)
+            answer = answer_of(implementation, self.exercise, self._course)
         except NoAnswer as missing:
             return NothingToRun(Trouble("no file", message=str(missing), at_load=True))
         self.learner_files = answer.learner_files
@@ -325,23 +323,23 @@ class Trial:
                 self._banned_in_source = tuple(hits[:MOST_HITS])
         except UnreadableSource as error:  # whoever nests deeply enough must not escape the scan
             return NothingToRun(Trouble("cannot load", "RecursionError", str(error), at_load=True))
-        if refusal := refused_import(answer, self.exercise, self._curriculum):
+        if refusal := refused_import(answer, self.exercise, self._course.syllabus):
             return NothingToRun(Trouble("forbidden import", message=refusal, at_load=True))
         imports = (*self.exercise.imports, *late_imports(answer.source.text))
         if isolate:
-            return Isolated(answer, self.exercise, self._root, zygote, profile, imports)
+            return Isolated(answer, self.exercise, self._course, zygote, profile, imports)
         return InProcess(answer, imports, self.exercise.limits.call_seconds, timeouts)
 
     def _load_mistake(self, variant: Any) -> ModuleType:
-        return load_variant(variant, solution_of(self.exercise, self._curriculum, self._root))
+        return load_variant(variant, solution_of(self.exercise, self._course))
 
     def _legal_evaluations(self) -> Sequence[ModuleType]:
         """The reference under every other evaluation that the exercise declares legal."""
         if self._legal is None:
-            reference = reference_answer(self.exercise, self._curriculum, self._root)
+            reference = reference_answer(self.exercise, self._course)
             self._legal = [
                 load_variant(variant, reference)
-                for variant in read_variants(self.exercise.paths(self._root).roundings)
+                for variant in read_variants(self._course.paths(self.exercise).roundings)
             ]
         return self._legal
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from grader.course.stubs import is_untouched
-from grader.judging.run import Observer, Outcome
+from grader.judging.run import Outcome, RunObserver
 from grader.learner.history import History, RunRecord
 from grader.results.record import file_hash, result_of
 
 
-class Attempts(Observer):
+class Attempts(RunObserver):
     """Watches a run of pytest and remembers it once all has been said about it."""
 
     def __init__(self) -> None:
@@ -36,16 +36,17 @@ class Attempts(Observer):
         attempts = list(self._attempts())
         if not attempts or self.session is None:
             return
-        with closing(History.open(self.session.root)) as history:
+        with closing(History.open(self.session.course.root)) as history:
             history.record_runs(attempts)
             if history.problem:
                 terminalreporter.write_line(history.problem, yellow=True)
 
     def _attempts(self) -> Iterator[RunRecord]:
         assert self.session is not None
+        course = self.session.course
         for trial in self.session.trials.values():
             exercise, runs = trial.exercise, tuple(trial.runs.values())
-            paths = exercise.paths(self.session.root)
+            paths = course.paths(exercise)
             tests = {run.test.partition("::")[2].partition("[")[0] for run in runs}
             wanted = {
                 name
@@ -53,7 +54,7 @@ class Attempts(Observer):
                 if isinstance(item, pytest.Function) and item.path == paths.test_file
                 for name in _tests_in(item)
             }
-            if tests != wanted or is_untouched(exercise, self.session.root):
+            if tests != wanted or is_untouched(exercise, course):
                 continue
             outcome = Outcome(exercise, trial, runs, self.seconds[paths.test_file.name])
             result = result_of(

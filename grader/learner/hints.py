@@ -9,19 +9,20 @@ import ast
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from grader.course.course import Course
 from grader.course.stubs import is_untouched
 from grader.course.syllabus import Exercise, HintLadder
 from grader.learner.history import RunRecord
 
 
-def first_hints(exercise: Exercise, root: Path, runs: Sequence[RunRecord]) -> HintLadder:
+def first_hints(exercise: Exercise, course: Course, runs: Sequence[RunRecord]) -> HintLadder:
     """The hints about the function that fails in the newest of an exercise's runs.
 
     A function that is written and wrong comes before one that is not written. Where no run says
     anything, it is the first function that is not written, or else the first of all.
     """
-    failing = () if is_untouched(exercise, root) else _failing(runs)
-    unwritten = _ladders(exercise, unwritten_functions(exercise.paths(root).stub))
+    failing = () if is_untouched(exercise, course) else _failing(runs)
+    unwritten = _ladders(exercise, unwritten_functions(course.paths(exercise).stub))
     wrong = [ladder for ladder in _ladders(exercise, failing) if ladder not in unwritten]
     return next(iter((*wrong, *unwritten, *exercise.hints)))
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from grader.course.course import Course
 from grader.course.stubs import is_untouched
-from grader.course.syllabus import Curriculum, Exercise, LearningPath
+from grader.course.syllabus import Exercise, LearningPath
 from grader.learner.history import History, RunRecord
 from grader.results.record import Result, Results, file_hash, result_of
 
@@ -93,10 +94,12 @@ class Progress:
         return next((standing for standing in self.standings if not standing.done), None)
 
 
-def last_runs(exercises: Sequence[Exercise], root: Path, history: History) -> dict[str, RunRecord]:
+def last_runs(
+    exercises: Sequence[Exercise], course: Course, history: History
+) -> dict[str, RunRecord]:
     """The last run of each exercise whose file has not changed since, by the exercise's id."""
     last: dict[str, RunRecord] = {}
-    now = {e.id: file_hash(e.paths(root).stub) for e in exercises}
+    now = {e.id: file_hash(course.paths(e).stub) for e in exercises}
     for run in history.runs():
         last.pop(run.exercise, None)
         if now.get(run.exercise) == run.file_hash:
@@ -104,15 +107,13 @@ def last_runs(exercises: Sequence[Exercise], root: Path, history: History) -> di
     return last
 
 
-def current_exercise(
-    curriculum: Curriculum, path: LearningPath, root: Path, history: History
-) -> Exercise | None:
+def current_exercise(course: Course, path: LearningPath, history: History) -> Exercise | None:
     """Where the learner stopped, if that is not done, else the first exercise that is not done.
 
     None where the whole path is done. Nothing is run: what is done is known from the history.
     """
-    exercises = curriculum.on(path)
-    runs = last_runs(exercises, root, history)
+    exercises = course.syllabus.on(path)
+    runs = last_runs(exercises, course, history)
     undone = [e for e in exercises if not (e.id in runs and runs[e.id].done)]
     stopped = _last_worked_on(history)
     return next((e for e in undone if e.id == stopped), undone[0] if undone else None)
@@ -132,49 +133,49 @@ def _last_worked_on(history: History) -> str | None:
     return last
 
 
-def measure(
-    curriculum: Curriculum, root: Path, exercises: Sequence[Exercise], command: str = "progress"
-) -> Progress:
+def measure(course: Course, exercises: Sequence[Exercise], command: str = "progress") -> Progress:
     """Grade the learner's answers in isolated workers, on inputs that nobody has seen.
 
     An untouched stub is worth nothing and is not run. What has not changed since it was graded is
     not run again either; what is run goes into the history, as `command`'s.
     """
     seed = secrets.randbelow(2**31)
-    started = [e for e in exercises if e.paths(root).stub.exists() and not is_untouched(e, root)]
-    kept = Results(curriculum, root, started)
+    present = [e for e in exercises if course.paths(e).stub.exists()]
+    started = [e for e in present if not is_untouched(e, course)]
+    kept = Results(course, started)
     results = {exercise: kept.find(exercise) for exercise in started}
-    new = _graded([e for e, result in results.items() if result is None], root, seed, kept)
+    new = _graded([e for e, result in results.items() if result is None], course, seed, kept)
     kept.keep(new)
-    problem = _record(new, root, command)
+    problem = _record(new, course.root, command)
     standings = tuple(
-        Standing(e, new.get(e) or results.get(e), is_missing=not e.paths(root).stub.exists())
-        for e in exercises
+        Standing(e, new.get(e) or results.get(e), is_missing=e not in present) for e in exercises
     )
     return Progress(standings, seed, problem)
 
 
 def _graded(
-    exercises: Sequence[Exercise], root: Path, seed: int, files: Results
+    exercises: Sequence[Exercise], course: Course, seed: int, files: Results
 ) -> dict[Exercise, Result]:
     if not exercises:
         return {}  # and neither pytest nor torch is imported
-    from grader import early
+    from grader.isolation import launch
 
-    early.start()  # before torch is imported here
+    launch.start()  # before torch is imported here
     from grader.judging.complaints import complaints
-    from grader.judging.run import Observer, run_tests
+    from grader.judging.options import RunOptions
+    from grader.judging.run import run_tests
 
     when = time.time()
-    outcomes = run_tests(root, exercises, ["--isolate", f"--seed={seed}"], Observer())
+    options = RunOptions(seed=seed, isolate=True, course=course)
+    outcomes = run_tests(exercises, options)
     return {
         outcome.exercise: result_of(
             outcome,
             when=when,
             seed=seed,
             file_hash=files.file_hash(outcome.exercise),
-            lines=complaints(outcome, root, seed),
-            details=complaints(outcome, root, seed, verbose=True),
+            lines=complaints(outcome, course.root, seed),
+            details=complaints(outcome, course.root, seed, verbose=True),
         )
         for outcome in outcomes
     }

@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from grader.course.course import Course
 from grader.course.files import replace_file
-from grader.course.syllabus import Curriculum, LearningPath
+from grader.course.syllabus import LearningPath
 
 SETTINGS = Path(".grader") / "settings.json"
 
 
-def chosen_path(curriculum: Curriculum, root: Path) -> LearningPath:
+def chosen_path(course: Course) -> LearningPath:
     """The learning path that was chosen; the longest, which is the whole course, at first."""
-    wanted = _read(root).get("path")
-    longest = max(curriculum.paths, key=lambda path: path.minutes)
-    return next((path for path in curriculum.paths if path.id == wanted), longest)
+    wanted = _read(course.root).get("path")
+    longest = max(course.syllabus.paths, key=lambda path: path.minutes)
+    return next((path for path in course.syllabus.paths if path.id == wanted), longest)
 
 
 def choose_path(path: LearningPath, root: Path) -> None:

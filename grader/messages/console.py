@@ -26,7 +26,7 @@ from grader.proof.figures.figure import Figure
 if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for torch
     from grader.classroom.grade import Grade
     from grader.course.stubs import StubResult, Undone
-    from grader.course.syllabus import Curriculum, Exercise, HintLadder, LearningPath
+    from grader.course.syllabus import Exercise, HintLadder, LearningPath, Syllabus
     from grader.isolation.machine import Mechanism
     from grader.learner.progress import Progress, Standing
     from grader.learner.update.merge import Change, Update
@@ -83,7 +83,7 @@ class Report:
         if not self._quiet:
             self.lines(lines)
 
-    def progress(self, progress: Progress, curriculum: Curriculum, path: LearningPath) -> None:
+    def progress(self, progress: Progress, syllabus: Syllabus, path: LearningPath) -> None:
         """One screen: what is done, what is next, what it is worth."""
         share = progress.points / progress.possible if progress.possible else Fraction(0)
         filled = int(share * _BAR)
@@ -96,13 +96,13 @@ class Report:
             self.lines([say("report.path_left", id=path.id, title=path_title(path), time=left)])
         else:
             self.lines([say("report.path", id=path.id, title=path_title(path))])
-        for part in curriculum.parts:
+        for part in syllabus.parts:
             mine = [s for s in progress.standings if s.exercise.part == part.id]
             if mine:
                 self._part(part_title(part), mine)
         for standing in progress.standings:
             self._in_the_way(standing)
-        self._go_on(progress.next, curriculum.longer_than(path))
+        self._go_on(progress.next, syllabus.longer_than(path))
         if progress.next and not any(standing.started for standing in progress.standings):
             self.lines([say("report.or_watch")])
 
@@ -204,13 +204,13 @@ class Report:
             ]
         )
 
-    def paths(self, curriculum: Curriculum, chosen: LearningPath) -> None:
+    def paths(self, syllabus: Syllabus, chosen: LearningPath) -> None:
         """The learning paths, the chosen one marked."""
         if self._quiet:
             self.lines([chosen.id])
             return
         table = _plain_table("", 5)
-        for path in curriculum.paths:
+        for path in syllabus.paths:
             count = len(path.exercises)
             table.add_row(
                 "→" if path == chosen else "",
@@ -220,20 +220,20 @@ class Report:
                 say("report.about", time=duration(path.minutes)),
             )
         self._console.print(table)
-        ids = "|".join(path.id for path in curriculum.paths)
+        ids = "|".join(path.id for path in syllabus.paths)
         self.advice([say("report.choose_path", ids=ids)])
 
     def path_chosen(self, path: LearningPath) -> None:
         said = say("report.path", id=path.id, title=path_title(path))
         self.advice([said, say("report.path_chosen")])
 
-    def syllabus(self, curriculum: Curriculum, untouched: Container[str]) -> None:
+    def syllabus(self, syllabus: Syllabus, untouched: Container[str]) -> None:
         """Every exercise under its part, and what is planned."""
         if self._quiet:
-            self.lines(exercise.id for exercise in curriculum.exercises)
+            self.lines(exercise.id for exercise in syllabus.exercises)
             return
-        for part in curriculum.parts:
-            mine = [e for e in curriculum.exercises if e.part == part.id]
+        for part in syllabus.parts:
+            mine = [e for e in syllabus.exercises if e.part == part.id]
             if part.planned:
                 what = part_plan(part)
                 self.lines([say("report.planned", title=part_title(part), what=what)])

@@ -11,12 +11,16 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from grader.course.syllabus import Curriculum, Exercise, load
+from grader.course.course import Course
+from grader.course.syllabus import Exercise
 from grader.course.variants import NULLS, Variant, read_variants
+
+if TYPE_CHECKING:  # what imports torch waits until the pool is warm
+    from grader.judging.options import RunOptions
 
 FLOAT32_USED, FLOAT32_EXCEEDED = 1 / 3, 10.0
 HALF_USED, HALF_EXCEEDED = 1 / 2, 2.0
@@ -86,9 +90,9 @@ def jobs_of(exercise: Exercise, seeds: int) -> Iterator[Job]:
         yield Job(exercise.id, "all right", seeds=chunk)
 
 
-def countable(exercise: Exercise, root: Path) -> list[Variant]:
+def countable(exercise: Exercise, course: Course) -> list[Variant]:
     """The mistakes that some CPU input tells from a right answer."""
-    return [v for v in read_variants(exercise.paths(root).mistakes) if not v.undetectable]
+    return [v for v in read_variants(course.paths(exercise).mistakes) if not v.undetectable]
 
 
 def run_all(
@@ -112,8 +116,7 @@ class JobFailed(Exception):
 class _Pool:
     """What a process of the pool keeps between jobs."""
 
-    root: Path
-    curriculum: Curriculum
+    course: Course
     zygote: Any
     kept: dict[tuple[str, int], dict[Any, Any]]
 
@@ -127,9 +130,8 @@ def _warm(root: str) -> None:
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     gc.set_threshold(100_000)  # what piles up here is kept on purpose
-    _Pool.root = Path(root)
-    _Pool.curriculum = load(_Pool.root)
-    _Pool.zygote = start_zygote(_Pool.root)
+    _Pool.course = Course.load(Path(root))
+    _Pool.zygote = start_zygote(_Pool.course.root)
     _Pool.kept = {}
     if _Pool.zygote:
         atexit.register(_Pool.zygote.close)
@@ -152,7 +154,7 @@ def _run_safely(job: Job) -> list[Fact] | str:
 
 def run_job(job: Job) -> Iterator[Fact]:
     """Run the tests for one job, once per seed and, for right answers, per mode and threads."""
-    exercise = _Pool.curriculum.find(job.exercise)
+    exercise = _Pool.course.syllabus.find(job.exercise)
     several = {"all right": _all_right, "all wrong": _all_wrong}.get(job.kind)
     for seed in job.seeds:
         for one in several(exercise, seed) if several else [job]:
@@ -174,7 +176,7 @@ def _all_right(exercise: Exercise, seed: int) -> Iterator[Job]:
     """The solution, the reference and every alternative."""
     for name in ("solutions", "minimind_ref"):
         yield Job(exercise.id, "right", name, (seed,))
-    for variant in read_variants(exercise.paths(_Pool.root).alternatives):
+    for variant in read_variants(_Pool.course.paths(exercise).alternatives):
         yield Job(exercise.id, "alternative", variant.id, (seed,))
 
 
@@ -182,7 +184,7 @@ def _all_wrong(exercise: Exercise, seed: int) -> Iterator[Job]:
     """Every mistake and every null answer; first of all, once, what naming rests on."""
     if seed == 0:
         yield Job(exercise.id, "naming")
-    for variant in countable(exercise, _Pool.root):
+    for variant in countable(exercise, _Pool.course):
         yield Job(exercise.id, "mistake", variant.id, (seed,))
     for null in NULLS:
         yield Job(exercise.id, "null", null, (seed,))
@@ -198,29 +200,39 @@ def _modes(job: Job, seed: int) -> list[tuple[int, bool]]:
 
 
 def _run_once(job: Job, exercise: Exercise, seed: int, threads: int, isolated: bool) -> Fact:
-    from grader.judging.run import Observer, run_tests
+    from grader.judging.run import run_tests
 
-    observer = Observer(threads=threads, zygote=_Pool.zygote, kept=_kept(exercise, seed))
-    if job.kind == "null":
-        observer.module_for = lambda asked: _null_module(job.name, asked)
-    outcome = run_tests(
-        _Pool.root, [exercise], [*_options(job, isolated), f"--seed={seed}"], observer
-    )[0]
+    options = replace(
+        _options(job),
+        seed=seed,
+        isolate=isolated,
+        threads=threads,
+        zygote=_Pool.zygote,
+        cache=_kept(exercise, seed),
+    )
+    (outcome,) = run_tests([exercise], options)
     named: tuple[str, ...] = ()
     if not outcome.passed and job.kind == "mistake":
         named = tuple(variant.id for variant in outcome.trial.diagnosis.candidates())
     return Fact(job, seed, threads, isolated, float(outcome.share), _facts(outcome.runs), named)
 
 
-def _options(job: Job, isolated: bool) -> list[str]:
-    options = ["--isolate"] if isolated else []
-    if job.kind == "stub":
-        return [*options, f"--impl={_Pool.root / 'grader' / 'pristine'}"]
-    if job.kind == "right":
-        return [*options, f"--impl={job.name}"]
-    if job.kind in ("mistake", "alternative"):
-        return [*options, "--impl=solutions", f"--variant={job.name}"]
-    return [*options, "--impl=solutions"]
+def _options(job: Job) -> RunOptions:
+    """Whose answer a job is about."""
+    from grader.judging.options import RunOptions
+
+    options = RunOptions(impl="solutions", course=_Pool.course)
+    match job.kind:
+        case "stub":
+            return replace(options, impl=str(_Pool.course.root / "grader" / "pristine"))
+        case "right":
+            return replace(options, impl=job.name)
+        case "mistake" | "alternative":
+            return replace(options, variant=job.name)
+        case "null":
+            return replace(options, module_for=lambda asked: _null_module(job.name, asked))
+        case _:
+            return options
 
 
 def _kept(exercise: Exercise, seed: int) -> dict[Any, Any]:
@@ -234,7 +246,7 @@ def _null_module(kind: str, exercise: Exercise) -> Any:
     from grader.course.answers import solution_of
     from grader.course.variants import load_null
 
-    return load_null(kind, solution_of(exercise, _Pool.curriculum, _Pool.root))
+    return load_null(kind, solution_of(exercise, _Pool.course))
 
 
 def _facts(runs: Iterable[Any]) -> tuple[TestFact, ...]:
@@ -256,9 +268,8 @@ def _facts(runs: Iterable[Any]) -> tuple[TestFact, ...]:
 
 def _explain_all(job: Job, exercise: Exercise) -> Fact:
     """For every mistake and test, which mistakes do the same there: what naming rests on."""
-    from grader.judging.run import Observer, run_tests
+    from grader.judging.run import run_tests
 
-    observer = Observer(kept=_kept(exercise, 0))
-    outcome = run_tests(_Pool.root, [exercise], ["--impl=solutions"], observer)[0]
+    (outcome,) = run_tests([exercise], replace(_options(job), cache=_kept(exercise, 0)))
     explained = outcome.trial.diagnosis.explanations()
     return Fact(job, 0, 1, False, float(outcome.share), (), explained=explained)

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from grader.course.course import Course
 from grader.course.stubs import check_stubs
-from grader.course.syllabus import Curriculum, Exercise
+from grader.course.syllabus import Exercise
 from grader.course.variants import read_variants
 from grader.proof.jobs import (
     FEWEST_ALTERNATIVES,
@@ -82,7 +83,7 @@ class Conclusion:
 
 
 def conclude(
-    exercise: Exercise, root: Path, results: Sequence[tuple[Job, list[Fact] | str]]
+    exercise: Exercise, course: Course, results: Sequence[tuple[Job, list[Fact] | str]]
 ) -> Conclusion:
     """Draw the conclusions for one exercise from the results of its jobs."""
     broken = [
@@ -91,7 +92,7 @@ def conclude(
     facts = [fact for _, found in results if not isinstance(found, str) for fact in found]
     by_kind = {kind: [f for f in facts if f.job.kind == kind] for kind in _KINDS}
     right = by_kind["right"] + by_kind["alternative"]
-    mistakes = {v.id for v in countable(exercise, root)}
+    mistakes = {v.id for v in countable(exercise, course)}
     misnamed = sorted({f.job.name for f in by_kind["mistake"] if f.named != (f.job.name,)})
     spare = _spare(by_kind)
     tests = len(right[0].tests) if right else 0
@@ -100,7 +101,7 @@ def conclude(
         tests=tests,
         mistakes=len(mistakes),
         named=len(mistakes) - len(misnamed),
-        alternatives=len(read_variants(exercise.paths(root).alternatives)),
+        alternatives=len(read_variants(course.paths(exercise).alternatives)),
         rejected=len({f.job.name for f in by_kind["alternative"] if f.failed}),
         runs=len(facts),
         largest_null_share=max((f.share for f in by_kind["null"]), default=0.0),
@@ -109,7 +110,7 @@ def conclude(
         mistake_margins=tuple(_mistake_margins(by_kind["mistake"])),
         undetectable=tuple(
             (v.id, v.undetectable)
-            for v in read_variants(exercise.paths(root).mistakes)
+            for v in read_variants(course.paths(exercise).mistakes)
             if v.undetectable
         ),
         problems=(
@@ -120,8 +121,8 @@ def conclude(
             *_null_problems(by_kind["null"]),
             *_mode_problems(facts),
             *_spare_problems(spare, tests),
-            *_bank_problems(exercise, root),
-            *_file_problems(exercise, root),
+            *_bank_problems(exercise, course),
+            *_file_problems(exercise, course),
         ),
     )
 
@@ -129,17 +130,17 @@ def conclude(
 _KINDS = ("stub", "right", "alternative", "mistake", "null", "naming")
 
 
-def course_problems(curriculum: Curriculum, root: Path) -> list[str]:
+def course_problems(course: Course) -> list[str]:
     """What is out of step between the syllabus and the folders."""
-    drifts = check_stubs(curriculum, root)
-    problems = [f"{drift.path.relative_to(root)}: {drift.message}" for drift in drifts]
-    known = {exercise.answer_file for exercise in curriculum.exercises}
+    drifts = check_stubs(course)
+    problems = [f"{drift.path.relative_to(course.root)}: {drift.message}" for drift in drifts]
+    known = {exercise.answer_file for exercise in course.exercises}
     for folder in ("solutions", "tests/mistakes", "tests/alternatives"):
-        for path in sorted((root / folder).glob("ex*.py")):
+        for path in sorted((course.root / folder).glob("ex*.py")):
             if path.name not in known:
                 problems.append(f"{folder}/{path.name} belongs to no exercise of the syllabus")
-    test_files = {exercise.paths(root).test_file for exercise in curriculum.exercises}
-    for path in sorted((root / "tests").glob("test_*.py")):
+    test_files = {course.paths(exercise).test_file for exercise in course.exercises}
+    for path in sorted((course.root / "tests").glob("test_*.py")):
         if path not in test_files:
             problems.append(f"tests/{path.name} belongs to no exercise of the syllabus")
     return problems
@@ -301,22 +302,22 @@ def _spare_problems(spare: Sequence[str], tests: int) -> Iterator[str]:
         )
 
 
-def _bank_problems(exercise: Exercise, root: Path) -> Iterator[str]:
+def _bank_problems(exercise: Exercise, course: Course) -> Iterator[str]:
     fewest = _FEWEST_MISTAKES.get(exercise.name, _FEWEST_MISTAKES[""])
-    mistakes = len(countable(exercise, root))
+    mistakes = len(countable(exercise, course))
     if mistakes < fewest:
         yield f"{exercise.id} has {mistakes} mistakes, at least {fewest} are wanted"
-    alternatives = len(read_variants(exercise.paths(root).alternatives))
+    alternatives = len(read_variants(course.paths(exercise).alternatives))
     if alternatives < FEWEST_ALTERNATIVES:
         wanted = f"at least {FEWEST_ALTERNATIVES} are wanted"
         yield f"{exercise.id} has {alternatives} alternatives, {wanted}"
 
 
-def _file_problems(exercise: Exercise, root: Path) -> Iterator[str]:
-    paths = exercise.paths(root)
+def _file_problems(exercise: Exercise, course: Course) -> Iterator[str]:
+    paths = course.paths(exercise)
     for path in (paths.reference, paths.test_file, paths.lesson):
         if not path.exists():
-            yield f"{path.relative_to(root)} is missing"
+            yield f"{path.relative_to(course.root)} is missing"
     if paths.test_file.exists():
         yield from _undocumented(paths.test_file)
 

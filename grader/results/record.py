@@ -18,8 +18,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.course.course import Course
 from grader.course.files import replace_file
-from grader.course.syllabus import Curriculum, Exercise
+from grader.course.syllabus import Exercise
 from grader.judging.localization import failing_functions
 from grader.learner.history import RunRecord
 from grader.messages.catalog import language
@@ -167,12 +168,11 @@ class Results:
     Make it before a run: what was saved while the tests ran then counts as a change.
     """
 
-    def __init__(self, curriculum: Curriculum, root: Path, exercises: Sequence[Exercise]) -> None:
-        self._curriculum = curriculum
-        self._root = root
+    def __init__(self, course: Course, exercises: Sequence[Exercise]) -> None:
+        self._course = course
         self._exercises = {exercise.id: exercise for exercise in exercises}
         self._keys = self._keys_now()
-        self._hashes = {e.id: file_hash(e.paths(root).stub) for e in exercises}
+        self._hashes = {e.id: file_hash(course.paths(e).stub) for e in exercises}
 
     def file_hash(self, exercise: Exercise) -> str:
         """The SHA-256 of the learner's file as it was; empty where there was none."""
@@ -203,17 +203,17 @@ class Results:
                 replace_file(self._file(exercise), json.dumps(content, indent=1).encode())
 
     def _file(self, exercise: Exercise) -> Path:
-        return self._root / FOLDER / f"{exercise.id}.json"
+        return self._course.root / FOLDER / f"{exercise.id}.json"
 
     def _keys_now(self) -> dict[str, str]:
-        course = _digest(sys.version, *_hashes(_course_files(self._root), self._root))
+        course = _digest(sys.version, *_hashes(_course_files(self._course.root), self._course.root))
         return {id: self._key(exercise, course) for id, exercise in self._exercises.items()}
 
     def _key(self, exercise: Exercise, course: str) -> str:
-        paths = exercise.paths(self._root)
+        paths = self._course.paths(exercise)
         own = [paths.stub, paths.test_file, paths.solution, paths.mistakes, paths.roundings]
-        needed = [e.paths(self._root).solution for e in self._curriculum.earlier(exercise)]
-        return _digest(repr(exercise), course, *_hashes([*own, *needed], self._root))
+        needed = [self._course.paths(e).solution for e in self._course.syllabus.earlier(exercise)]
+        return _digest(repr(exercise), course, *_hashes([*own, *needed], self._course.root))
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -88,6 +88,6 @@ def limit_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         scale = seconds / limits.call_seconds
         short = replace(exercise, limits=Limits(limits.seconds * scale, limits.memory_mb))
         changed = replace(syllabus, exercises=(short,))
-        monkeypatch.setattr("grader.plugin.load", lambda root: changed)
+        monkeypatch.setattr("grader.course.course.load", lambda root: changed)
 
     return limit

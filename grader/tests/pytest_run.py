@@ -2,16 +2,17 @@
 
 import contextlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from grader.course.answers import UsageError
 from grader.course.syllabus import ROOT
-from grader.judging.run import Observer
+from grader.judging.session import course_session
 from grader.judging.trial import Trial
-from grader.plugin import course_session
+from grader.plugin import typed_options
 
 ANSWERS = Path(__file__).parent / "answers"
 _expectations: dict[Any, Any] = {}
@@ -48,11 +49,15 @@ class _Watch:
 
     def __init__(self, run: PytestRun, zygote: Any, expectations: dict[Any, Any] | None) -> None:
         self._run = run
-        self._observer = Observer(zygote=zygote, kept=expectations)
+        self._lent = {"zygote": zygote, "cache": expectations}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        config.pluginmanager.register(self._observer, "course-observer")
+        try:
+            options = replace(typed_options(config), **self._lent)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        config.pluginmanager.register(options)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call":

@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from grader.course.syllabus import Curriculum, Exercise, LearningPath, Part
+from grader.course.syllabus import Exercise, LearningPath, Part, Syllabus
 from grader.learner.history import RunRecord
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class Memory:
 
 def portfolio_of(
     progress: Progress,
-    curriculum: Curriculum,
+    syllabus: Syllabus,
     memory: Memory,
     sentences: Mapping[str, Mapping[str, str]],
     *,
@@ -254,7 +254,7 @@ def portfolio_of(
 
     parts = [
         PartRecord(part, tuple(record(s) for s in progress.standings if s.exercise.part == part.id))
-        for part in curriculum.parts
+        for part in syllabus.parts
     ]
     return Portfolio(made, tuple(parts), path, _milestones(shares), name, problem)
 

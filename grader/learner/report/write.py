@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
+from grader.course.course import Course
 from grader.course.files import write_output
-from grader.course.syllabus import Curriculum, LearningPath
+from grader.course.syllabus import LearningPath
 from grader.isolation.launch import Branch, start_zygote
 from grader.learner.history import History
 from grader.learner.progress import Progress, measure
@@ -37,9 +38,7 @@ class Wanted:
     badge: Path | None = None
 
 
-def write_report(
-    wanted: Wanted, curriculum: Curriculum, path: LearningPath, root: Path, name: str = ""
-) -> list[Path]:
+def write_report(wanted: Wanted, course: Course, path: LearningPath, name: str = "") -> list[Path]:
     """Grade what has changed, write the files that are wanted, and return them.
 
     Raises CannotReport.
@@ -49,15 +48,15 @@ def write_report(
         raise CannotReport(say("reporting.two_in_one"))
     if wanted.html is not None:
         _check_installed()
-    progress = measure(curriculum, root, curriculum.on(path), "report")
+    progress = measure(course, course.syllabus.on(path), "report")
     with ExitStack() as stack:
         zygote = None
         if wanted.html is not None and any(standing.done for standing in progress.standings):
             # It imports torch while this process does.
-            if (zygote := start_zygote(root)) is not None:
+            if (zygote := start_zygote(course.root)) is not None:
                 stack.callback(zygote.close)
-        portfolio = _portfolio(progress, curriculum, path, root, name)
-        texts = dict(_texts(wanted, portfolio, curriculum, root, zygote))
+        portfolio = _portfolio(progress, course, path, name)
+        texts = dict(_texts(wanted, portfolio, course, zygote))
     for file, text in texts.items():
         try:
             write_output(file, text.encode("utf-8"))
@@ -68,11 +67,11 @@ def write_report(
 
 
 def _texts(
-    wanted: Wanted, portfolio: Portfolio, curriculum: Curriculum, root: Path, zygote: Branch | None
+    wanted: Wanted, portfolio: Portfolio, course: Course, zygote: Branch | None
 ) -> Iterator[tuple[Path, str]]:
     """Each file with what goes into it."""
     if wanted.html is not None:
-        yield wanted.html, _html(portfolio, curriculum, root, zygote)
+        yield wanted.html, _html(portfolio, course, zygote)
     if wanted.json is not None:
         yield wanted.json, json.dumps(portfolio.as_json(), indent=1, ensure_ascii=False) + "\n"
     if wanted.junit is not None:
@@ -96,21 +95,19 @@ def _check_installed() -> None:
         raise CannotReport(say("reporting.not_installed", modules=named, install=INSTALL))
 
 
-def _portfolio(
-    progress: Progress, curriculum: Curriculum, path: LearningPath, root: Path, name: str
-) -> Portfolio:
+def _portfolio(progress: Progress, course: Course, path: LearningPath, name: str) -> Portfolio:
     from grader.course.variants import read_variants
 
-    with closing(History.open(root)) as history:
+    with closing(History.open(course.root)) as history:
         memory = Memory(history.runs(), history.hints(), history.solutions())
         problem = progress.problem or history.problem
     sentences = {
-        exercise.id: {v.id: v.sentence for v in read_variants(exercise.paths(root).mistakes)}
-        for exercise in curriculum.on(path)
+        exercise.id: {v.id: v.sentence for v in read_variants(course.paths(exercise).mistakes)}
+        for exercise in course.syllabus.on(path)
     }
     return portfolio_of(
         progress,
-        curriculum,
+        course.syllabus,
         memory,
         sentences,
         made=time.time(),
@@ -120,11 +117,11 @@ def _portfolio(
     )
 
 
-def _html(portfolio: Portfolio, curriculum: Curriculum, root: Path, zygote: Branch | None) -> str:
+def _html(portfolio: Portfolio, course: Course, zygote: Branch | None) -> str:
     from grader.learner.report.page import page
     from grader.learner.report.pictures.journey import journey
     from grader.learner.report.pictures.studio import pictures
 
     finished = [record.exercise for record in portfolio.finished]
-    drawn = dict(pictures(finished, curriculum, root, root / "exercises", zygote))
+    drawn = dict(pictures(finished, course, course.root / "exercises", zygote))
     return page(portfolio, drawn, journey(portfolio.milestones, portfolio.possible))

@@ -45,7 +45,7 @@ class UpdateError(ValueError):
 
 
 @dataclass(frozen=True)
-class Course:
+class FetchedCourse:
     """A newer course: what to call it, the folder it lies in, and its commit in the clone.
 
     `commit` is empty where the course does not come from the clone's own git.
@@ -92,7 +92,7 @@ class Course:
 
 
 @contextlib.contextmanager
-def obtained(root: Path, source: str | None, branch: str | None) -> Iterator[Course]:
+def obtained(root: Path, source: str | None, branch: str | None) -> Iterator[FetchedCourse]:
     """The course from a remote, a repository, a folder or an archive, for as long as it is used.
 
     Without a source it is the remote branch that the clone follows.
@@ -105,9 +105,9 @@ def obtained(root: Path, source: str | None, branch: str | None) -> Iterator[Cou
             )
         if source is not None and Path(source).is_file():
             _unpack(Path(source), folder)
-            course = Course(source, _course_in(folder, source), root)
+            course = FetchedCourse(source, _course_in(folder, source), root)
         elif source is not None and Path(source).is_dir() and not _is_repository(Path(source)):
-            course = Course(source, _course_in(Path(source), source), root)
+            course = FetchedCourse(source, _course_in(Path(source), source), root)
         elif is_clone(root):
             course = _fetched(root, source, branch, folder)
         else:
@@ -221,7 +221,7 @@ def _decompressed(archive: Path) -> IO[bytes]:
     return archive.open("rb")
 
 
-def _fetched(root: Path, source: str | None, branch: str | None, folder: Path) -> Course:
+def _fetched(root: Path, source: str | None, branch: str | None, folder: Path) -> FetchedCourse:
     """A commit that is fetched into the clone, where it serves as a base for the next update."""
     followed = _output(root, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}")
     remote, _, upstream = followed.partition("/")
@@ -233,14 +233,14 @@ def _fetched(root: Path, source: str | None, branch: str | None, folder: Path) -
     _git(root, "fetch", "--quiet", "--no-tags", "--", where, branch or "HEAD")
     commit = _output(root, "rev-parse", "FETCH_HEAD^{commit}")
     _lay_out(root, commit, folder)
-    return Course(f"{name} ({commit[:9]})", _course_in(folder, name), root, commit)
+    return FetchedCourse(f"{name} ({commit[:9]})", _course_in(folder, name), root, commit)
 
 
-def _cloned(root: Path, source: str, branch: str | None, folder: Path) -> Course:
+def _cloned(root: Path, source: str, branch: str | None, folder: Path) -> FetchedCourse:
     chosen = ["--branch", branch] if branch else []
     where = Path(source).resolve().as_uri() if Path(source).is_dir() else source
     _git(folder, "clone", "--quiet", "--depth=1", *chosen, "--", where, "course")
-    return Course(source, _course_in(folder / "course", source), root)
+    return FetchedCourse(source, _course_in(folder / "course", source), root)
 
 
 def _lay_out(root: Path, commit: str, folder: Path) -> None:

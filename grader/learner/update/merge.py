@@ -23,7 +23,13 @@ from typing import Literal
 
 from grader.course.files import replace_file
 from grader.course.stubs import BACKUPS, Clock, back_up, plain
-from grader.learner.update.fetch import Course, UpdateError, content_hash, course_files, obtained
+from grader.learner.update.fetch import (
+    FetchedCourse,
+    UpdateError,
+    content_hash,
+    course_files,
+    obtained,
+)
 from grader.messages.catalog import say
 
 MANIFEST = Path(".grader") / "course.json"
@@ -71,7 +77,7 @@ class Update:
     `branch_moved` is None where no branch was to move: without git, or with nothing new.
     """
 
-    course: Course
+    course: FetchedCourse
     changes: tuple[Change, ...]
     backups: Mapping[str, Path] = field(default_factory=dict)
     branch_moved: bool | None = None
@@ -233,7 +239,7 @@ def _stubs(course: Path) -> dict[str, bytes]:
     return {file.stem: file.read_bytes() for file in files}
 
 
-def _refuse_a_part(root: Path, course: Course) -> None:
+def _refuse_a_part(root: Path, course: FetchedCourse) -> None:
     """Raise for a course without stubs, or one that lacks too many of the clone's exercises: it is
     a part of a course or another one, and what is not in it would be removed."""
     old, new = _stubs(root), _stubs(course.folder)
@@ -317,7 +323,7 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _handed_out(root: Path, course: Course) -> dict[str, frozenset[str]]:
+def _handed_out(root: Path, course: FetchedCourse) -> dict[str, frozenset[str]]:
     """The hashes that each file of the course had when the learner received it, as far as known."""
     known: dict[str, set[str]] = {}
     for files in (_manifest(root), course.handed_out()):

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grader.course.syllabus import load
+from grader.course.course import Course
 from grader.isolation.launch import Zygote, start_zygote
 from grader.learner.watch.verdict import Verdict
 from grader.messages.catalog import say
@@ -40,7 +40,7 @@ def main(root: str) -> None:
     zygote = start_zygote(Path(root))
     from grader.learner.watch.runs import Runs
 
-    runs = Runs(Path(root), load(Path(root)))
+    runs = Runs(Course.load(Path(root)))
     if zygote is None:
         _serve_here(runs, requests, verdicts)
     else:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from watchfiles import watch as changes_in
 
-from grader.course.syllabus import Curriculum, Exercise
+from grader.course.course import Course
+from grader.course.syllabus import Exercise
 from grader.learner.history import History
 from grader.learner.settings import chosen_path
 from grader.learner.watch.judge_client import Judge, JudgeEnded
@@ -51,7 +52,7 @@ _Event = str | _Saved | _Stopped | Verdict | JudgeEnded
 _Events = queue.SimpleQueue[_Event]
 
 
-def watch(curriculum: Curriculum, root: Path, first: Exercise | None = None) -> Session:
+def watch(course: Course, first: Exercise | None = None) -> Session:
     """Check every save until the learner quits; the session as it was left.
 
     Raises NoTerminal where there is none.
@@ -61,11 +62,11 @@ def watch(curriculum: Curriculum, root: Path, first: Exercise | None = None) -> 
         raise NoTerminal
     events: _Events = queue.SimpleQueue()
     with contextlib.ExitStack() as stack:
-        judges = stack.enter_context(closing(_Judges(root, events)))
-        history = stack.enter_context(closing(History.open(root)))
-        path = chosen_path(curriculum, root)
-        session = Session(curriculum, path, root, history, judges.ask, first)
-        stack.enter_context(_watching_files(curriculum, root, events.put))
+        judges = stack.enter_context(closing(_Judges(course.root, events)))
+        history = stack.enter_context(closing(History.open(course.root)))
+        path = chosen_path(course)
+        session = Session(course, path, history, judges.ask, first)
+        stack.enter_context(_watching_files(course, events.put))
         stack.enter_context(_obeying_signals(events.put))
         while not session.is_over:
             with screen, RawKeys(events.put):
@@ -143,12 +144,10 @@ class _Judges:
 
 
 @contextlib.contextmanager
-def _watching_files(
-    curriculum: Curriculum, root: Path, put: Callable[[_Event], None]
-) -> Iterator[None]:
+def _watching_files(course: Course, put: Callable[[_Event], None]) -> Iterator[None]:
     """Hear of every change of a learner's file, in a thread."""
     stop = threading.Event()
-    arguments = (curriculum, root, put, stop)
+    arguments = (course, put, stop)
     thread = threading.Thread(target=_watch_files, args=arguments, daemon=True)
     thread.start()
     try:
@@ -158,11 +157,9 @@ def _watching_files(
         thread.join()
 
 
-def _watch_files(
-    curriculum: Curriculum, root: Path, put: Callable[[_Event], None], stop: threading.Event
-) -> None:
-    exercises = {exercise.answer_file: exercise for exercise in curriculum.exercises}
-    folder = root / "exercises"
+def _watch_files(course: Course, put: Callable[[_Event], None], stop: threading.Event) -> None:
+    exercises = {exercise.answer_file: exercise for exercise in course.exercises}
+    folder = course.root / "exercises"
     watching = changes_in(
         folder,
         watch_filter=None,

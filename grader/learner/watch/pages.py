@@ -215,7 +215,7 @@ class _Flowing:
 
 
 def _lesson(session: Session) -> RenderableType:
-    file = session.exercise.paths(session.root).lesson
+    file = session.exercise.paths(session.course.root).lesson
     try:
         return Markdown(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -224,7 +224,7 @@ def _lesson(session: Session) -> RenderableType:
 
 def _diff(session: Session) -> RenderableType:
     """The learner's code against the worked answer; without one, against the reference."""
-    paths = session.exercise.paths(session.root)
+    paths = session.exercise.paths(session.course.root)
     worked = paths.solution if paths.solution.exists() else paths.reference
     try:
         yours, theirs = read_source(paths.stub).text, read_source(worked).text
@@ -308,7 +308,7 @@ def _end(session: Session) -> RenderableType:
     parts += [Text(), Text(say("watch.built"), style="bold")]
     parts += [Text(f"  ✓ {exercise_title(exercise)}") for exercise in standings.exercises]
     parts += [Text(), Text(say("watch.what_now"), style="bold")]
-    longer = session.curriculum.longer_than(session.path)
+    longer = session.course.syllabus.longer_than(session.path)
     if longer is not None:
         goes_on = say("watch.longer_path", path=path_title(longer))
         parts.append(_way_on(f"grader path {longer.id}", goes_on))

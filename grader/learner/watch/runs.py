@@ -8,17 +8,18 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from grader.course.answers import NoAnswer, read_source
-from grader.course.syllabus import Curriculum
+from grader.course.course import Course
 from grader.isolation.machine import best_profile
 from grader.judging.complaints import complaints
-from grader.judging.run import Observer, Outcome, TestsFailed, run_tests
+from grader.judging.options import RunOptions
+from grader.judging.run import Outcome, RunObserver, TestsFailed, run_tests
 from grader.learner.watch.verdict import Verdict
 from grader.messages.catalog import say
 from grader.observation.late import late_imports
@@ -33,56 +34,54 @@ _MOST_PRINTED = 200
 class Runs:
     """Runs tests on inputs of one seed, and keeps what the reference says to them."""
 
-    def __init__(self, root: Path, curriculum: Curriculum) -> None:
-        self._root = root
-        self._curriculum = curriculum
-        self._kept: dict[str, dict[Any, Any]] = {}
-        self._seed = secrets.randbelow(2**31)
-        # The answer prints in its own process, so there is nothing to capture in this one.
-        self._options = ["-s", f"--seed={self._seed}"]
-        self._isolated = ["--isolate", f"--sandbox={best_profile()}"]
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        self._caches: dict[str, dict[Any, Any]] = {}
+        self._options = RunOptions(seed=secrets.randbelow(2**31), course=course)
+        self._profile = best_profile()
 
     def warm(self, id: str) -> None:
         """Run the right answer once: what that imports, and what the reference says, is kept."""
-        if id in self._kept:
+        if id in self._caches:
             return
-        exercise = self._curriculum.find(id)
-        given = exercise.paths(self._root).solution.exists()
-        impl = "--impl=solutions" if given else "--impl=minimind_ref"
-        self._kept[id] = {}
+        exercise = self._course.syllabus.find(id)
+        given = self._course.paths(exercise).solution.exists()
+        impl = "solutions" if given else "minimind_ref"
+        self._caches[id] = {}
         with suppress(TestsFailed):  # the run to come says so
-            run_tests(self._root, [exercise], [*self._options, impl], Observer(kept=self._kept[id]))
+            run_tests([exercise], replace(self._options, impl=impl, cache=self._caches[id]))
         gc.collect()
         gc.freeze()  # a collection in a runner would copy every page that it shares with this one
 
     def imports(self, id: str) -> tuple[str, ...]:
         """What a worker for the learner's answer must have imported before the answer is run."""
-        exercise = self._curriculum.find(id)
+        exercise = self._course.syllabus.find(id)
         try:
-            text = read_source(exercise.paths(self._root).stub).text
+            text = read_source(self._course.paths(exercise).stub).text
         except NoAnswer:  # the run to come says so
             text = ""
         return (*exercise.imports, *late_imports(text))
 
     def run(self, id: str, zygote: Any, wait: Callable[[], int]) -> Verdict:
         """Collect an exercise's tests, wait for the number of a request, and run them."""
-        exercise = self._curriculum.find(id)
-        observer = _Waiting(
+        exercise = self._course.syllabus.find(id)
+        observer = _Waiting(wait=wait, answer=self._course.paths(exercise).stub)
+        options = replace(
+            self._options,
+            isolate=True,
+            profile=self._profile,
             zygote=zygote,
-            kept=self._kept.get(id),
-            wait=wait,
-            answer=exercise.paths(self._root).stub,
+            cache=self._caches.get(id),
         )
-        options = [*self._options, *self._isolated]
         try:
-            outcome = run_tests(self._root, [exercise], options, observer)[0]
+            (outcome,) = run_tests([exercise], options, observer)
         except TestsFailed as failure:
             return Verdict(observer.number or wait(), id, problem=str(failure))
-        return _verdict(outcome, self._root, observer, self._seed)
+        return _verdict(outcome, self._course.root, observer, options.seed)
 
 
-@dataclass
-class _Waiting(Observer):
+@dataclass(eq=False)
+class _Waiting(RunObserver):
     """Holds a run back between collecting the tests and the first of them."""
 
     wait: Callable[[], int] = lambda: 0

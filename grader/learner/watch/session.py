@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
+from grader.course.course import Course
 from grader.course.stubs import MissingFile, reset
-from grader.course.syllabus import Curriculum, Exercise, LearningPath
+from grader.course.syllabus import Exercise, LearningPath
 from grader.course.titles import exercise_title
 from grader.learner.hints import first_hints
 from grader.learner.history import History, RunRecord
@@ -90,18 +90,16 @@ class Session:
 
     def __init__(
         self,
-        curriculum: Curriculum,
+        course: Course,
         path: LearningPath,
-        root: Path,
         history: History,
         ask: Ask,
         first: Exercise | None = None,
     ) -> None:
-        self.root = root
         self.path = path
-        self.curriculum = curriculum
+        self.course = course
         self.history = history
-        self.standings = Standings(curriculum, path, root, history)
+        self.standings = Standings(course, path, history)
         self.listing = Listing(self.standings)
         self.verdicts: dict[str, Verdict] = {}
         self.hints: HintPages | None = None
@@ -117,7 +115,7 @@ class Session:
         self._pending: tuple[int, Exercise, float] | None = None
         self._seen_hints = history.hints()
         self._solutions = history.solutions()
-        current = first or current_exercise(curriculum, path, root, history)
+        current = first or current_exercise(course, path, history)
         self.exercise = current or self.standings.exercises[-1]
         if current is None:
             self.page = "end"
@@ -144,13 +142,13 @@ class Session:
     def run(self, exercise: Exercise) -> None:
         """Ask for a run; one under way is abandoned."""
         number = next(self._numbers)
-        self._asked[exercise.id] = file_hash(exercise.paths(self.root).stub)
+        self._asked[exercise.id] = file_hash(self.course.paths(exercise).stub)
         self._pending = number, exercise, time.monotonic()
         self._ask(exercise, number)
 
     def saved(self, exercise: Exercise) -> None:
         """A learner's file was saved: if it is another now, show its exercise and run it."""
-        if self._asked.get(exercise.id) == file_hash(exercise.paths(self.root).stub):
+        if self._asked.get(exercise.id) == file_hash(self.course.paths(exercise).stub):
             return  # some editors write twice; r checks again what is as it was
         self.notice = ""
         if exercise == self.exercise:
@@ -211,7 +209,7 @@ class Session:
             self.notice = say("watch.not_reset")
             return
         try:
-            backup = reset(self.exercise, self.root)
+            backup = reset(self.exercise, self.course)
         except (MissingFile, OSError) as error:
             self.notice = say("watch.reset_failed", why=harmless(str(error).splitlines()[0]))
             return
@@ -240,7 +238,7 @@ class Session:
         if self.page == "hint" and self.hints is not None:
             self.hints.turn(1)
         else:
-            first = first_hints(self.exercise, self.root, self._runs())
+            first = first_hints(self.exercise, self.course, self._runs())
             if self.hints is None or self.hints.first != first:
                 read = self._seen_hints.get(self.exercise.id, {})
                 self.hints = HintPages(self.exercise, first, read)

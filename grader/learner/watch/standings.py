@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 
+from grader.course.course import Course
 from grader.course.stubs import is_untouched
-from grader.course.syllabus import Curriculum, Exercise, LearningPath
+from grader.course.syllabus import Exercise, LearningPath
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import last_runs
 from grader.learner.watch.verdict import Verdict
@@ -19,14 +19,12 @@ class Standings:
     An exercise that could not be run is known too, with no run.
     """
 
-    def __init__(
-        self, curriculum: Curriculum, path: LearningPath, root: Path, history: History
-    ) -> None:
+    def __init__(self, course: Course, path: LearningPath, history: History) -> None:
         self.path = path
-        self.exercises = curriculum.on(path)
-        self._order = [exercise.id for exercise in curriculum.exercises]
-        self._root = root
-        self._last: dict[str, RunRecord | None] = {**last_runs(self.exercises, root, history)}
+        self.exercises = course.syllabus.on(path)
+        self._order = [exercise.id for exercise in course.exercises]
+        self._course = course
+        self._last: dict[str, RunRecord | None] = {**last_runs(self.exercises, course, history)}
 
     def note(self, verdict: Verdict) -> None:
         """Take over what a run has shown."""
@@ -39,11 +37,11 @@ class Standings:
 
     def is_not_started(self, exercise: Exercise) -> bool:
         """Whether an exercise is the stub still."""
-        return not self.is_done(exercise) and is_untouched(exercise, self._root)
+        return not self.is_done(exercise) and is_untouched(exercise, self._course)
 
     def is_missing(self, exercise: Exercise) -> bool:
         """Whether the file of an exercise is gone."""
-        return not exercise.paths(self._root).stub.exists()
+        return not self._course.paths(exercise).stub.exists()
 
     def state(self, exercise: Exercise) -> str:
         """Where an exercise stands, in a few words."""

@@ -13,11 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from grader.course.syllabus import Curriculum, Exercise, load
+from grader.course.course import Course
+from grader.course.syllabus import Exercise
 from grader.course.variants import read_variants
 from grader.isolation.launch import start_zygote
 from grader.isolation.machine import is_offered
@@ -97,26 +99,27 @@ def _slow_modules(root: Path, test_file: Path) -> float:
     return float(len(line.split()) - 1)
 
 
-MODES: dict[str, list[str]] = {
-    "open": [],
-    "process": ["--isolate", "--sandbox=process"],
-    "light": ["--isolate", "--sandbox=light"],
-    "full": ["--isolate", "--sandbox=full"],
+Choices = dict[str, Any]
+"""Fields of `RunOptions` by their names."""
+
+MODES: dict[str, Choices] = {
+    "open": {},
+    "process": {"isolate": True, "profile": "process"},
+    "light": {"isolate": True, "profile": "light"},
+    "full": {"isolate": True, "profile": "full"},
 }
 _FLAKE_RUNS, _QUICK_FLAKE_RUNS = 1000, 3
 _QUICK_ANSWERS = 1
 """Right answers that are tried in a quick run, of the many that there are."""
 
-Options = list[str]
 
-
-def right_answers(curriculum: Curriculum, root: Path) -> list[tuple[Exercise, Options]]:
-    """Every answer that deserves full marks, as the options that choose it."""
+def right_answers(course: Course) -> list[tuple[Exercise, Choices]]:
+    """Every answer that deserves full marks, as the choices that lead to it."""
     found = []
-    for exercise in curriculum.exercises:
-        alternatives = read_variants(exercise.paths(root).alternatives)
-        answers = [["--impl=solutions"]]
-        answers += [["--impl=solutions", f"--variant={v.id}"] for v in alternatives]
+    for exercise in course.exercises:
+        alternatives = read_variants(course.paths(exercise).alternatives)
+        answers: list[Choices] = [{"impl": "solutions"}]
+        answers += [{"impl": "solutions", "variant": v.id} for v in alternatives]
         found += [(exercise, answer) for answer in answers]
     return found
 
@@ -124,51 +127,52 @@ def right_answers(curriculum: Curriculum, root: Path) -> list[tuple[Exercise, Op
 def isolation(root: Path, quick: bool) -> Measured:
     """What isolation costs, and whether it ever changes a verdict on a right answer."""
     zygote = start_zygote(root)
-    from grader.judging.run import Observer, run_tests
+    from grader.judging.options import RunOptions
+    from grader.judging.run import run_tests
 
-    curriculum = load(root)
+    course = Course.load(root)
+    usual = RunOptions(course=course, zygote=zygote)
 
-    def run(exercise: Exercise, *options: str) -> float:
-        observer = Observer(zygote=zygote)
-        return float(run_tests(root, [exercise], options, observer)[0].share)
+    def run(exercise: Exercise, choices: Choices) -> float:
+        return float(run_tests([exercise], replace(usual, **choices))[0].share)
 
-    answers = right_answers(curriculum, root)
-    answers += [(exercise, ["--impl=minimind_ref"]) for exercise in curriculum.exercises]
+    answers = right_answers(course)
+    answers += [(exercise, {"impl": "minimind_ref"}) for exercise in course.exercises]
     answers = random.sample(answers, _QUICK_ANSWERS) if quick else answers
     lost = 0
-    tries = [(exercise, [*answer, *mode]) for exercise, answer in answers for mode in _offered()]
-    for stage, (exercise, options) in stages("right answers in all modes", tries):
+    tries = [(exercise, {**answer, **mode}) for exercise, answer in answers for mode in _offered()]
+    for stage, (exercise, choices) in stages("right answers in all modes", tries):
         yield stage
-        lost += run(exercise, *options) < 1
+        lost += run(exercise, choices) < 1
     yield Figure(f"isolation.losing points in {len(tries)} runs of right answers", lost, "", 0)
-    yield from _costs(curriculum, run, quick)
-    rope = curriculum.find("ex02")
+    yield from _costs(course, run, quick)
+    rope = course.syllabus.find("ex02")
     flakes, runs = 0, _QUICK_FLAKE_RUNS if quick else _FLAKE_RUNS
     for stage, seed in stages("runs with another seed", range(runs)):
         yield stage
-        flakes += run(rope, "--impl=solutions", *MODES["light"], f"--seed={seed}") < 1
+        flakes += run(rope, {"impl": "solutions", "seed": seed, **MODES["light"]}) < 1
     yield Figure(f"isolation.flakes in {runs} runs", flakes, "runs", 0)
     if zygote is not None:
         zygote.close()
     yield from _cold_start(root, quick)
 
 
-def _offered() -> list[Options]:
+def _offered() -> list[Choices]:
     """The modes that this machine has."""
     return [options for mode, options in MODES.items() if mode == "open" or is_offered(mode)]
 
 
-def _costs(curriculum: Curriculum, run: Callable[..., float], quick: bool) -> Measured:
+def _costs(course: Course, run: Callable[..., float], quick: bool) -> Measured:
     """Median milliseconds that an exercise takes more than in process, warm, all modes in turn."""
     added: dict[str, list[float]] = {mode: [] for mode in MODES if mode != "open"}
-    exercises = curriculum.exercises[:1] if quick else curriculum.exercises
+    exercises = course.exercises[:1] if quick else course.exercises
     for stage, counts in stages("rounds in all modes", _rounds(_COST_ROUNDS, quick)):
         yield stage
         for exercise in exercises:
             times = {}
-            for mode, options in MODES.items():
+            for mode, choices in MODES.items():
                 started = time.perf_counter()
-                run(exercise, "--impl=solutions", *options)
+                run(exercise, {"impl": "solutions", **choices})
                 times[mode] = (time.perf_counter() - started) * 1000
             if counts:
                 for mode, values in added.items():

@@ -11,10 +11,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grader.course.syllabus import load
+from grader.course.course import Course
 from grader.isolation.launch import start_zygote
 from grader.isolation.machine import best_profile
 from grader.proof.figures.benches import MODES, right_answers
@@ -33,20 +34,21 @@ _BURNER = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
 def figures(root: Path, quick: bool) -> Measured:
     """Every right answer in both modes: who lost points, and who was not graded instead."""
     zygote = start_zygote(root)
-    from grader.judging.run import Observer, run_tests
+    from grader.judging.options import RunOptions
+    from grader.judging.run import run_tests
 
-    curriculum = load(root)
-    answers = right_answers(curriculum, root)
+    course = Course.load(root)
+    usual = RunOptions(course=course, zygote=zygote)
+    answers = right_answers(course)
     answers = random.sample(answers, _QUICK_ANSWERS) if quick else answers
     burners = _QUICK_BURNERS if quick else _BURNERS
     yield Figure("busy.burners", burners, "processes")
     with burning(burners):
-        for name, options in (("in process", []), ("isolated", MODES[best_profile()])):
+        for name, mode in (("in process", {}), ("isolated", MODES[best_profile()])):
             lost = ungraded = 0
             for stage, (exercise, answer) in stages(f"answers {name}", answers):
                 yield stage
-                observer = Observer(zygote=zygote)
-                outcome = run_tests(root, [exercise], [*answer, *options], observer)[0]
+                (outcome,) = run_tests([exercise], replace(usual, **answer, **mode))
                 ungraded += was_too_busy(outcome)
                 lost += loses(outcome)
             yield Figure(f"busy.{name}.runs", len(answers), "runs")

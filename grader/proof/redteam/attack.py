@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from grader.classroom.grade import VERSION, Grade, grade
-from grader.course.syllabus import Curriculum, Limits, load
+from grader.course.course import Course
+from grader.course.syllabus import Limits
 from grader.isolation.launch import Zygote, start_zygote
 from grader.isolation.sandbox import PROFILES
 from grader.messages.sanitize import harmless
@@ -246,8 +247,8 @@ class RedTeam:
         )
 
     def _graded(self, folder: Path, case: Case, profile: str, limits: Limits | None) -> Grade:
-        curriculum = _only(load(self._root), case.exercise, limits)
-        return grade(folder, curriculum, self._root, profile=profile, zygote=self._zygote)
+        course = _only(Course.load(self._root), case.exercise, limits)
+        return grade(folder, course, profile=profile, zygote=self._zygote)
 
     def _workers_seconds(self) -> float:
         """Processor seconds of all workers so far, as the system has counted them, not the judge.
@@ -282,11 +283,11 @@ class RedTeam:
                 yield f"a message tells {hidden!r}"
 
 
-def _only(curriculum: Curriculum, name: str, limits: Limits | None) -> Curriculum:
-    exercise = curriculum.find(name)
+def _only(course: Course, name: str, limits: Limits | None) -> Course:
+    exercise = course.syllabus.find(name)
     if limits is not None:
         exercise = replace(exercise, limits=limits)
-    return replace(curriculum, exercises=(exercise,))
+    return replace(course, syllabus=replace(course.syllabus, exercises=(exercise,)))
 
 
 def complaints_about(graded: Grade) -> Iterator[str]:

@@ -15,8 +15,8 @@ from grader.judging.failure_text import Failure, render
 from grader.observation.observe import Frame, Trouble
 from grader.tests.pytest_run import PytestRun
 
-CURRICULUM = load(ROOT)
-EXERCISE = CURRICULUM.find("ex02")
+SYLLABUS = load(ROOT)
+EXERCISE = SYLLABUS.find("ex02")
 
 Runner = Callable[..., PytestRun]
 
@@ -41,7 +41,7 @@ def test_the_test_explorer_finds_the_tests_of_every_exercise() -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout
-    for exercise in CURRICULUM.exercises:
+    for exercise in SYLLABUS.exercises:
         assert f"{exercise.paths(Path()).test_file.as_posix()}::" in done.stdout
 
 

@@ -8,11 +8,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from grader.cli import main
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.learner.settings import SETTINGS, choose_path, chosen_path
 
-CURRICULUM = load(ROOT)
-QUICK, CORE, FULL = CURRICULUM.paths
+SYLLABUS = load(ROOT)
+QUICK, CORE, FULL = SYLLABUS.paths
 
 Grader = Callable[..., Result]
 
@@ -20,7 +21,7 @@ Grader = Callable[..., Result]
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the course in which every stub is as it was handed out."""
-    for exercise in CURRICULUM.exercises:
+    for exercise in SYLLABUS.exercises:
         pristine = exercise.paths(ROOT).pristine.read_bytes()
         for copy in (exercise.paths(tmp_path).pristine, exercise.paths(tmp_path).stub):
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -42,13 +43,13 @@ def grader(clone: Path) -> Grader:
 def test_at_first_it_is_the_whole_course(grader: Grader) -> None:
     printed = grader().stdout
     assert f"path full: {FULL.title}" in printed
-    assert f"0 of {sum(e.points for e in CURRICULUM.exercises)} points" in printed
+    assert f"0 of {sum(e.points for e in SYLLABUS.exercises)} points" in printed
 
 
 def test_what_is_chosen_decides_what_counts_and_what_is_left(grader: Grader) -> None:
     assert grader("path", "quick").exit_code == 0
     printed = grader().stdout
-    (only,) = CURRICULUM.on(QUICK)
+    (only,) = SYLLABUS.on(QUICK)
     assert f"0 of {only.points} points" in printed
     assert f"path quick: {QUICK.title} · about {only.minutes} min left" in printed
     assert "ex02" not in printed
@@ -58,14 +59,14 @@ def test_it_is_shown_among_the_others(grader: Grader) -> None:
     grader("path", "core")
     lines = grader("path").stdout.splitlines()
     assert [line.split()[:2] for line in lines if "→" in line] == [["→", "core"]]
-    for path in CURRICULUM.paths:
+    for path in SYLLABUS.paths:
         assert any(f"{path.id} " in line and path.title in line for line in lines)
     assert lines[-1] == "choose: grader path quick|core|full"
 
 
 def test_hours_are_told_as_hours(grader: Grader) -> None:
     grader("path", "core")
-    minutes = sum(exercise.minutes for exercise in CURRICULUM.on(CORE))
+    minutes = sum(exercise.minutes for exercise in SYLLABUS.on(CORE))
     assert f"about {minutes // 60} h {minutes % 60} min left" in grader().stdout
     assert f"about {minutes // 60} h {minutes % 60} min" in grader("path").stdout
 
@@ -100,9 +101,9 @@ def test_one_that_is_not_there_is_answered_with_those_that_are(grader: Grader) -
 def test_settings_that_cannot_be_read_stop_nothing(content: bytes, clone: Path) -> None:
     (clone / SETTINGS).parent.mkdir()
     (clone / SETTINGS).write_bytes(content)
-    assert chosen_path(CURRICULUM, clone) == FULL
+    assert chosen_path(Course(clone, SYLLABUS)) == FULL
     choose_path(QUICK, clone)
-    assert chosen_path(CURRICULUM, clone) == QUICK
+    assert chosen_path(Course(clone, SYLLABUS)) == QUICK
 
 
 def test_what_another_version_wrote_stays(clone: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from grader.course.syllabus import (
     ROOT,
-    Curriculum,
     Exercise,
     HintLadder,
+    Syllabus,
     SyllabusError,
     UnknownExercise,
     load,
@@ -79,7 +79,7 @@ SYLLABUS = (
 
 
 @pytest.fixture
-def curriculum() -> Curriculum:
+def syllabus() -> Syllabus:
     return parse(SYLLABUS)
 
 
@@ -98,9 +98,9 @@ def test_the_course_has_a_valid_syllabus() -> None:
     assert course.find("rope").points == 100
 
 
-def test_an_entry_is_read_as_it_is_written(curriculum: Curriculum) -> None:
+def test_an_entry_is_read_as_it_is_written(syllabus: Syllabus) -> None:
     """Every field of an exercise arrives under its own name."""
-    exercise = curriculum.exercises[2]
+    exercise = syllabus.exercises[2]
     assert (exercise.id, exercise.title) == ("ex03_attention", "Title of ex03_attention")
     assert (exercise.part, exercise.points, exercise.minutes) == (1, 100, 40)
     assert exercise.prerequisites == ("ex02_rope",)
@@ -112,22 +112,22 @@ def test_an_entry_is_read_as_it_is_written(curriculum: Curriculum) -> None:
     assert exercise.hint_count == 5
     assert (exercise.fact, exercise.read) == ("A fact.", ("A paper",))
     assert (exercise.limits.seconds, exercise.limits.memory_mb) == (0.5, 2048)
-    assert curriculum.parts[2].planned == "Distillation."
+    assert syllabus.parts[2].planned == "Distillation."
 
 
-def test_a_loaded_curriculum_cannot_be_changed(curriculum: Curriculum) -> None:
+def test_a_loaded_curriculum_cannot_be_changed(syllabus: Syllabus) -> None:
     """Nothing that runs later can raise the points of an exercise."""
-    exercise = curriculum.exercises[0]
-    whole = (curriculum, curriculum.parts[0], curriculum.paths[0])
+    exercise = syllabus.exercises[0]
+    whole = (syllabus, syllabus.parts[0], syllabus.paths[0])
     for thing in (*whole, exercise, exercise.limits, exercise.paths(ROOT)):
         for field in vars(thing):
             with pytest.raises(FrozenInstanceError):
                 setattr(thing, field, 1000)
 
 
-def test_every_file_name_follows_from_the_id(curriculum: Curriculum, tmp_path: Path) -> None:
+def test_every_file_name_follows_from_the_id(syllabus: Syllabus, tmp_path: Path) -> None:
     """The paths of an exercise are computed, under the root that is asked for."""
-    exercise = curriculum.find("ex05_kv_cache")
+    exercise = syllabus.find("ex05_kv_cache")
     assert (exercise.short, exercise.number, exercise.name) == ("ex05", "05", "kv_cache")
     assert exercise.answer_file == "ex05_kv_cache.py"
     paths = exercise.paths(tmp_path)
@@ -449,30 +449,30 @@ def test_each_course_folder_has_its_own_syllabus(tmp_path: Path) -> None:
         "lessons/05_kv_cache.md",
     ],
 )
-def test_an_exercise_is_found_by_every_name_it_has(curriculum: Curriculum, text: str) -> None:
+def test_an_exercise_is_found_by_every_name_it_has(syllabus: Syllabus, text: str) -> None:
     """Ids, numbers, names, files and test ids all lead to the same exercise."""
-    assert curriculum.find(text).id == "ex05_kv_cache"
+    assert syllabus.find(text).id == "ex05_kv_cache"
 
 
-def test_ten_is_not_one(curriculum: Curriculum) -> None:
+def test_ten_is_not_one(syllabus: Syllabus) -> None:
     """A number's zeros are dropped from its front only."""
-    assert curriculum.find("10").id == "ex10_block"
-    assert curriculum.find("1").id == "ex01_norm"
+    assert syllabus.find("10").id == "ex10_block"
+    assert syllabus.find("1").id == "ex01_norm"
 
 
 @pytest.mark.parametrize("text", ["ropee", "kv", "0", "", "e", "99", "test_", "ex05_rope"])
-def test_a_wrong_name_is_never_guessed(curriculum: Curriculum, text: str) -> None:
+def test_a_wrong_name_is_never_guessed(syllabus: Syllabus, text: str) -> None:
     """A name that is only nearly right is refused, with what was asked and the next command."""
     with pytest.raises(UnknownExercise) as caught:
-        curriculum.find(text)
+        syllabus.find(text)
     assert repr(text) in str(caught.value)
     assert "next: grader list" in str(caught.value)
 
 
-def test_a_wrong_name_is_answered_with_the_nearest(curriculum: Curriculum) -> None:
+def test_a_wrong_name_is_answered_with_the_nearest(syllabus: Syllabus) -> None:
     """The nearest exercise comes first, and a short syllabus is listed whole."""
     with pytest.raises(UnknownExercise) as caught:
-        curriculum.find("exercises/ex05_kvcache.py")
+        syllabus.find("exercises/ex05_kvcache.py")
     message = str(caught.value)
     assert "did you mean ex05_kv_cache" in message
     assert "known: ex01_norm, ex02_rope, ex03_attention, ex05_kv_cache, ex10_block" in message
@@ -489,16 +489,16 @@ def test_a_wrong_name_is_answered_with_the_nearest(curriculum: Curriculum) -> No
         ("ex04_atention", "ex03_attention"),
     ],
 )
-def test_a_slip_of_the_finger_is_understood(curriculum: Curriculum, text: str, near: str) -> None:
+def test_a_slip_of_the_finger_is_understood(syllabus: Syllabus, text: str, near: str) -> None:
     with pytest.raises(UnknownExercise, match=f"did you mean {near}\\?"):
-        curriculum.find(text)
+        syllabus.find(text)
 
 
 @pytest.mark.parametrize("text", ["banana", "router", "ex06", "ex0", "6", "he", "minimal", ""])
-def test_what_is_far_off_is_no_slip(curriculum: Curriculum, text: str) -> None:
+def test_what_is_far_off_is_no_slip(syllabus: Syllabus, text: str) -> None:
     """Another number is another exercise, and half of the letters are no name."""
     with pytest.raises(UnknownExercise) as caught:
-        curriculum.find(text)
+        syllabus.find(text)
     assert "did you mean" not in str(caught.value)
 
 
@@ -512,13 +512,13 @@ def test_a_long_syllabus_is_not_listed_in_an_error() -> None:
     assert str(caught.value) == ("no exercise is called 'nothing like it'\n  next: grader list")
 
 
-def test_the_closure_holds_all_that_an_exercise_builds_on(curriculum: Curriculum) -> None:
+def test_the_closure_holds_all_that_an_exercise_builds_on(syllabus: Syllabus) -> None:
     """Prerequisites of prerequisites count, each once, in the order of the course."""
-    ids = [exercise.id for exercise in curriculum.closure(curriculum.find("ex10"))]
+    ids = [exercise.id for exercise in syllabus.closure(syllabus.find("ex10"))]
     assert ids == ["ex01_norm", "ex02_rope", "ex03_attention", "ex05_kv_cache"]
-    ids = [exercise.id for exercise in curriculum.closure(curriculum.find("ex03"))]
+    ids = [exercise.id for exercise in syllabus.closure(syllabus.find("ex03"))]
     assert ids == ["ex02_rope"]
-    assert curriculum.closure(curriculum.find("ex02")) == ()
+    assert syllabus.closure(syllabus.find("ex02")) == ()
 
 
 def test_the_syllabus_needs_the_standard_library_only() -> None:

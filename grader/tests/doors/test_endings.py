@@ -15,13 +15,14 @@ from click.testing import CliRunner
 
 from grader.classroom.grade import NoSubmission, _laid_out, check_submission, exercise_of
 from grader.cli import main
+from grader.course.course import Course
 from grader.course.files import check_output, replace_file, write_output
 from grader.course.syllabus import ROOT, load
 from grader.learner.history import FILE, History, RunRecord
 from grader.learner.settings import SETTINGS, chosen_path
 from grader.results.record import Result, TestResult, _is_sound
 
-CURRICULUM = load(ROOT)
+SYLLABUS = load(ROOT)
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
 AS_ROOT = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="for root every folder can be written"
@@ -100,7 +101,7 @@ class TestSubmissions:
         ],
     )
     def test_a_name_stands_for_an_exercise(self, name: str, id: str) -> None:
-        assert exercise_of(Path("a", name), CURRICULUM).id == id
+        assert exercise_of(Path("a", name), SYLLABUS).id == id
 
     @pytest.mark.parametrize(
         "name", ["rope.py", "test_02_rope.py", "ex02_rope.txt", "ex99.py", "a"]
@@ -116,13 +117,13 @@ class TestSubmissions:
         code, output = invoke("grade", str(tmp_path))
         assert code == 2 and "holds no answer: it has none of ex01_rmsnorm.py, ex02_rope" in output
         (tmp_path / "ex02_rope.py").write_text("")
-        check_submission(tmp_path, CURRICULUM)
+        check_submission(tmp_path, SYLLABUS)
 
     def test_exactly_the_file_that_is_named_is_graded(self, tmp_path: Path) -> None:
         """Not the one beside it that has the exercise's own name."""
         (tmp_path / "ex01_rmsnorm.py").write_text("right = True\n")
         (tmp_path / "ex01.py").write_text("right = False\n")
-        exercise = CURRICULUM.find("ex01")
+        exercise = SYLLABUS.find("ex01")
         for name, text in (("ex01.py", "right = False\n"), ("ex01_rmsnorm.py", "right = True\n")):
             with _laid_out(tmp_path / name, exercise) as folder:
                 assert (folder / exercise.answer_file).read_text() == text
@@ -130,7 +131,7 @@ class TestSubmissions:
     def test_a_link_is_no_submission(self, tmp_path: Path) -> None:
         (tmp_path / "ex01.py").symlink_to(ROOT / "solutions" / "ex01_rmsnorm.py")
         with pytest.raises(NoSubmission, match="no regular file"):
-            with _laid_out(tmp_path / "ex01.py", CURRICULUM.find("ex01")):
+            with _laid_out(tmp_path / "ex01.py", SYLLABUS.find("ex01")):
                 pass
 
 
@@ -246,4 +247,6 @@ class TestDamage:
     def test_settings_that_are_none_are_as_at_first(self, text: str, tmp_path: Path) -> None:
         (tmp_path / SETTINGS).parent.mkdir()
         (tmp_path / SETTINGS).write_text(text, encoding="latin-1")
-        assert chosen_path(CURRICULUM, tmp_path) == max(CURRICULUM.paths, key=lambda p: p.minutes)
+        assert chosen_path(Course(tmp_path, SYLLABUS)) == max(
+            SYLLABUS.paths, key=lambda p: p.minutes
+        )

@@ -20,7 +20,8 @@ import torch
 
 from grader.classroom.grade import Grade, _mark
 from grader.course.answers import choose
-from grader.course.syllabus import ROOT, load
+from grader.course.course import Course
+from grader.course.syllabus import ROOT
 from grader.isolation.client import Worker
 from grader.isolation.frames import (
     MAX_FRAME,
@@ -50,8 +51,8 @@ from grader.observation.observe import (
     _output,
 )
 
-CURRICULUM = load(ROOT)
-EXERCISE = CURRICULUM.find("ex01")
+COURSE = Course.load(ROOT)
+EXERCISE = COURSE.syllabus.find("ex01")
 KEPT: dict[Any, Any] = {}
 """What the reference and the mistakes say, which is not what is measured."""
 REQUESTS = 3
@@ -262,9 +263,8 @@ def judged(payload: bytes) -> Iterator[Run]:
     """Some tests of an exercise whose worker answers so, up to the grade and what is printed."""
     trial = Trial(
         EXERCISE,
-        CURRICULUM,
-        choose("solutions", ROOT),
-        ROOT,
+        COURSE,
+        choose("solutions", COURSE),
         isolate=True,
         kept=KEPT,
         note_bans=True,

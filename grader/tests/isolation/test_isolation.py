@@ -16,7 +16,8 @@ from grader.course.syllabus import ROOT, load
 from grader.isolation.client import Worker
 from grader.isolation.launch import FORKS, NotGraded, Zygote
 from grader.isolation.sandbox import Sandbox
-from grader.judging.run import Observer, run_tests
+from grader.judging.options import RunOptions
+from grader.judging.run import run_tests
 from grader.observation.answer import Answer, Source, load_answer
 from grader.observation.observe import Observation, Request, observe
 from grader.tests.processes import eventually, is_running
@@ -408,6 +409,6 @@ def test_a_run_that_is_given_a_zygote_starts_no_other(
     started: list[Path] = []
     monkeypatch.setattr("grader.isolation.launch.start_zygote", started.append)
     exercise = load(ROOT).find("ex02")
-    options = ["--impl=solutions", "--isolate", "--sandbox=process"]
-    (outcome,) = run_tests(ROOT, [exercise], options, Observer(zygote=zygote))
+    options = RunOptions(impl="solutions", isolate=True, profile="process", zygote=zygote)
+    (outcome,) = run_tests([exercise], options)
     assert outcome.passed and started == []

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.judging.inputs import Samples
-from grader.judging.run import Observer, run_tests
+from grader.judging.options import RunOptions
+from grader.judging.run import run_tests
 from grader.tests.pytest_run import PytestRun
 
 EXERCISE = load(ROOT).find("ex02")
@@ -168,8 +170,8 @@ class three:
 
 class TestPoints:
     def test_weights_count_and_benchmarks_do_not(self, course: Path) -> None:
-        options = ["--impl=solutions", "--variant=no_minus"]
-        (outcome,) = run_tests(course, [EXERCISE], options, Observer())
+        options = RunOptions(impl="solutions", variant="no_minus", course=Course.load(course))
+        (outcome,) = run_tests([EXERCISE], options)
         assert {run.test.partition("::")[2]: (run.weight, run.passed) for run in outcome.runs} == {
             "test_length": (1, True),
             "test_names": (1, True),

@@ -1,22 +1,25 @@
 """An answer may import every earlier exercise; the rest is refused, with what to write instead."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from grader.course.answers import Implementation, answer_of, choose
-from grader.course.syllabus import ROOT, load
+from grader.course.course import Course
+from grader.course.syllabus import ROOT
 from grader.judging.imports import refused_import
-from grader.judging.run import Observer, run_tests
+from grader.judging.options import RunOptions
+from grader.judging.run import run_tests
 from grader.observation.answer import Answer, Source, forget, load_answer
 
-CURRICULUM = load(ROOT)
-EX05 = CURRICULUM.find("ex05")
+COURSE = Course.load(ROOT)
+EX05 = COURSE.syllabus.find("ex05")
 
 
 def refusal(text: str, path: str = "/nowhere/ex05_kv_cache.py") -> str:
     answer = Answer("exercises", Source("ex05_kv_cache", path, text))
-    return refused_import(answer, EX05, CURRICULUM)
+    return refused_import(answer, EX05, COURSE.syllabus)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_siblings_are_executed_when_they_are_asked_for() -> None:
 
 
 def test_every_earlier_exercise_is_given() -> None:
-    solution = answer_of(choose("solutions", ROOT), EX05, CURRICULUM, ROOT)
+    solution = answer_of(choose("solutions", COURSE), EX05, COURSE)
     names = [sibling.name for sibling in solution.siblings]
     assert names == ["ex01_rmsnorm", "ex02_rope", "ex03_attention", "ex04_gqa"]
 
@@ -105,23 +108,23 @@ def test_of_ones_own_only_prerequisites_must_be_there(tmp_path: Path) -> None:
     for name in ("ex01_rmsnorm", "ex02_rope", "ex04_gqa", "ex05_kv_cache"):
         (tmp_path / f"{name}.py").touch()
     own = Implementation(str(tmp_path), tmp_path, own=True)
-    answer = answer_of(own, EX05, CURRICULUM, ROOT)
+    answer = answer_of(own, EX05, COURSE)
     assert answer.own == {"ex01_rmsnorm", "ex02_rope", "ex04_gqa"}
 
 
 @pytest.mark.parametrize("name", ["ex05", "ex17"])
 def test_the_reference_may_import_its_own_files(name: str) -> None:
-    exercise = CURRICULUM.find(name)
-    answer = answer_of(choose("minimind_ref", ROOT), exercise, CURRICULUM, ROOT)
-    assert refused_import(answer, exercise, CURRICULUM) == ""
+    exercise = COURSE.syllabus.find(name)
+    answer = answer_of(choose("minimind_ref", COURSE), exercise, COURSE)
+    assert refused_import(answer, exercise, COURSE.syllabus) == ""
 
 
-@pytest.mark.parametrize("mode", [[], ["--isolate", "--sandbox=process"]])
+@pytest.mark.parametrize("mode", [{}, {"isolate": True, "profile": "process"}])
 def test_an_answer_that_uses_an_earlier_exercise_wins_full_marks(
-    mode: list[str], tmp_path: Path
+    mode: dict[str, Any], tmp_path: Path
 ) -> None:
     text = (ROOT / "solutions" / "ex05_kv_cache.py").read_text(encoding="utf-8")
     name = "ex05_kv_cache.py"
     (tmp_path / name).write_text(f"{text}\n\nfrom .ex03_attention import softmax  # noqa\n")
-    outcome = run_tests(ROOT, [EX05], [f"--impl={tmp_path}", *mode], Observer())[0]
+    outcome = run_tests([EX05], RunOptions(impl=str(tmp_path), **mode))[0]
     assert outcome.passed

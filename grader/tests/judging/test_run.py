@@ -139,7 +139,7 @@ class TestDevice:
     def test_under_lock_no_driver_can_be_reached(
         self, run_pytest: Runner, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("grader.plugin._device", lambda text: text)
+        monkeypatch.setattr("grader.judging.session._usable", lambda text: text)
         run = run_pytest("--device=cuda", "--isolate", "--sandbox=light")
         assert run.code == USAGE_ERROR
         assert "--device=cuda: an answer that is locked in (light)" in run.printed
@@ -217,7 +217,7 @@ def interleaved_to_half(weight, n_heads):
         )
         assert '(Pdb) "in the learner\'s frame"' in done.stdout
         assert re.search(r"^> .*test_02_rope\.py\(\d+\)test_weights_are_re", done.stdout, re.M)
-        assert "(Pdb) <grader.plugin.Check object" in done.stdout
+        assert "(Pdb) <grader.judging.fixtures.Check object" in done.stdout
 
 
 class TestVerdicts:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.judging.failure_text import Failure
 from grader.judging.summary import block
@@ -114,8 +115,8 @@ def watch_screen(run: PytestRun, name: str, history: History) -> list[str]:
     nothing_passed = len(failures) == len(run.reports)
     lines = tuple(block(failures, run.trial, nothing_passed=nothing_passed)) if failures else ()
     record = RunRecord(exercise.id, "watch", 1e9, 1.0, 0, len(run.reports), "0", (), (), "00")
-    curriculum = load(ROOT)
-    session = Session(curriculum, curriculum.paths[0], ROOT, history, lambda *_: None, exercise)
+    course = Course.load(ROOT)
+    session = Session(course, course.syllabus.paths[0], history, lambda *_: None, exercise)
     session.verdicts[exercise.id] = Verdict(
         1, exercise.id, record=record, lines=tuple(masked(line, name) for line in lines)
     )

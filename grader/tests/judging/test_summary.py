@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from grader.classroom.grade import grade
-from grader.course.syllabus import ROOT, load
+from grader.course.course import Course
+from grader.course.syllabus import ROOT
 from grader.judging.comparison import Finding
 from grader.judging.failure_text import Failure, details
 from grader.judging.summary import diagnosed
@@ -97,7 +98,7 @@ def test_details_are_the_inputs_and_the_seed() -> None:
 
 def test_a_grade_names_the_mistake_and_shows_one_example(zygote: Any) -> None:
     file = Path(__file__).parents[1] / "screens" / "lost_keepdim" / "ex01_rmsnorm.py"
-    mark = grade(file, load(ROOT), ROOT, profile="process", seed=1, zygote=zygote).marks[0]
+    mark = grade(file, Course.load(ROOT), profile="process", seed=1, zygote=zygote).marks[0]
     named = "this is exactly what happens if the mean loses its axis"
     assert mark.lines[0].startswith(f"ex01_rmsnorm · {named}")
     assert mark.lines[-1] == "  and 7 more tests alike"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from grader.course.syllabus import ROOT, load
+from grader.course.course import Course
+from grader.course.syllabus import ROOT, HintLadder, load
 from grader.learner.hints import first_hints, unwritten_functions
 from grader.learner.history import RunRecord
 
@@ -20,6 +21,10 @@ UNWRITTEN_TABLES = (
 def ran(*failing: str, tests: int = 13) -> RunRecord:
     passed = 0 if failing or not tests else tests
     return RunRecord("ex02_rope", "watch", 1e9, 1.0, passed, 13, "0", (), (), "00", failing)
+
+
+def first_hints_for(file: Path, runs: list[RunRecord]) -> HintLadder:
+    return first_hints(ROPE, Course(file.parent.parent, load(ROOT)), runs)
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ class TestFirst:
     def test_the_newest_run_that_says_anything_decides(
         self, runs: list[RunRecord], about: str, file: Path
     ) -> None:
-        assert first_hints(ROPE, file.parent.parent, runs).about == about
+        assert first_hints_for(file, runs).about == about
 
     def test_what_is_written_and_wrong_comes_before_what_is_not_written(self, file: Path) -> None:
         file.write_text(
@@ -58,28 +63,28 @@ class TestFirst:
         )
         assert unwritten_functions(file) == ["precompute_freqs_cis"]
         runs = [ran("precompute_freqs_cis", "rotate_half")]
-        assert first_hints(ROPE, file.parent.parent, runs).about == "rotate_half"
-        assert first_hints(ROPE, file.parent.parent, runs[:0]).about == "precompute_freqs_cis"
+        assert first_hints_for(file, runs).about == "rotate_half"
+        assert first_hints_for(file, runs[:0]).about == "precompute_freqs_cis"
         runs = [ran("precompute_freqs_cis")]
-        assert first_hints(ROPE, file.parent.parent, runs).about == "precompute_freqs_cis"
+        assert first_hints_for(file, runs).about == "precompute_freqs_cis"
 
     def test_without_a_run_it_is_the_first_that_is_not_written(self, file: Path) -> None:
         file.write_text(UNWRITTEN_TABLES, encoding="utf-8")
-        assert first_hints(ROPE, file.parent.parent, []).about == "precompute_pos_cis"
+        assert first_hints_for(file, []).about == "precompute_pos_cis"
 
     def test_of_a_stub_that_was_put_back_no_earlier_run_says_anything(self, file: Path) -> None:
         file.write_text(STUB, encoding="utf-8")
         runs = [ran("interleaved_to_half")]
-        assert first_hints(ROPE, file.parent.parent, runs).about == "precompute_freqs_cis"
+        assert first_hints_for(file, runs).about == "precompute_freqs_cis"
 
     def test_a_file_that_is_gone_or_broken_ends_nothing(self, file: Path) -> None:
         runs = [ran("rotate_half")]
         for text in ("def broken(:\n", "\0", "(" * 1000):
             file.write_text(text)
-            assert first_hints(ROPE, file.parent.parent, runs).about == "rotate_half"
+            assert first_hints_for(file, runs).about == "rotate_half"
         file.unlink()
-        assert first_hints(ROPE, file.parent.parent, runs).about == "rotate_half"
-        assert first_hints(ROPE, file.parent.parent, []).about == "precompute_freqs_cis"
+        assert first_hints_for(file, runs).about == "rotate_half"
+        assert first_hints_for(file, []).about == "precompute_freqs_cis"
 
 
 @pytest.mark.parametrize(

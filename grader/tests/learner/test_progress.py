@@ -15,15 +15,16 @@ from click.testing import Result as Done
 from rich.console import Console
 
 from grader.cli import main
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import Progress, Standing, current_exercise
 from grader.messages.console import Report
 from grader.results.record import Result, TestResult, file_hash
 
-CURRICULUM = load(ROOT)
-QUICK, CORE, FULL = CURRICULUM.paths
-NORM, ROPE, ATTENTION, *_ = CURRICULUM.exercises
+SYLLABUS = load(ROOT)
+QUICK, CORE, FULL = SYLLABUS.paths
+NORM, ROPE, ATTENTION, *_ = SYLLABUS.exercises
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -33,7 +34,7 @@ Grader = Callable[..., Done]
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the course in which every stub is as it was handed out."""
-    for exercise in CURRICULUM.exercises:
+    for exercise in SYLLABUS.exercises:
         here, there = exercise.paths(ROOT), exercise.paths(tmp_path)
         for file, copies in (
             (here.pristine, (there.pristine, there.stub)),
@@ -76,7 +77,7 @@ def ran(
 
 class TestCurrentExercise:
     def current(self, clone: Path, history: History, path: object = FULL) -> str | None:
-        found = current_exercise(CURRICULUM, path, clone, history)
+        found = current_exercise(Course(clone, SYLLABUS), path, history)
         return found and found.short
 
     def test_at_first_it_is_the_first(self, clone: Path, history: History) -> None:

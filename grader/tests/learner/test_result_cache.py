@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from grader.course.syllabus import ROOT, Curriculum, load
+from grader.course.course import Course
+from grader.course.syllabus import ROOT, Syllabus, load
 from grader.course.variants import read_variants
 from grader.learner.history import FILE, History
 from grader.learner.progress import measure
@@ -20,8 +21,8 @@ from grader.proof.figures.history import solved_course
 from grader.results.record import FOLDER, Result, Results, TestResult
 from grader.tests.processes import BACKSTOP
 
-CURRICULUM = load(ROOT)
-EXERCISE = CURRICULUM.find("ex05")
+SYLLABUS = load(ROOT)
+EXERCISE = SYLLABUS.find("ex05")
 RESULT = Result(
     when=1.75e9 + 0.5,
     seed=7,
@@ -49,8 +50,8 @@ def course(original: Path, tmp_path: Path) -> Path:
     return shutil.copytree(original, tmp_path / "course")
 
 
-def kept(course: Path, curriculum: Curriculum = CURRICULUM) -> Results:
-    return Results(curriculum, course, curriculum.exercises)
+def kept(course: Path, syllabus: Syllabus = SYLLABUS) -> Results:
+    return Results(Course(course, syllabus), syllabus.exercises)
 
 
 def append(file: Path) -> None:
@@ -143,8 +144,8 @@ class TestKeeping:
     def test_another_syllabus_entry(self, course: Path) -> None:
         kept(course).keep({EXERCISE: RESULT})
         stricter = replace(EXERCISE, bans=("torch.softmax",))
-        changed = tuple(stricter if e is EXERCISE else e for e in CURRICULUM.exercises)
-        assert kept(course, replace(CURRICULUM, exercises=changed)).find(stricter) is None
+        changed = tuple(stricter if e is EXERCISE else e for e in SYLLABUS.exercises)
+        assert kept(course, replace(SYLLABUS, exercises=changed)).find(stricter) is None
 
     def test_another_language(self, course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What was said of the failures is kept too."""
@@ -223,14 +224,14 @@ class TestProgress:
 
     @pytest.fixture
     def begun(self, course: Path) -> Path:
-        for exercise in CURRICULUM.exercises:
+        for exercise in SYLLABUS.exercises:
             shutil.copy(exercise.paths(course).pristine, exercise.paths(course).stub)
         self.answer(course, "ex01")
         self.answer(course, "ex02", "exponent_without_two")
         return course
 
     def answer(self, course: Path, short: str, mistake: str = "") -> None:
-        paths = CURRICULUM.find(short).paths(course)
+        paths = SYLLABUS.find(short).paths(course)
         text = paths.solution.read_text(encoding="utf-8")
         for variant in read_variants(paths.mistakes):
             if variant.id == mistake:
@@ -290,9 +291,9 @@ class TestProgress:
     def test_the_history_says_what_ran_it(
         self, begun: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        one = CURRICULUM.find("ex01")
+        one = SYLLABUS.find("ex01")
         monkeypatch.setattr("grader.learner.progress._graded", lambda *_: {one: RESULT})
-        measure(CURRICULUM, begun, [one], "report")
+        measure(Course(begun, SYLLABUS), [one], "report")
         with closing(History.open(begun)) as history:
             assert history.runs() == [RESULT.as_record(one, "report")]
 
@@ -302,7 +303,7 @@ class TestProgress:
         (begun / FILE.parent).write_text("a file")
         self.answer(begun, "ex02")
         said, imported = grader()
-        begun_ones = CURRICULUM.find("ex01"), CURRICULUM.find("ex02")
+        begun_ones = SYLLABUS.find("ex01"), SYLLABUS.find("ex02")
         assert f"{sum(exercise.points for exercise in begun_ones)} of " in said
         assert said.count("your history is not being kept") == 1
         assert "Traceback" not in said

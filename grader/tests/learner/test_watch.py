@@ -17,6 +17,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from grader.course.answers import read_source
+from grader.course.course import Course
 from grader.course.files import replace_file
 from grader.course.syllabus import ROOT, HintLadder, load
 from grader.course.variants import read_variants
@@ -335,7 +336,7 @@ class TestHints:
         whole = load(ROOT)
         path = dataclasses.replace(whole.paths[0], exercises=(NORM.id, ROPE.id))
         history = History.open(tmp_path)
-        yield Session(whole, path, tmp_path, history, lambda _, n: numbers.append(n), ROPE)
+        yield Session(Course(tmp_path, whole), path, history, lambda _, n: numbers.append(n), ROPE)
         history.close()
 
     def hint(self, session: Session) -> tuple[str, int]:
@@ -454,7 +455,9 @@ class TestList:
         """One at ex02, of which 8 of 10 tests pass; ex01 is done."""
         whole = load(ROOT)
         with closing(History.open(course)) as history:
-            session = Session(whole, whole.paths[-1], course, history, lambda *_: None, ROPE)
+            session = Session(
+                Course(course, whole), whole.paths[-1], history, lambda *_: None, ROPE
+            )
             save(course, "1\n", ROPE)
             session.standings.note(ran(ROPE, 8, 1))
             session.standings.note(ran(NORM, 10, 2))
@@ -511,7 +514,7 @@ class TestChinese:
         path = dataclasses.replace(whole.paths[0], exercises=(NORM.id, ROPE.id))
         whole = dataclasses.replace(whole, exercises=two)
         history = History.open(course)
-        yield Session(whole, path, course, history, lambda _, n: numbers.append(n), two[0])
+        yield Session(Course(course, whole), path, history, lambda _, n: numbers.append(n), two[0])
         history.close()
 
     def test_every_page_says_all_in_chinese(

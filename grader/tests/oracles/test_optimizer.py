@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from grader.course.answers import solution_of
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.observation.answer import load_answer
 from grader.observation.bans import scan_source
@@ -24,7 +25,7 @@ STEPS = 200
 def answer(request: pytest.FixtureRequest) -> ModuleType:
     if request.param == "reference":
         return reference
-    return load_answer(solution_of(EXERCISE, load(ROOT), ROOT))
+    return load_answer(solution_of(EXERCISE, Course.load(ROOT)))
 
 
 def start(seed: int = 0) -> list[torch.nn.Parameter]:

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from grader.course.answers import solution_of
-from grader.course.syllabus import ROOT, load
+from grader.course.course import Course
+from grader.course.syllabus import ROOT
 from grader.observation.answer import load_answer
 from minimind_ref import train_step as reference
 
@@ -24,8 +25,8 @@ Batch = tuple[Tensor, Tensor]
 def answer(request: pytest.FixtureRequest) -> ModuleType:
     if request.param == "reference":
         return reference
-    curriculum = load(ROOT)
-    return load_answer(solution_of(curriculum.find("ex17_train_step"), curriculum, ROOT))
+    course = Course.load(ROOT)
+    return load_answer(solution_of(course.syllabus.find("ex17_train_step"), course))
 
 
 class Model(torch.nn.Module):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.proof import jobs as check
 from grader.proof.jobs import Fact, Job, TestFact, jobs_of, run_job
@@ -78,14 +79,16 @@ def course(small_course: Path) -> Path:
 @pytest.fixture
 def tried(course: Path, zygote: Any, monkeypatch: pytest.MonkeyPatch) -> Tried:
     """Try some kinds of jobs on the course, in this process."""
-    kept = {"root": course, "curriculum": load(course), "zygote": zygote, "kept": {}}
+    kept = {"course": Course.load(course), "zygote": zygote, "kept": {}}
     for name, value in kept.items():
         monkeypatch.setattr(check._Pool, name, value, raising=False)
 
     def conclusion(*kinds: str) -> Conclusion:
         jobs = [job for job in jobs_of(EXERCISE, seeds=1) if job.kind in kinds]
         assert {job.kind for job in jobs} == set(kinds)
-        return conclude(EXERCISE, course, [(job, list(run_job(job))) for job in jobs])
+        return conclude(
+            EXERCISE, Course(course, load(ROOT)), [(job, list(run_job(job))) for job in jobs]
+        )
 
     return conclusion
 
@@ -235,7 +238,7 @@ class TestWhatIsTried:
 
     def test_a_job_that_breaks_is_told(self, course: Path) -> None:
         job = Job(EXERCISE.id, "mistake", "no_minus")
-        conclusion = conclude(EXERCISE, course, [(job, "ValueError: boom")])
+        conclusion = conclude(EXERCISE, Course(course, load(ROOT)), [(job, "ValueError: boom")])
         assert "ex02_rope mistake no_minus could not be tried: ValueError: boom" in (
             conclusion.problems
         )
@@ -261,7 +264,7 @@ class TestWhatIsThere:
     """What needs no run: files, docstrings and the number of known answers."""
 
     def problems(self, course: Path) -> tuple[str, ...]:
-        return conclude(EXERCISE, course, []).problems
+        return conclude(EXERCISE, Course(course, load(ROOT)), []).problems
 
     def test_too_few_mistakes_and_alternatives(self, course: Path) -> None:
         assert "ex02_rope has 2 mistakes, at least 8 are wanted" in self.problems(course)
@@ -286,7 +289,7 @@ class TestWhatIsThere:
             EXERCISE.paths(course).mistakes,
             '\n\nclass unseen:\n    """unseen"""\n\n    UNDETECTABLE = "the proof"\n    x = 1\n',
         )
-        conclusion = conclude(EXERCISE, course, [])
+        conclusion = conclude(EXERCISE, Course(course, load(ROOT)), [])
         assert conclusion.undetectable == (("unseen", "the proof"),)
         assert conclusion.mistakes == 2
 
@@ -295,7 +298,7 @@ class TestWhatIsThere:
     )
     def test_a_file_of_no_exercise(self, name: str, course: Path) -> None:
         write(course / name, "")
-        told = course_problems(load(ROOT), course)
+        told = course_problems(Course(course, load(ROOT)))
         assert f"{name} belongs to no exercise of the syllabus" in told
 
 
@@ -309,7 +312,9 @@ class TestMarginsOfFacts:
         return Fact(job, seed, 1, False, 1.0, (test,), named=("it",) * failed)
 
     def problems(self, course: Path, *facts: Fact) -> list[str]:
-        conclusion = conclude(EXERCISE, course, [(fact.job, [fact]) for fact in facts])
+        conclusion = conclude(
+            EXERCISE, Course(course, load(ROOT)), [(fact.job, [fact]) for fact in facts]
+        )
         return about(conclusion, "allowed error")
 
     @pytest.mark.parametrize(
@@ -348,5 +353,5 @@ class TestMarginsOfFacts:
         job = Job(EXERCISE.id, "mistake", "it")
         test = TestFact("t", False, "shape", "", {})
         fact = Fact(job, 0, 1, False, 0.0, (test,), named=("it",))
-        conclusion = conclude(EXERCISE, course, [(job, [fact])])
+        conclusion = conclude(EXERCISE, Course(course, load(ROOT)), [(job, [fact])])
         assert conclusion.mistake_margins[0].used == math.inf

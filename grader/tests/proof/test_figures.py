@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from grader.cli import main
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.judging.comparison import Finding
 from grader.judging.trial import Run
@@ -135,6 +136,6 @@ class TestBurners:
 
 
 def test_every_exercise_has_right_answers_to_measure() -> None:
-    answers = bench.right_answers(load(ROOT), ROOT)
+    answers = bench.right_answers(Course.load(ROOT))
     assert {exercise.id for exercise, _ in answers} == {e.id for e in load(ROOT).exercises}
     assert len(answers) >= 4 * len(load(ROOT).exercises)

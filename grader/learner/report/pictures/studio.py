@@ -10,7 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 from grader.course.answers import Implementation, NoAnswer, answer_of, config_source
-from grader.course.syllabus import Curriculum, Exercise
+from grader.course.course import Course
+from grader.course.syllabus import Exercise
 from grader.isolation.client import Worker, register_by_value
 from grader.isolation.launch import Branch, NotGraded
 from grader.isolation.machine import best_profile
@@ -29,8 +30,7 @@ _MOST_SECONDS = 10.0
 
 def pictures(
     exercises: Sequence[Exercise],
-    curriculum: Curriculum,
-    root: Path,
+    course: Course,
     folder: Path,
     zygote: Branch | None,
 ) -> Iterator[tuple[str, Picture]]:
@@ -41,7 +41,7 @@ def pictures(
     for exercise in exercises:
         if (module := _module(exercise)) is not None:
             register_by_value(module)
-            run = PictureRun(exercise, curriculum, root, folder, zygote)
+            run = PictureRun(exercise, course, folder, zygote)
             yield exercise.id, run.picture(module.PICTURE)
 
 
@@ -56,14 +56,12 @@ class PictureRun:
     def __init__(
         self,
         exercise: Exercise,
-        curriculum: Curriculum,
-        root: Path,
+        course: Course,
         folder: Path,
         zygote: Branch | None,
     ) -> None:
         self._exercise = exercise
-        self._curriculum = curriculum
-        self._root = root
+        self._course = course
         self._folder = folder
         self._zygote = zygote
         self._seconds = min(_MOST_SECONDS, exercise.limits.call_seconds)
@@ -85,9 +83,9 @@ class PictureRun:
     def _seen(self, spec: PictureSpec) -> Iterator[Seen]:
         choice = Implementation("exercises", self._folder)
         worker = Worker(
-            answer_of(choice, self._exercise, self._curriculum, self._root),
-            config_source(self._root),
-            root=self._root,
+            answer_of(choice, self._exercise, self._course),
+            config_source(self._course),
+            root=self._course.root,
             locked=Sandbox(best_profile(), self._exercise.limits.memory_mb),
             imports=self._exercise.imports,
             zygote=self._zygote,
@@ -112,7 +110,7 @@ class PictureRun:
             sentence="",
             finding=Finding(observation.trouble.kind, (), observation.trouble),
             seconds=self._seconds,
-            root=self._root,
+            root=self._course.root,
         )
         return " · ".join(line.strip() for line in told(failure)[1:] if line.strip())
 
