@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
@@ -151,11 +151,10 @@ def _print_what_can_be_printed() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _stop(message: str, code: int) -> None:
-    from grader.messages.console import Report
+def _stop(message: str, code: int) -> NoReturn:
+    from grader.messages.console import Console
 
-    Report().error(message)
-    sys.exit(code)
+    Console().stop(message, code)
 
 
 class _ExerciseName(click.ParamType):  # type: ignore[type-arg]  # older clicks take none
@@ -252,14 +251,15 @@ def main(ctx: click.Context, quiet: bool, verbose: bool) -> None:
 
 
 def _show_progress() -> None:
+    from grader.learner import printing
     from grader.learner.progress import measure
-    from grader.messages.console import Report
+    from grader.messages.console import Console
 
     course = Course.load(ROOT)
     path = chosen_path(course)
     progress = measure(course, course.syllabus.on(path))
-    Report().progress(progress, course.syllabus, path)
-    Report().warning(progress.problem)
+    printing.progress(Console(), progress, course.syllabus, path)
+    Console().warning(progress.problem)
     if not progress.is_graded:
         sys.exit(TRY_AGAIN)
 
@@ -270,9 +270,10 @@ def _show_progress() -> None:
 @click.option("--about", type=_FunctionName(), help="A function; otherwise the one that fails.")
 def hint(exercise: str | None, level: int, about: str | None) -> None:
     """A hint: grader hint, or for another exercise grader hint ex02."""
+    from grader.learner import printing
     from grader.learner.hints import first_hints
     from grader.learner.history import History
-    from grader.messages.console import Report
+    from grader.messages.console import Console
 
     found = _named_or_current(exercise)
     with closing(History.open(ROOT)) as history:
@@ -284,9 +285,9 @@ def hint(exercise: str | None, level: int, about: str | None) -> None:
         if not 1 <= level <= count:
             what = f"{found.id} · {hints.about}"
             raise click.UsageError(say("cli.no_level", level=level, what=what, count=count))
-        Report().hint(found, hints, level, named=about is not None)
+        printing.hint(Console(), found, hints, level, named=about is not None)
         history.record_hint(found.id, hints.about, level)
-        Report().warning(history.problem)
+        Console().warning(history.problem)
 
 
 def _hints_about(exercise: Exercise, function: str) -> HintLadder:
@@ -303,8 +304,9 @@ def _hints_about(exercise: Exercise, function: str) -> HintLadder:
 @click.option("--give-up", is_flag=True, help="Before a pass, too; your history remembers it.")
 def solution(exercise: str | None, give_up: bool) -> None:
     """The worked answer, once yours has passed: grader solution ex02."""
+    from grader.learner import printing
     from grader.learner.history import History
-    from grader.messages.console import Report
+    from grader.messages.console import Console
 
     found = _named_or_current(exercise)
     file = found.paths(ROOT).solution
@@ -313,52 +315,55 @@ def solution(exercise: str | None, give_up: bool) -> None:
     with closing(History.open(ROOT)) as history:
         passed = any(run.done for run in history.runs(found.id))
         if not (passed or give_up or history.solutions().get(found.id)):
-            Report().solution_refused(found, history.problem)
+            printing.solution_refused(Console(), found, history.problem)
             sys.exit(1)
-        Report().solution(file.read_text(encoding="utf-8"))
+        printing.solution(Console(), file.read_text(encoding="utf-8"))
         history.record_solution(found.id, gave_up=not passed)
-        Report().warning(history.problem)
+        Console().warning(history.problem)
 
 
 @main.command("list")
 def list_exercises() -> None:
     """All exercises with points, time and whether they are started."""
     from grader.course.stubs import is_untouched
-    from grader.messages.console import Report
+    from grader.learner import printing
+    from grader.messages.console import Console
 
     course = Course.load(ROOT)
     untouched = {e.id for e in course.exercises if is_untouched(e, course)}
-    Report().syllabus(course.syllabus, untouched)
+    printing.exercises(Console(), course.syllabus, untouched)
 
 
 @main.command("next")
 def next_exercise() -> None:
     """The first exercise that is not done, and where to begin."""
+    from grader.learner import printing
     from grader.learner.progress import measure
-    from grader.messages.console import Report
+    from grader.messages.console import Console
 
     course = Course.load(ROOT)
     path = chosen_path(course)
     progress = measure(course, course.syllabus.on(path))
-    Report().next(progress.next, course.syllabus.longer_than(path))
-    Report().warning(progress.problem)
+    printing.next_exercise(Console(), progress.next, course.syllabus.longer_than(path))
+    Console().warning(progress.problem)
 
 
 @main.command("path")
 @click.argument("path", type=_PathName(), required=False)
 def choose_learning_path(path: LearningPath | None) -> None:
     """The learning paths; grader path core takes another one."""
-    from grader.messages.console import Report
+    from grader.learner import printing
+    from grader.messages.console import Console
 
     if path is None:
         course = Course.load(ROOT)
-        Report().paths(course.syllabus, chosen_path(course))
+        printing.paths(Console(), course.syllabus, chosen_path(course))
         return
     try:
         choose_path(path, ROOT)
     except OSError as error:
         _stop(say("cli.path_not_kept", file=SETTINGS.as_posix(), why=error.strerror), 1)
-    Report().path_chosen(path)
+    printing.path_chosen(Console(), path)
 
 
 @main.command()
@@ -369,9 +374,10 @@ def watch(exercise: str | None) -> None:
     Begins where you stopped, or at the first exercise that is not done; grader watch ex02 begins
     at that one.
     """
+    from grader.learner import printing
     from grader.learner.watch.loop import NoTerminal
     from grader.learner.watch.loop import watch as watch_until_quit
-    from grader.messages.console import Report
+    from grader.messages.console import Console
 
     course = Course.load(ROOT)
     first = course.syllabus.find(exercise) if exercise else None
@@ -379,20 +385,21 @@ def watch(exercise: str | None) -> None:
         session = watch_until_quit(course, first)
     except NoTerminal:
         raise click.UsageError(say("cli.no_terminal")) from None
-    Report().watched(session)
+    printing.watched(Console(), session)
 
 
 @main.command()
 @click.argument("exercise", type=_ExerciseName(), required=False)
 def show(exercise: str | None) -> None:
     """A lesson: grader show, or of another exercise grader show ex02."""
-    from grader.messages.console import Report
+    from grader.learner import printing
+    from grader.messages.console import Console
 
     found = _named_or_current(exercise)
     lesson = found.paths(ROOT).lesson
     if not lesson.exists():
         _stop(say("cli.no_lesson", lesson=lesson.relative_to(ROOT), short=found.short), 1)
-    Report().lesson(lesson.read_text(encoding="utf-8"))
+    printing.lesson(Console(), lesson.read_text(encoding="utf-8"))
 
 
 @main.command()
@@ -404,13 +411,14 @@ def reset(exercise: str | None, undo: bool) -> None:
     Without a name it is the current exercise. Your edits are kept.
     """
     from grader.course import stubs as stub_files
-    from grader.messages.console import Report
+    from grader.learner import printing
+    from grader.messages.console import Console
 
     found = _named_or_current(exercise)
     if undo:
-        Report().restored(found, stub_files.undo_reset(found, Course.load(ROOT)))
+        printing.restored(Console(), found, stub_files.undo_reset(found, Course.load(ROOT)))
     else:
-        Report().reset(found, stub_files.reset(found, Course.load(ROOT)))
+        printing.reset(Console(), found, stub_files.reset(found, Course.load(ROOT)))
 
 
 @main.command("update")
@@ -423,18 +431,19 @@ def update_course(source: str | None, branch: str | None, dry_run: bool) -> None
     Where the stub has changed, both are merged. SOURCE is a git remote or address, a folder or an
     archive; without it, what the clone follows.
     """
+    from grader.learner.update import printing
     from grader.learner.update.fetch import UpdateError
     from grader.learner.update.merge import update
-    from grader.messages.console import Report
+    from grader.messages.console import Console
 
     # Everything that is needed to tell it is loaded first: an update replaces these files too.
-    report = Report()
-    report.update_begins(source)
+    console = Console()
+    printing.update_begins(console, source)
     try:
         done = update(ROOT, source, branch=branch, dry_run=dry_run)
     except UpdateError as error:
         _stop(str(error), 1)
-    report.update(done, ROOT, dry_run=dry_run)
+    printing.updated(console, done, ROOT, dry_run=dry_run)
 
 
 @main.command("grade")
@@ -453,9 +462,10 @@ def grade_submission(
     accept_unsandboxed: bool,
 ) -> None:
     """Grade a file exNN_*.py or a folder of them, isolated, on inputs drawn in secret."""
+    from grader.classroom import printing
     from grader.classroom.grade import NoSubmission, check_submission, grade
     from grader.isolation.machine import best_profile
-    from grader.messages.console import Report
+    from grader.messages.console import Console
 
     course = Course.load(ROOT)
     try:
@@ -469,7 +479,7 @@ def grade_submission(
     if json_file:
         text = json.dumps(result.as_json(), indent=1, ensure_ascii=False)
         write_output(json_file, (text + "\n").encode("utf-8", "backslashreplace"))
-    Report().grade(result)
+    printing.grade(Console(), result)
     if not result.is_graded:
         sys.exit(TRY_AGAIN)
 
@@ -482,8 +492,9 @@ def grade_submission(
 @click.option("--name", default="", help="What the page calls you.")
 def write_progress_report(name: str, **files: Path | None) -> None:
     """Your progress as files: a page, or JSON, JUnit and a badge."""
+    from grader.learner import printing
     from grader.learner.report.write import CannotReport, Wanted, write_report
-    from grader.messages.console import Report
+    from grader.messages.console import Console
 
     if not any(files.values()):
         raise click.UsageError(say("cli.nothing_to_write"))
@@ -493,22 +504,23 @@ def write_progress_report(name: str, **files: Path | None) -> None:
     except CannotReport as error:
         _stop(str(error), 1)
     else:
-        Report().written(written)
+        printing.written(Console(), written)
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(as_json: bool) -> None:
     """What can lock answers in on this machine, and what is missing."""
+    from grader.classroom import printing
     from grader.isolation.machine import best_profile, mechanisms
-    from grader.messages.console import Report
+    from grader.messages.console import Console
 
     found = mechanisms()
     if as_json:
         rows = [dataclasses.asdict(mechanism) for mechanism in found]
         click.echo(json.dumps({"version": 1, "profile": best_profile(), "mechanisms": rows}))
     else:
-        Report().doctor(best_profile(), found)
+        printing.doctor(Console(), best_profile(), found)
 
 
 @main.command()
@@ -517,14 +529,16 @@ def doctor(as_json: bool) -> None:
 def stubs(only_check: bool, force: bool) -> None:
     """Write exercises/ from solutions/ (for authors)."""
     from grader.course.stubs import check_stubs, write_stubs
-    from grader.messages.console import Report
+    from grader.messages.console import Console
+    from grader.proof import printing
 
     course = Course.load(ROOT)
     if not only_check:
-        Report().stubs(write_stubs(course, force=force))
+        printing.stubs(Console(), write_stubs(course, force=force))
         return
     drifts = check_stubs(course, authoring=True)
-    Report().problems(f"{drift.path}: {drift.message}\n{drift.excerpt}" for drift in drifts)
+    problems = (f"{drift.path}: {drift.message}\n{drift.excerpt}" for drift in drifts)
+    printing.problems(Console(), problems)
     sys.exit(1 if drifts else 0)
 
 
@@ -535,22 +549,23 @@ def stubs(only_check: bool, force: bool) -> None:
 @click.option("--json", "json_file", type=_FILE)
 def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path | None) -> None:
     """Prove the tests: right answers pass, every mistake is named."""
-    from grader.messages.console import Report
+    from grader.messages.console import Console
+    from grader.proof import printing
     from grader.proof.jobs import run_all
     from grader.proof.verdict import conclude, course_problems
 
     course = Course.load(ROOT)
     chosen = _chosen(course.syllabus, exercises)
-    report = Report()
+    console = Console()
     problems = course_problems(course)
-    report.problems(problems)
+    printing.problems(console, problems)
     conclusions = []
     # Results come exercise by exercise, and are told as soon as one is complete.
     by_exercise = groupby(run_all(chosen, course.root, seeds), key=lambda found: found[0].exercise)
     for exercise in chosen:
         _, results = next(by_exercise, (exercise.id, iter(())))
         conclusions.append(conclude(exercise, course, list(results)))
-        report.conclusion(conclusions[-1], margins=margins)
+        printing.conclusion(console, conclusions[-1], margins=margins)
     if json_file:
         content = {
             "version": 1,
@@ -593,19 +608,20 @@ def _chosen(syllabus: Syllabus, names: Sequence[str]) -> list[Exercise]:
 @click.option("--json", "json_file", type=_FILE)
 def bench(names: Sequence[str], quick: bool, json_file: Path | None) -> None:
     """Measure the project's figures, all or those named (for maintainers)."""
-    from grader.messages.console import Report
+    from grader.messages.console import Console
+    from grader.proof import printing
     from grader.proof.figures.benches import BENCHES
 
     for name in names:
         if name not in BENCHES:
             raise click.UsageError(f"no figures {name!r}: known are {', '.join(BENCHES)}")
-    report = Report()
+    console = Console()
     if quick:
-        report.lines(["quick: few rounds and samples, drawn at random; without --quick it is all"])
+        console.lines(["quick: few rounds and samples, drawn at random; without --quick it is all"])
     measured = chain.from_iterable(BENCHES[name](ROOT, quick) for name in names or BENCHES)
     figures = []
     try:
-        for figure in report.figures(measured):
+        for figure in printing.figures(console, measured):
             figures.append(figure)
     finally:  # what was measured before somebody stopped it is kept
         if json_file:

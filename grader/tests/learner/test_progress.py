@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from click.testing import Result as Done
-from rich.console import Console
+from rich.console import Console as RichConsole
 
 from grader.cli import main
 from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
+from grader.learner import printing
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import Progress, Standing, current_exercise
-from grader.messages.console import Report
+from grader.messages.console import Console
 from grader.results.record import Result, TestResult, file_hash
 
 SYLLABUS = load(ROOT)
@@ -264,9 +265,10 @@ class TestTheScreen:
         result = replace(RESULT, lines=lines)
         monkeypatch.setenv("GRADER_LANG", language)
         monkeypatch.setattr(
-            "grader.messages.console.Console", partial(Console, width=80, force_terminal=True)
+            "grader.messages.console.RichConsole",
+            partial(RichConsole, width=80, force_terminal=True),
         )
-        Report().next(Standing(ROPE, result), None)
+        printing.next_exercise(Console(), Standing(ROPE, result), None)
         rows = COLOUR.sub("", capsys.readouterr().out).splitlines()
         end = next(n for n, row in enumerate(rows) if "grader watch ex02" in row or "hint" in row)
         assert end == 4

@@ -16,8 +16,9 @@ from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.judging.comparison import Finding
 from grader.judging.trial import Run
-from grader.messages.console import Report
+from grader.messages.console import Console
 from grader.observation.observe import Trouble
+from grader.proof import printing
 from grader.proof.figures import benches as bench
 from grader.proof.figures.busy import burning, loses, was_too_busy
 from grader.proof.figures.figure import Figure, Measured, Stage, stages
@@ -36,7 +37,8 @@ def test_a_figure_is_printed_before_the_next_is_measured(capsys: pytest.CaptureF
             yield Figure(f"figure {number}", 1.5, "s", 1)
         printed.append(capsys.readouterr().out)
 
-    assert [figure.name for figure in Report().figures(measured())] == ["figure 0", "figure 1"]
+    names = [figure.name for figure in printing.figures(Console(), measured())]
+    assert names == ["figure 0", "figure 1"]
     assert "… rounds: 2" in printed[0]
     assert [line.split() for line in printed[1].splitlines()] == [
         ["figure", "0", "1.5", "s", "1", "NO"]
