@@ -610,7 +610,7 @@ def bench(names: Sequence[str], quick: bool, json_file: Path | None) -> None:
     """Measure the project's figures, all or those named (for maintainers)."""
     from grader.messages.console import Console
     from grader.proof import printing
-    from grader.proof.figures.benches import BENCHES
+    from grader.proof.figures import BENCHES
 
     for name in names:
         if name not in BENCHES:
