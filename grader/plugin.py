@@ -19,7 +19,7 @@ from grader.course.answers import UsageError
 from grader.course.course import Course
 from grader.course.syllabus import ROOT, UnknownExercise
 from grader.judging.comparison import Finding
-from grader.judging.failure_text import Failure, render
+from grader.judging.failure_text import TestFailure, render
 from grader.judging.options import RunOptions
 from grader.judging.session import RUN, CourseSession, begin_session, course_session
 from grader.judging.summary import (
@@ -33,7 +33,9 @@ from grader.judging.trial import Run
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
 from grader.observation.deadline import BACKSTOP
-from grader.observation.observe import Trouble, end_at_learner
+from grader.observation.kind import Kind
+from grader.observation.record import Interruption
+from grader.observation.trouble import end_at_learner
 from grader.results.record import TRY_AGAIN
 
 pytest_plugins = ("grader.judging.fixtures",)
@@ -217,14 +219,14 @@ def _assertion(excinfo: pytest.ExceptionInfo[BaseException] | None) -> Finding |
     if excinfo is None or not isinstance(excinfo.value, AssertionError):
         return None
     lines = [line for line in str(excinfo.value).splitlines() if line.strip()]
-    return Finding("property", (lines or ["it does not hold"])[0:1])  # type: ignore[arg-type]
+    return Finding(Kind.PROPERTY, (lines[0] if lines else "it does not hold",))
 
 
 def _out_of_time(excinfo: pytest.ExceptionInfo[BaseException] | None) -> Finding | None:
     """Where the backstop strikes outside an answer, the judge itself got no processor."""
     if excinfo is None or type(excinfo.value) is not pytest.fail.Exception:
         return None
-    busy = Trouble("not graded", message=say("workers.busy"))
+    busy = Interruption(Kind.NOT_GRADED, message=say("workers.busy"))
     return Finding(busy.kind, (), busy)
 
 
@@ -233,7 +235,7 @@ def _note_failure(item: pytest.Item, run: Run, finding: Finding, report: Any) ->
     exercise = session.exercise_of(item.path)
     assert exercise is not None
     run.finding = finding
-    failure = Failure(
+    failure = TestFailure(
         exercise.id,
         run.test,
         sentence_of(item),
@@ -247,7 +249,7 @@ def _note_failure(item: pytest.Item, run: Run, finding: Finding, report: Any) ->
     report.longrepr = "\n".join(render_with_diagnosis(session, failure))
 
 
-def render_with_diagnosis(session: CourseSession, failure: Failure) -> list[str]:
+def render_with_diagnosis(session: CourseSession, failure: TestFailure) -> list[str]:
     """A failure's lines, with the mistakes that explain all that the run has seen by now."""
     return render(diagnosed(failure, session.trials[failure.exercise]))
 

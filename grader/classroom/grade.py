@@ -19,11 +19,11 @@ from grader.course.course import Course
 from grader.course.syllabus import Exercise, Syllabus, UnknownExercise
 from grader.isolation.launch import Zygote, start_zygote
 from grader.judging.comparison import Finding, banned_call
-from grader.judging.failure_text import Failure, explained, told
+from grader.judging.failure_text import TestFailure, explained, told
 from grader.judging.summary import diagnosed, findings
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
-from grader.results.record import NOT_GRADED
+from grader.observation.kind import Kind
 
 if TYPE_CHECKING:
     from grader.judging.run import Outcome
@@ -33,23 +33,6 @@ VERSION = 1
 
 _MOST_FLAGS = 50
 """Banned calls of one exercise that are told one by one."""
-
-_WORDS = {
-    "not implemented": "not implemented",
-    "no file": "not implemented",
-    "missing": "not implemented",
-    "exception": "error",
-    "unusable": "error",
-    "recursion": "error",
-    "cannot load": "error",
-    "syntax": "error",
-    "forbidden import": "error",
-    "out of memory": "out of memory",
-    "exited": "exited",
-    "protocol": "protocol violation",
-    NOT_GRADED: "not graded (our fault)",
-}
-
 
 _ANSWER = re.compile(r"(ex\d\d(?:_[a-z]\w*?)?)(?:[ _-]*(?:\(\d+\)|copy|\d+))*\.py", re.IGNORECASE)
 """The name of an answer, and what browsers and portals put after it."""
@@ -88,7 +71,7 @@ class Mark:
     @property
     def is_graded(self) -> bool:
         """Whether every test has said something about the answer."""
-        return all(verdict.verdict != _WORDS[NOT_GRADED] for verdict in self.verdicts)
+        return all(verdict.verdict != Kind.NOT_GRADED.public for verdict in self.verdicts)
 
 
 @dataclass(frozen=True)
@@ -245,9 +228,9 @@ def _mark(outcome: Outcome, folder: Path, bans_cost_points: bool) -> Mark:
     )
 
 
-def _failure(run: Run, finding: Finding, exercise: Exercise, folder: Path) -> Failure:
+def _failure(run: Run, finding: Finding, exercise: Exercise, folder: Path) -> TestFailure:
     seconds = exercise.limits.call_seconds
-    return Failure(exercise.id, run.test, run.sentence, finding, seconds=seconds, root=folder)
+    return TestFailure(exercise.id, run.test, run.sentence, finding, seconds=seconds, root=folder)
 
 
 def _flags(runs: Sequence[Run]) -> tuple[str, ...]:
@@ -259,7 +242,7 @@ def _flags(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(flags)
 
 
-def _verdict(run: Run, exercise: Exercise, failure: Failure | None) -> Verdict:
+def _verdict(run: Run, exercise: Exercise, failure: TestFailure | None) -> Verdict:
     words = "passed" if run.passed else _words(run.finding, exercise)
     message: tuple[str, ...] = ()
     if failure is not None:
@@ -275,14 +258,15 @@ def _verdict(run: Run, exercise: Exercise, failure: Failure | None) -> Verdict:
 def _words(finding: Finding | None, exercise: Exercise) -> str:
     """The verdict's phrase. No finding on a failed test means that the test itself broke."""
     if finding is None:
-        return _WORDS[NOT_GRADED]
-    trouble = finding.trouble
-    if trouble is None:
+        return Kind.NOT_GRADED.public
+    interruption = finding.interruption
+    if interruption is None:
         return "failed"
-    if trouble.kind in ("timed out", "out of time"):
-        return f"timed out after {exercise.limits.seconds:g} s"
-    if trouble.kind == "crashed":
-        return f"crashed ({trouble.type_name})"
-    if trouble.kind == "forbidden":
-        return f"tried something forbidden ({harmless(trouble.message)})"
-    return _WORDS[trouble.kind]
+    word = interruption.kind.public
+    if interruption.kind in (Kind.TIMED_OUT, Kind.OUT_OF_TIME):
+        return f"{word} after {exercise.limits.seconds:g} s"
+    if interruption.kind is Kind.CRASHED:
+        return f"{word} ({interruption.type_name})"
+    if interruption.kind is Kind.FORBIDDEN:
+        return f"{word} ({harmless(interruption.message)})"
+    return word

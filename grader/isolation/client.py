@@ -23,7 +23,7 @@ from torch import Tensor
 
 from grader.isolation import frames
 from grader.isolation.clock import MachineTooBusy, UsedUp, WorkerClock
-from grader.isolation.launch import Branch, NotGraded, clean_environment, command
+from grader.isolation.launch import NotGraded, ZygoteClient, clean_environment, command
 from grader.isolation.sandbox import Sandbox
 from grader.isolation.streams import PipeStream, SocketStream, Stream
 from grader.isolation.worker import (
@@ -36,7 +36,9 @@ from grader.isolation.worker import (
 )
 from grader.messages.catalog import say
 from grader.observation.answer import Answer, Source
-from grader.observation.observe import Observation, Request, Trouble
+from grader.observation.codec import ProtocolError, unpack_observation
+from grader.observation.kind import Kind
+from grader.observation.record import Interruption, Observation, Request
 
 _STARTING_SECONDS = 600.0
 """How long a worker may take to import torch on a busy machine before that is our failure."""
@@ -111,7 +113,7 @@ class _Spawned:
 class _Forked:
     """A worker forked from the zygote; its pid stays taken until the zygote reaps it."""
 
-    def __init__(self, zygote: Branch, locked: Sandbox, imports: Sequence[str]) -> None:
+    def __init__(self, zygote: ZygoteClient, locked: Sandbox, imports: Sequence[str]) -> None:
         self._zygote = zygote
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._forked = zygote.fork(theirs, locked, imports)
@@ -159,7 +161,7 @@ class Worker:
         seconds_in_all: float = math.inf,
         locked: Sandbox | None = None,
         imports: Sequence[str] = (),
-        zygote: Branch | None = None,
+        zygote: ZygoteClient | None = None,
     ) -> None:
         self._assignment = Assignment(answer, config, threads, seconds)
         self._seconds_in_all = seconds_in_all
@@ -209,7 +211,7 @@ class Worker:
     def _refusal(self) -> str:
         """Why the process is not locked in, and then it is ended; empty if it is."""
         refusal = say("workers.not_started")
-        with contextlib.suppress(TimeoutError, frames.ProtocolError):
+        with contextlib.suppress(TimeoutError, ProtocolError):
             greeting = self._stream.receive(_STARTING_SECONDS)
             if greeting is not None:
                 refusal = frames.unpack_greeting(greeting)
@@ -259,29 +261,29 @@ class Worker:
         return self._process.stream
 
     def _reply(self, process: _Process, token: bytes, seconds: float) -> Observation:
-        """What the worker saw, or why it could not say: a trouble of a kind of the judge's."""
+        """What the worker saw, or what became of it."""
         try:
             reply = process.clock.wait(process.stream.receive, seconds)
             if reply is None:
-                return Observation(trouble=self._how_it_ended())
-            return frames.unpack_observation(self._checked(reply, token))
+                return Observation(interruption=self._how_it_ended())
+            return unpack_observation(self._checked(reply, token))
         except UsedUp as used_up:
             self.stop()
-            return Observation(trouble=Trouble("timed out", how=used_up.how))
+            return Observation(interruption=Interruption(Kind.TIMED_OUT, how=used_up.how))
         except MachineTooBusy:
             self.stop()
             return _not_graded(say("workers.busy"))
-        except frames.ProtocolError as error:
+        except ProtocolError as error:
             self.stop()
             return _protocol(str(error))
 
     def _checked(self, reply: bytes, token: bytes) -> bytes:
         """The observation in a reply that is for this request and no other."""
         if not reply.startswith(token):
-            raise frames.ProtocolError("a reply to another request, or to none")
+            raise ProtocolError("a reply to another request, or to none")
         self._received += len(reply)
         if self._received > _MOST_RECEIVED:
-            raise frames.ProtocolError(f"replies of more than {_MOST_RECEIVED} bytes in all")
+            raise ProtocolError(f"replies of more than {_MOST_RECEIVED} bytes in all")
         return reply[TOKEN_BYTES:]
 
     def stop(self) -> None:
@@ -296,20 +298,20 @@ class Worker:
             self._ended_used += process.clock.used()
         self._greeted = False
 
-    def _how_it_ended(self) -> Trouble:
+    def _how_it_ended(self) -> Interruption:
         assert self._process is not None
         try:
             code = self._process.clock.wait(self._process.wait, _GRACE_SECONDS)
         except (UsedUp, MachineTooBusy):
             self.stop()
-            return Trouble("protocol", message="the answer closed the worker's stream")
+            return Interruption(Kind.PROTOCOL, message="the answer closed the worker's stream")
         self._note_end(self._process)
         self._process = None
         if code < 0:
-            return Trouble("crashed", type_name=_signal_name(-code))
+            return Interruption(Kind.CRASHED, type_name=_signal_name(-code))
         if code == NO_MEMORY:
-            return Trouble("out of memory")
-        return Trouble("exited", message=str(code))
+            return Interruption(Kind.OUT_OF_MEMORY)
+        return Interruption(Kind.EXITED, message=str(code))
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -342,18 +344,18 @@ def _pickled(value: object) -> bytes:
 
 def _killed_by(seen: Observation) -> str:
     """The signal that somebody has sent to a worker; empty where nobody has."""
-    trouble = seen.trouble
-    if trouble is None or trouble.kind != "crashed" or trouble.type_name not in _FROM_OUTSIDE:
+    interruption = seen.interruption
+    if interruption is None or interruption.kind is not Kind.CRASHED:
         return ""
-    return trouble.type_name
+    return interruption.type_name if interruption.type_name in _FROM_OUTSIDE else ""
 
 
 def _not_graded(why: str) -> Observation:
-    return Observation(trouble=Trouble("not graded", message=why))
+    return Observation(interruption=Interruption(Kind.NOT_GRADED, message=why))
 
 
 def _protocol(what: str) -> Observation:
-    return Observation(trouble=Trouble("protocol", message=what))
+    return Observation(interruption=Interruption(Kind.PROTOCOL, message=what))
 
 
 def register_by_value(module: ModuleType) -> None:

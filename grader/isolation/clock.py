@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class UsedUp(Exception):
-    """The worker has had all the seconds that it may; `how` as in `observing.Trouble`."""
+    """The worker has had all the seconds that it may; `how` as in `Interruption`."""
 
     def __init__(self, how: str = "") -> None:
         super().__init__(how)

@@ -32,11 +32,11 @@ class NotGraded(Exception):
     """The worker could not be had: our failure, or this machine's, never the answer's."""
 
 
-Answer = Callable[[], int]
+Reply = Callable[[], int]
 """What the zygote was asked for: calling it waits until it is there, or raises NotGraded."""
 
 
-class Branch:
+class ZygoteClient:
     """A conversation with a process that forks workers: it ends when the process that holds it
     does, however that may end, and the workers with it."""
 
@@ -45,16 +45,16 @@ class Branch:
         self._sent = self._received = 0
         self._answers: dict[int, int] = {}
 
-    def fork(self, stream: socket.socket, locked: Sandbox, imports: Sequence[str]) -> Answer:
+    def fork(self, stream: socket.socket, locked: Sandbox, imports: Sequence[str]) -> Reply:
         """Fork a worker that serves the other end of `stream`; its process id."""
         request = {"fork": dataclasses.asdict(locked), "imports": imports}
         return self._asked(request, [stream.fileno()])
 
-    def reap(self, pid: int) -> Answer:
+    def reap(self, pid: int) -> Reply:
         """How a worker ended, once it has."""
         return self._asked({"reap": pid}, [])
 
-    def _asked(self, request: Mapping[str, object], descriptors: list[int]) -> Answer:
+    def _asked(self, request: Mapping[str, object], descriptors: list[int]) -> Reply:
         try:
             socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
         except OSError as error:
@@ -81,7 +81,7 @@ class Branch:
         self._control.close()
 
 
-class Zygote(Branch):
+class Zygote(ZygoteClient):
     """The process that forks workers; one serves a whole run."""
 
     def __init__(self, root: Path) -> None:
@@ -103,7 +103,7 @@ class Zygote(Branch):
     def pid(self) -> int:
         return self._popen.pid
 
-    def branch(self, imports: Sequence[str] = ()) -> Branch:
+    def branch(self, imports: Sequence[str] = ()) -> ZygoteClient:
         """A process forked from this one to fork workers, for one run that may be cut off.
 
         What it `imports` is imported here, so that the next one has it too.
@@ -111,7 +111,7 @@ class Zygote(Branch):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._asked({"branch": imports}, [theirs.fileno()])()
         theirs.close()
-        return Branch(ours)
+        return ZygoteClient(ours)
 
     def close(self) -> None:
         """End the process and all that it holds."""

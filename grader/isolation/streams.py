@@ -16,6 +16,7 @@ import time
 from typing import BinaryIO, Protocol
 
 from grader.isolation import frames
+from grader.observation.codec import ProtocolError
 
 _CHUNK = 1 << 20
 _TRICKLE = 4096
@@ -131,7 +132,7 @@ class PipeStream:
             try:
                 while (payload := frames.read_frame(stream)) is not None:
                     self._replies.put_nowait(payload)
-            except frames.ProtocolError as error:
+            except ProtocolError as error:
                 last = error
             except (OSError, ValueError):
                 pass  # it was ended by us

@@ -25,8 +25,13 @@ import torch  # noqa: E402
 from grader.isolation import frames, library, sandbox  # noqa: E402
 from grader.observation import answer as loading  # noqa: E402
 from grader.observation import eager  # noqa: E402
-from grader.observation import observe as observing  # noqa: E402
+from grader.observation.codec import pack_observation  # noqa: E402
 from grader.observation.deadline import Deadline  # noqa: E402
+from grader.observation.kind import Kind  # noqa: E402
+from grader.observation.observe import load, observe  # noqa: E402
+from grader.observation.printed import Printed  # noqa: E402
+from grader.observation.record import Interruption, Observation, Request  # noqa: E402
+from grader.observation.trouble import timed_out  # noqa: E402
 
 NO_MEMORY = 117
 """How a worker exits that has not even enough memory to say so."""
@@ -48,7 +53,7 @@ class Assignment:
 class Task:
     """One scenario to run and the seconds of the processor that it may take."""
 
-    request: observing.Request
+    request: Request
     seconds: float
 
 
@@ -100,9 +105,9 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
     torch.set_num_threads(assignment.threads)
     loading.install_config(assignment.config)
     files = assignment.answer.learner_files
-    with observing.Printed() as printed, Deadline(assignment.seconds, files) as deadline:
-        module, trouble, _ = observing.load(assignment.answer)
-    unloaded = observing.timed_out(observing.Observation(trouble=trouble), deadline)
+    with Printed() as printed, Deadline(assignment.seconds, files) as deadline:
+        module, interruption, _ = load(assignment.answer)
+    unloaded = timed_out(Observation(interruption=interruption), deadline)
     said = printed.text()
     while (received := frames.read_frame(from_judge, frames.MAX_REQUEST)) is not None:
         token, pickled = received[:TOKEN_BYTES], received[TOKEN_BYTES:]
@@ -110,29 +115,29 @@ def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> 
             task: Task = pickle.loads(pickled)
         except Exception as error:  # a scenario that needs what a locked worker has not
             what = f"the test's scenario cannot be read in its process: {error}"
-            unread = observing.Trouble("unusable", type(error).__name__, what)
-            observation = observing.Observation(trouble=unread)
-            frames.write_frame(to_judge, token + frames.pack_observation(observation))
+            unread = Interruption(Kind.UNUSABLE, type(error).__name__, what)
+            observation = Observation(interruption=unread)
+            frames.write_frame(to_judge, token + pack_observation(observation))
             continue
         observation = unloaded
-        with observing.Printed() as printed, Deadline(task.seconds, files) as deadline:
+        with Printed() as printed, Deadline(task.seconds, files) as deadline:
             if module is not None:
-                observation, _ = observing.observe(module, task.request, files)
+                observation, _ = observe(module, task.request, files)
         if module is not None:
-            observation = observing.timed_out(observation, deadline)
+            observation = timed_out(observation, deadline)
         observation = dataclasses.replace(observation, printed=said + printed.text())
         said = ""
         frames.write_frame(to_judge, token + _packed(observation))
 
 
-def _packed(observation: observing.Observation) -> bytes:
+def _packed(observation: Observation) -> bytes:
     try:
-        return frames.pack_observation(observation)
+        return pack_observation(observation)
     except Exception as error:
-        kind = "out of memory" if isinstance(error, MemoryError) else "unusable"
+        kind = Kind.OUT_OF_MEMORY if isinstance(error, MemoryError) else Kind.UNUSABLE
         what = f"the outputs cannot be sent: {error}"
-        trouble = observing.Trouble(kind, type(error).__name__, what)
-        return frames.pack_observation(observing.Observation(trouble=trouble))
+        interruption = Interruption(kind, type(error).__name__, what)
+        return pack_observation(Observation(interruption=interruption))
 
 
 def _silence_standard_streams() -> None:

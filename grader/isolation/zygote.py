@@ -26,8 +26,11 @@ import torch
 from torch.func import functional_call
 
 from grader.isolation import frames, sandbox, worker
-from grader.observation import observe as observing
+from grader.observation.codec import pack_observation, unpack_observation
 from grader.observation.late import import_now
+from grader.observation.observe import observe
+from grader.observation.printed import Printed
+from grader.observation.record import SINGLE, Request
 
 _LONGEST_REQUEST = 10_000
 
@@ -159,18 +162,18 @@ def _warm() -> None:
     torch.set_num_threads(1)
     import_now(_WARM)
     pickle.loads(pickle.dumps(torch.ones(1)))
-    request = observing.Request(
+    request = Request(
         lambda module, x: functional_call(torch.nn.Linear(2, 2), {}, (x,)),
         {"x": torch.ones(1, 2)},
-        cotangents={observing.SINGLE: torch.ones(1, 2)},
+        cotangents={SINGLE: torch.ones(1, 2)},
         differentiate=("x",),
         draws=True,
     )
     str(torch.ones(1))
     time.localtime()
     tempfile.gettempdir()  # it looks for a folder that can be written to, which a worker has not
-    with observing.Printed():
-        seen, _ = observing.observe(ModuleType("warm"), request, frozenset())
-    frames.unpack_observation(frames.pack_observation(seen))
+    with Printed():
+        seen, _ = observe(ModuleType("warm"), request, frozenset())
+    unpack_observation(pack_observation(seen))
     gc.collect()
     gc.freeze()  # a collection in a worker would copy every page that it shares with this process

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from grader.messages.catalog import say
 from grader.observation import context
-from grader.observation.observe import Trouble
+from grader.observation.record import Interruption
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,22 @@ class Advice:
     message: str
 
 
-def advice_for(trouble: Trouble) -> Advice | None:
+def advice_for(interruption: Interruption) -> Advice | None:
     """The advice that there is for an error; None for one that says enough itself."""
-    if context.facts(trouble.context, context.RAISED):
+    if context.facts(interruption.context, context.RAISED):
         return None
-    weights = _weights(trouble)
+    weights = _weights(interruption)
     if weights:
         return Advice("weights", tuple(weights), "")
     for key, pattern, tell in _EVERYDAY:
-        found = pattern.search(trouble.message)
+        found = pattern.search(interruption.message)
         if found:
-            return Advice(key, (tell(),), _first_sentence(trouble.message))
-    if not trouble.frames and _SIGNATURE.search(trouble.message):  # it was the test that called
-        return Advice("signature", (say("advice.signature"),), trouble.message)
-    lines = tuple(_names(trouble))
-    return Advice("name", lines, trouble.message) if lines else None
+            return Advice(key, (tell(),), _first_sentence(interruption.message))
+    is_from_the_test = not interruption.frames
+    if is_from_the_test and _SIGNATURE.search(interruption.message):
+        return Advice("signature", (say("advice.signature"),), interruption.message)
+    lines = tuple(_names(interruption))
+    return Advice("name", lines, interruption.message) if lines else None
 
 
 def _first_sentence(message: str) -> str:
@@ -137,10 +138,10 @@ _SIGNATURE = re.compile(
 )
 
 
-def _names(trouble: Trouble) -> Iterator[str]:
+def _names(interruption: Interruption) -> Iterator[str]:
     """The name that was meant, or those that there are."""
-    meant = context.facts(trouble.context, context.MEANT)
-    there = context.facts(trouble.context, context.HAS)
+    meant = context.facts(interruption.context, context.MEANT)
+    there = context.facts(interruption.context, context.HAS)
     if meant:
         yield say("advice.meant", name=meant[0])
     elif there:
@@ -156,25 +157,25 @@ _SIZE = re.compile(
 _MOST = 3
 
 
-def _weights(trouble: Trouble) -> list[str]:
+def _weights(interruption: Interruption) -> list[str]:
     """Why torch does not put the exercise's weights into a layer: which name is wrong, and how."""
-    found = _OWNER.search(trouble.message)
+    found = _OWNER.search(interruption.message)
     if not found:
         return []
     owner = found[1]
-    lacking = _named_after("Unexpected key(s)", trouble.message)
-    extra = _named_after("Missing key(s)", trouble.message)
-    wanted = dict(_pairs(context.facts(trouble.context, context.WANTED)))
+    lacking = _named_after("Unexpected key(s)", interruption.message)
+    extra = _named_after("Missing key(s)", interruption.message)
+    wanted = dict(_pairs(context.facts(interruption.context, context.WANTED)))
     lines = []
     if len(lacking) == len(extra) == 1 and lacking[0].count(".") == extra[0].count("."):
         lines.append(say("advice.weight_renamed", owner=owner, got=extra[0], want=lacking[0]))
     else:
-        lines += _limited(list(_lacking(owner, lacking, wanted, trouble)))
-        lines += _limited([_extra(owner, name, trouble) for name in extra])
+        lines += _limited(list(_lacking(owner, lacking, wanted, interruption)))
+        lines += _limited([_extra(owner, name, interruption) for name in extra])
     lines += _limited(
         [
             say("advice.weight_shape", owner=owner, name=name, got=got, want=want)
-            for name, want, got in _SIZE.findall(trouble.message)
+            for name, want, got in _SIZE.findall(interruption.message)
         ]
     )
     return lines
@@ -196,10 +197,10 @@ def _pairs(facts: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _lacking(
-    owner: str, names: Sequence[str], wanted: dict[str, str], trouble: Trouble
+    owner: str, names: Sequence[str], wanted: dict[str, str], interruption: Interruption
 ) -> Iterator[str]:
-    plain = context.facts(trouble.context, context.PLAIN)
-    listed = context.facts(trouble.context, context.LISTED)
+    plain = context.facts(interruption.context, context.PLAIN)
+    listed = context.facts(interruption.context, context.LISTED)
     told = set()
     for name in names:
         hiding = [path for path in listed if name.startswith(f"{path}.")]
@@ -217,8 +218,8 @@ def _lacking(
             yield say("advice.weight_missing", owner=owner, name=name, what=what)
 
 
-def _extra(owner: str, name: str, trouble: Trouble) -> str:
-    if name in context.facts(trouble.context, context.BUFFER):
+def _extra(owner: str, name: str, interruption: Interruption) -> str:
+    if name in context.facts(interruption.context, context.BUFFER):
         return say("advice.weight_buffer", owner=owner, name=name)
     if name.endswith(".bias"):
         return say("advice.weight_bias", owner=owner, name=name)

@@ -18,18 +18,19 @@ from grader.judging.expectation import Allowance, Expectation, as_exact
 from grader.messages.catalog import reworded, say
 from grader.observation.bans import BanHit
 from grader.observation.calls import Call, describe
-from grader.observation.observe import Observation, Opaque, Trouble
+from grader.observation.kind import Kind
+from grader.observation.record import Interruption, Observation, Opaque
 
 _DIGITS = (3, 4, 6, 9, 12)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The first thing wrong with an answer: what kind it is and the lines that tell it."""
+    """The first thing wrong with an answer: its kind and the lines that describe it."""
 
-    kind: str
+    kind: Kind
     lines: tuple[str, ...]
-    trouble: Trouble | None = None
+    interruption: Interruption | None = None
 
 
 @dataclass
@@ -58,10 +59,10 @@ def judge(
     `label` says under which precision the check ran, in words: "in bfloat16".
     """
     other = _other_kind(seen, want)
-    if seen.trouble:
-        if other and seen.trouble.kind in ("unusable", "exception"):
+    if seen.interruption:
+        if other and seen.interruption.kind in (Kind.UNUSABLE, Kind.EXCEPTION):
             return other
-        return Finding(seen.trouble.kind, tuple(_unusable(seen, want.form.calls)), seen.trouble)
+        return _interrupted(seen.interruption, seen.calls, want.form.calls)
     margins = margins if margins is not None else Margins()
     steps: tuple[Callable[[], Finding | None], ...] = (
         lambda: _structure(seen, want),
@@ -80,7 +81,7 @@ def judge(
         finding = step()
         if finding and first is None:
             first = finding
-            if finding.kind not in ("value", "gradient"):
+            if not finding.kind.is_numeric:
                 break  # what follows would compare unlike things; numbers are measured to the end
     first = first and (other or first)
     if first and label:
@@ -91,8 +92,8 @@ def judge(
 
 def conduct(seen: Observation) -> Finding | None:
     """What is wrong with a run whose outputs the test itself looks at."""
-    if seen.trouble:
-        return Finding(seen.trouble.kind, tuple(_unusable(seen)), seen.trouble)
+    if seen.interruption:
+        return _interrupted(seen.interruption, seen.calls)
     return _modified(seen) or _disturbed(seen) or _banned(seen)
 
 
@@ -107,7 +108,7 @@ def _other_kind(seen: Observation, want: Expectation) -> Finding | None:
             return None
         kinds = _kind_of(got.returned), _kind_of(wanted.returned)
         if all(kinds) and kinds[0] != kinds[1]:
-            return Finding("type", (_returned(got, wanted),))
+            return Finding(Kind.TYPE, (_returned(got, wanted),))
     return None
 
 
@@ -131,16 +132,20 @@ def _returned(call: Call, wanted: Call | None) -> str:
     return line + (say("comparing.no_return") if call.returned == "None" else "")
 
 
-def _unusable(seen: Observation, wanted: Sequence[Call] = ()) -> Iterator[str]:
-    """For a scenario that broke on what the answer returned: which call returned what."""
-    assert seen.trouble is not None
-    if seen.trouble.kind != "unusable" or not seen.calls or not seen.calls[-1].returned:
-        return
-    last = len(seen.calls) - 1
-    call = seen.calls[last]
-    same = last < len(wanted) and wanted[last].name == call.name
-    if not same or call.returned != wanted[last].returned:
-        yield _returned(call, wanted[last] if same else None)
+def _interrupted(
+    interruption: Interruption, calls: Sequence[Call], wanted: Sequence[Call] = ()
+) -> Finding:
+    """The finding about a run without outputs.
+
+    Where a scenario broke on what the answer returned, it says which call returned what.
+    """
+    lines: tuple[str, ...] = ()
+    if interruption.kind is Kind.UNUSABLE and calls and calls[-1].returned:
+        call, last = calls[-1], len(calls) - 1
+        same = last < len(wanted) and wanted[last].name == call.name
+        if not same or call.returned != wanted[last].returned:
+            lines = (_returned(call, wanted[last] if same else None),)
+    return Finding(interruption.kind, lines, interruption)
 
 
 def _structure(seen: Observation, want: Expectation) -> Finding | None:
@@ -148,10 +153,10 @@ def _structure(seen: Observation, want: Expectation) -> Finding | None:
         got = seen.outputs.get(name)
         if _kind(got) != _kind(wanted):
             line = say("comparing.value", name=name, got=_described(got), want=_described(wanted))
-            return Finding("type", (line + (say("comparing.no_return") if got is None else ""),))
+            return Finding(Kind.TYPE, (line + (say("comparing.no_return") if got is None else ""),))
         if not isinstance(wanted, (Tensor, float)) and got != wanted:
             line = say("comparing.value", name=name, got=repr(got), want=repr(wanted))
-            return Finding("plain value", (line,))
+            return Finding(Kind.PLAIN_VALUE, (line,))
     return None
 
 
@@ -173,7 +178,7 @@ def _tensors(seen: Observation, want: Expectation) -> Iterator[tuple[str, Tensor
 def _shapes(seen: Observation, want: Expectation) -> Finding | None:
     for name, got, wanted in _tensors(seen, want):
         if got.shape != wanted.shape:
-            return Finding("shape", (_other_shape(name, got, wanted),))
+            return Finding(Kind.SHAPE, (_other_shape(name, got, wanted),))
     return None
 
 
@@ -184,7 +189,7 @@ def _other_shape(label: str, got: Tensor, wanted: Tensor) -> str:
 def _dtypes(seen: Observation, want: Expectation) -> Finding | None:
     for name, got, wanted in _tensors(seen, want):
         if got.dtype != wanted.dtype:
-            return Finding("dtype", (_other_dtype(name, got, wanted),))
+            return Finding(Kind.DTYPE, (_other_dtype(name, got, wanted),))
     return None
 
 
@@ -218,14 +223,14 @@ def _not_finite(label: str, got: Any, wanted: Any) -> Finding | None:
         count=int(bad.sum()),
         total=got.numel(),
     )
-    return Finding("not finite", (line,))
+    return Finding(Kind.NOT_FINITE, (line,))
 
 
 def _values(seen: Observation, want: Expectation, margins: Margins) -> Finding | None:
     first = None
     for name, allowance in want.outputs.items():
         got, wanted = seen.outputs[name], want.exact.outputs[name]
-        finding = _numbers(name, got, wanted, allowance, margins, "value")
+        finding = _numbers(name, got, wanted, allowance, margins, Kind.VALUE)
         first = first or finding
     return first
 
@@ -240,7 +245,7 @@ def _gradients(seen: Observation, want: Expectation, margins: Margins) -> Findin
     for name, got in seen.gradients.items():
         if name not in want.gradients and got is not None and bool((got != 0).any()):
             line = say("comparing.gradient_unwanted", name=name)
-            first = first or Finding("gradient", (line,))
+            first = first or Finding(Kind.GRADIENT, (line,))
     return first
 
 
@@ -252,34 +257,35 @@ def _gradient(
     allowance: Allowance,
     margins: Margins,
 ) -> Finding | None:
-    label, told = f"gradient of {name}", _told("gradient", name)
+    label, told = f"gradient of {name}", _told(Kind.GRADIENT, name)
     if got is None:
         if not bool((wanted != 0).any()):
             return None  # no gradient and a zero gradient say the same
         margins.note(label, math.inf)
-        return Finding("gradient", (say("comparing.gradient_cut_off", name=name),))
+        return Finding(Kind.GRADIENT, (say("comparing.gradient_cut_off", name=name),))
     if got.shape != wanted.shape:  # torch always gives the input's; a forged one would broadcast
         margins.note(label, math.inf)
-        return Finding("gradient", (_other_shape(told, got, wanted),))
+        return Finding(Kind.GRADIENT, (_other_shape(told, got, wanted),))
     form = want.form.gradients.get(name)
     if form is not None and got.dtype != form.dtype:
-        return Finding("gradient", (_other_dtype(told, got, form),))
+        return Finding(Kind.GRADIENT, (_other_dtype(told, got, form),))
     bad = _not_finite(told, got, wanted)
     if bad:
         margins.note(label, math.inf)
         return bad
-    return _numbers(name, got, wanted, allowance, margins, "gradient")
+    return _numbers(name, got, wanted, allowance, margins, Kind.GRADIENT)
 
 
-def _told(kind: str, name: str) -> str:
+def _told(kind: Kind, name: str) -> str:
     """What a learner reads for an output, or for an input's gradient."""
-    return say("comparing.gradient_of", name=name) if kind == "gradient" else name
+    return say("comparing.gradient_of", name=name) if kind is Kind.GRADIENT else name
 
 
 def _numbers(
-    name: str, got: Any, wanted: Any, allowance: Allowance, margins: Margins, kind: str
+    name: str, got: Any, wanted: Any, allowance: Allowance, margins: Margins, kind: Kind
 ) -> Finding | None:
-    label = f"gradient of {name}" if kind == "gradient" else name  # in every language, for authors
+    # In English whatever the learner reads: only authors see it.
+    label = f"gradient of {name}" if kind is Kind.GRADIENT else name
     got, wanted = as_exact(got), as_exact(wanted)
     error = errors(got, wanted)
     over = error > allowance.element
@@ -377,8 +383,8 @@ def _modified(seen: Observation) -> Finding | None:
         return None
     names = listed(seen.modified)
     if len(seen.modified) == 1:
-        return Finding("modified", (say("comparing.modified_one", names=names),))
-    return Finding("modified", (say("comparing.modified_many", names=names),))
+        return Finding(Kind.MODIFIED, (say("comparing.modified_one", names=names),))
+    return Finding(Kind.MODIFIED, (say("comparing.modified_many", names=names),))
 
 
 def _disturbed(seen: Observation) -> Finding | None:
@@ -386,8 +392,8 @@ def _disturbed(seen: Observation) -> Finding | None:
         return None
     names = listed([_state(name) for name in seen.disturbed])
     if len(seen.disturbed) == 1:
-        return Finding("disturbed", (say("comparing.disturbed_one", names=names),))
-    return Finding("disturbed", (say("comparing.disturbed_many", names=names),))
+        return Finding(Kind.DISTURBED, (say("comparing.disturbed_one", names=names),))
+    return Finding(Kind.DISTURBED, (say("comparing.disturbed_many", names=names),))
 
 
 _STATES: dict[str, Callable[[], str]] = {
@@ -421,7 +427,7 @@ def listed(names: Sequence[str]) -> str:
 def _banned(seen: Observation) -> Finding | None:
     if not seen.banned:
         return None
-    return Finding("banned", (banned_call(seen.banned[0]),))
+    return Finding(Kind.BANNED, (banned_call(seen.banned[0]),))
 
 
 def banned_call(hit: BanHit) -> str:
@@ -444,7 +450,7 @@ def overspent(seen: Observation, want: Expectation) -> Finding | None:
         limit = getattr(want.limits, name)
         spent = getattr(seen.cost, name, None)
         if limit is not None and spent is not None and spent > limit:
-            return Finding("cost", (told(spent, limit),))
+            return Finding(Kind.COST, (told(spent, limit),))
     return None
 
 

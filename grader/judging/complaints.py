@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from grader.judging.failure_text import Failure
+from grader.judging.failure_text import TestFailure
 from grader.judging.run import Outcome
 from grader.judging.summary import block
 from grader.messages.catalog import say
@@ -25,10 +25,10 @@ def complaints(outcome: Outcome, root: Path, seed: int, *, verbose: bool = False
             yield say("watch.no_blame", test=run.test)
 
 
-def _failures(outcome: Outcome, root: Path, seed: int) -> Iterator[Failure]:
+def _failures(outcome: Outcome, root: Path, seed: int) -> Iterator[TestFailure]:
     for run in outcome.runs:
         if run.finding is not None and not run.passed:
-            yield Failure(
+            yield TestFailure(
                 outcome.exercise.id,
                 run.test,
                 run.sentence,

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from grader.course.variants import Variant
-from grader.isolation.frames import pack_observation
 from grader.judging import changes
 from grader.judging.comparison import (
     Finding,
@@ -29,24 +28,16 @@ from grader.judging.comparison import (
     overspent,
 )
 from grader.judging.expectation import Allowance, Expectation, as_exact
-from grader.observation.observe import Observation, Request, Trouble, observe
+from grader.observation.codec import pack_observation
+from grader.observation.kind import Kind
+from grader.observation.observe import observe
+from grader.observation.record import Interruption, Observation, Request
 
 _SLACK = 4.0
 """Two spellings of one mistake may differ by this many times what right answers may."""
 _RELATIVE = 1e-5
 """... or by this fraction of the values, for a mistake that makes them large; that is in float32,
 in float64 it is as many ulps."""
-_UNINFORMATIVE = {
-    "not implemented",
-    "missing",
-    "timed out",
-    "out of time",
-    "out of memory",
-    "forbidden",
-    "crashed",
-    "exited",
-    "protocol",
-}
 _NAMED_TOGETHER = 2
 _NUMBER = re.compile(r"\d+")
 
@@ -118,8 +109,8 @@ class Diagnosis:
     def add(self, evidence: Evidence) -> None:
         """Note a run, right or wrong."""
         self._last[evidence.test] = evidence
-        trouble = evidence.seen.trouble
-        if trouble is not None and (trouble.at_load or trouble.kind in _UNINFORMATIVE):
+        interruption = evidence.seen.interruption
+        if interruption and (interruption.at_load or interruption.kind.fits_any_mistake):
             self._unclear.add(evidence.test)
         else:
             self._evidence.append(evidence)
@@ -297,9 +288,9 @@ class Diagnosis:
 
 def _digest(seen: Observation) -> bytes:
     """What a run showed, in bytes; most mistakes do most things as a right answer does."""
-    if seen.trouble is not None:
+    if seen.interruption is not None:
         seen = dataclasses.replace(
-            seen, trouble=dataclasses.replace(seen.trouble, frames=(), context="")
+            seen, interruption=dataclasses.replace(seen.interruption, frames=(), context="")
         )
     return hashlib.sha256(pack_observation(seen)).digest()
 
@@ -307,13 +298,13 @@ def _digest(seen: Observation) -> bytes:
 def consistent(mistake: Observation, evidence: Evidence) -> bool:
     """Whether a mistake's run looks like the learner's."""
     learner = evidence.seen
-    if (mistake.trouble is None) != (learner.trouble is None):
+    if (mistake.interruption is None) != (learner.interruption is None):
         return False
-    if mistake.trouble and learner.trouble:
+    if mistake.interruption and learner.interruption:
         same_return = mistake.calls[-1:] == learner.calls[-1:]
-        if learner.trouble.kind == "unusable" and not same_return:
+        if learner.interruption.kind is Kind.UNUSABLE and not same_return:
             return False
-        return _same_trouble(mistake.trouble, learner.trouble)
+        return _same_interruption(mistake.interruption, learner.interruption)
     if (mistake.modified, mistake.disturbed) != (learner.modified, learner.disturbed):
         return False
     if bool(mistake.banned) != bool(learner.banned):
@@ -331,16 +322,16 @@ def consistent(mistake: Observation, evidence: Evidence) -> bool:
     return _same_outputs(mistake, evidence) and _same_gradients(mistake, evidence)
 
 
-def _same_trouble(mistake: Trouble, learner: Trouble) -> bool:
+def _same_interruption(mistake: Interruption, learner: Interruption) -> bool:
     """Whether two runs broke in the same way: the same error in the same words about the same
     sizes, which another spelling of the mistake may have in another order."""
     return _told(mistake) == _told(learner)
 
 
-def _told(trouble: Trouble) -> tuple[str, str, str, list[str]]:
-    message = trouble.message
+def _told(interruption: Interruption) -> tuple[str, str, str, list[str]]:
+    message = interruption.message
     words, sizes = _NUMBER.sub("#", message), sorted(_NUMBER.findall(message))
-    return trouble.kind, trouble.type_name, words, sizes
+    return interruption.kind, interruption.type_name, words, sizes
 
 
 def _same_outputs(mistake: Observation, evidence: Evidence) -> bool:

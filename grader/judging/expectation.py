@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from grader.observation.observe import Observation, Opaque, Request, map_tensors, observe
+from grader.observation.observe import map_tensors, observe
+from grader.observation.record import Observation, Opaque, Request
 
 FACTOR = {torch.float64: 8.0, torch.float32: 8.0, torch.float16: 2.0, torch.bfloat16: 2.0}
 """Allowed error over noise. In half precision a legal double rounding and a missing upcast lie

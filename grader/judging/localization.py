@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grader.observation.kind import Kind
+
 if TYPE_CHECKING:  # kept results are read where torch is not imported
     from grader.course.syllabus import Exercise
     from grader.judging.diagnosis import Evidence
     from grader.judging.run import Outcome
     from grader.judging.trial import Run
-    from grader.observation.observe import Trouble
-
-_SAYS_NOTHING = {"no file", "not graded", "out of time"}
-"""Troubles that are not the doing of the function that was called."""
+    from grader.observation.record import Interruption
 
 
 def failing_functions(outcome: Outcome) -> tuple[str, ...]:
@@ -41,24 +40,25 @@ def failing_functions(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _is_about_a_function(run: Run) -> bool:
-    trouble = run.finding.trouble if run.finding else None
-    return trouble is None or not (trouble.at_load or trouble.kind in _SAYS_NOTHING)
+    interruption = run.finding.interruption if run.finding else None
+    return interruption is None or not (interruption.at_load or interruption.kind.nothing_ran)
 
 
 def _broke_in(run: Run, exercise: Exercise) -> str | None:
     """The function that is missing, or the innermost one that an error came out of."""
-    trouble = run.finding.trouble if run.finding else None
-    if trouble is None:
+    interruption = run.finding.interruption if run.finding else None
+    if interruption is None:
         return None
-    names = [trouble.message] if trouble.kind == "missing" else [*_frames(trouble, exercise)]
+    is_missing = interruption.kind is Kind.MISSING
+    names = [interruption.message] if is_missing else [*_frames(interruption, exercise)]
     known = {ladder.about for ladder in exercise.hints}
     classes = [name.partition(".")[0] for name in names]  # a private method has no hints
     return next((name for name in (*names, *classes) if name in known), None)
 
 
-def _frames(trouble: Trouble, exercise: Exercise) -> Iterator[str]:
+def _frames(interruption: Interruption, exercise: Exercise) -> Iterator[str]:
     """The functions of this exercise's file that were running, from the inside out."""
-    for frame in reversed(trouble.frames):
+    for frame in reversed(interruption.frames):
         if Path(frame.path).stem == exercise.id:
             yield frame.function.partition(".<locals>")[0].removesuffix(".__init__")
 

@@ -17,7 +17,7 @@ from grader.judging.options import RunOptions
 from grader.judging.trial import Run, Trial
 from grader.messages.catalog import say
 from grader.observation.eager import compile_nothing
-from grader.results.record import NOT_GRADED
+from grader.observation.kind import Kind
 
 RUN = pytest.StashKey[Run]()
 """Where a test's `Run` is kept, once the test has asked for something of the course."""
@@ -99,7 +99,7 @@ class CourseSession:
     def not_graded(self) -> int:
         """How many tests have said nothing about the answer."""
         runs = (run for trial in self.trials.values() for run in trial.runs.values())
-        return sum(run.finding is not None and run.finding.kind == NOT_GRADED for run in runs)
+        return sum(run.finding is not None and run.finding.kind is Kind.NOT_GRADED for run in runs)
 
     def close(self) -> None:
         """End every worker, and the process that forked them if it was this run's own."""

@@ -18,7 +18,7 @@ from grader.judging.advice import advice_for
 from grader.judging.comparison import listed
 from grader.judging.diagnosis import Evidence
 from grader.judging.failure_text import (
-    Failure,
+    TestFailure,
     awaited,
     details,
     explained,
@@ -31,8 +31,10 @@ from grader.judging.failure_text import (
 from grader.judging.trial import Trial
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
+from grader.observation.kind import Kind
 from grader.observation.learner_warnings import split
-from grader.observation.observe import MOST_PRINTED, map_tensors
+from grader.observation.observe import map_tensors
+from grader.observation.record import MOST_PRINTED
 
 _COLUMNS, _FOLD = 80, 17
 """A small screen: its columns, and the rows that are left of its 24 for what is wrong."""
@@ -46,7 +48,7 @@ _MOST_LINES = 1_000
 """Lines of what an answer printed in one test that are shown."""
 
 
-def diagnosed(failure: Failure, trial: Trial) -> Failure:
+def diagnosed(failure: TestFailure, trial: Trial) -> TestFailure:
     """The failure with all that the trial knows of it: its functions, the mistakes behind it."""
     mistakes = trial.diagnosis.named(failure.test)
     evidence = trial.diagnosis.last(failure.test)
@@ -58,10 +60,10 @@ def diagnosed(failure: Failure, trial: Trial) -> Failure:
     )
 
 
-def _functions(failure: Failure, evidence: Evidence | None) -> Iterator[str]:
+def _functions(failure: TestFailure, evidence: Evidence | None) -> Iterator[str]:
     """Where it broke, from the inside out, then what the scenario asked for, the last first."""
-    trouble = failure.finding.trouble
-    for frame in reversed(trouble.frames if trouble else ()):
+    interruption = failure.finding.interruption
+    for frame in reversed(interruption.frames if interruption else ()):
         name = frame.function.partition(".<locals>")[0]
         if name and not name.startswith("<"):
             yield name
@@ -116,7 +118,7 @@ def print_failures(terminal: Any, reports: Sequence[Any], trials: Mapping[str, T
 
 
 def block(
-    failures: Sequence[Failure], trial: Trial, *, nothing_passed: bool, verbose: bool = False
+    failures: Sequence[TestFailure], trial: Trial, *, nothing_passed: bool, verbose: bool = False
 ) -> Iterator[str]:
     """The failures of one exercise: each named mistake, what else is wrong, what to do next.
 
@@ -124,7 +126,7 @@ def block(
     `verbose` all of it, and the inputs of the examples.
     """
     first = failures[0]
-    if nothing_passed and all(f.finding.kind == "not implemented" for f in failures):
+    if nothing_passed and all(f.finding.kind is Kind.NOT_IMPLEMENTED for f in failures):
         yield say(
             "summary.nothing_implemented",
             exercise=first.exercise,
@@ -139,7 +141,7 @@ def block(
 
 
 def findings(
-    failures: Sequence[Failure], trial: Trial, rows: float = math.inf, *, verbose: bool = False
+    failures: Sequence[TestFailure], trial: Trial, rows: float = math.inf, *, verbose: bool = False
 ) -> Iterator[str]:
     """What is wrong, in about so many rows, and what is not there yet."""
     for failure in failures:
@@ -152,46 +154,48 @@ def findings(
     yield from waiting
 
 
-def _gathered(failures: Iterable[Failure]) -> list[list[Failure]]:
+def _gathered(failures: Iterable[TestFailure]) -> list[list[TestFailure]]:
     """Failures that are alike in one list; first those whose cause is known."""
-    groups: defaultdict[tuple[object, ...], list[Failure]] = defaultdict(list)
+    groups: defaultdict[tuple[object, ...], list[TestFailure]] = defaultdict(list)
     for failure in failures:
         groups[_likeness(failure)].append(failure)
     return sorted(groups.values(), key=lambda alike: _clearness(alike[0]))
 
 
-def _clearness(failure: Failure) -> int:
+def _clearness(failure: TestFailure) -> int:
     """How surely a failure's cause is known: the less, the surer."""
     if failure.mistakes:
         return 0
-    trouble = failure.finding.trouble
-    advice = advice_for(trouble) if trouble else None
+    interruption = failure.finding.interruption
+    advice = advice_for(interruption) if interruption else None
     return 1 if advice and not advice.message else 2
 
 
-def _likeness(failure: Failure) -> tuple[object, ...]:
+def _likeness(failure: TestFailure) -> tuple[object, ...]:
     """Equal for failures with the same mistakes behind them; else for those of a kind that happen
     at the same line, whatever the sizes, or to the same function where no line is known."""
     if failure.mistakes:
         return failure.mistakes
-    finding, trouble = failure.finding, failure.finding.trouble
-    if finding.kind == "type" or (trouble and trouble.kind == "unusable" and finding.lines):
+    finding, interruption = failure.finding, failure.finding.interruption
+    broke_on_it = interruption and interruption.kind is Kind.UNUSABLE and finding.lines
+    if finding.kind is Kind.TYPE or broke_on_it:
         return ("a call returned something of another kind",)
-    if trouble is None:
-        text = finding.lines if finding.kind in ("property", "plain value") else ()
+    if interruption is None:
+        text = finding.lines if finding.kind in (Kind.PROPERTY, Kind.PLAIN_VALUE) else ()
         return (finding.kind, failure.function, *text)
-    if trouble.frames:
-        frame = trouble.frames[-1]
-        return (trouble.kind, trouble.type_name, frame.path, frame.line)
-    advice = advice_for(trouble)
-    return (trouble.kind, trouble.type_name, advice.key if advice else _words(trouble.message))
+    if interruption.frames:
+        frame = interruption.frames[-1]
+        return (interruption.kind, interruption.type_name, frame.path, frame.line)
+    advice = advice_for(interruption)
+    why = advice.key if advice else _words(interruption.message)
+    return (interruption.kind, interruption.type_name, why)
 
 
 def _words(message: str) -> str:
     return re.sub(r"\d+", "#", message)
 
 
-def _fitted(groups: Sequence[Sequence[Failure]], rows: float, verbose: bool) -> Iterator[str]:
+def _fitted(groups: Sequence[Sequence[TestFailure]], rows: float, verbose: bool) -> Iterator[str]:
     """One example of each group, as long as they fit into some rows; the first one always."""
     for place, alike in enumerate(groups):
         lines = list(_example(alike, verbose))
@@ -210,7 +214,7 @@ def _rows(line: str) -> int:
     return -(-(len(line) + wide) // _COLUMNS) or 1
 
 
-def _example(alike: Sequence[Failure], verbose: bool) -> Iterator[str]:
+def _example(alike: Sequence[TestFailure], verbose: bool) -> Iterator[str]:
     """What some failures have in common, and the first of them."""
     first, *others = alike
     lines = told(first)
@@ -228,7 +232,7 @@ def _example(alike: Sequence[Failure], verbose: bool) -> Iterator[str]:
         yield say("summary.alike", count=len(others))
 
 
-def _waiting(failures: Sequence[Failure]) -> Iterator[str]:
+def _waiting(failures: Sequence[TestFailure]) -> Iterator[str]:
     """What tests wait for: the first of each kind in a line of its own, the others by name."""
     for kind in dict.fromkeys(failure.finding.kind for failure in failures):
         alike = [failure for failure in failures if failure.finding.kind == kind]

@@ -37,19 +37,12 @@ from grader.messages.catalog import say
 from grader.observation.answer import Answer, forget
 from grader.observation.bans import BanHit, UnreadableSource, scan_source
 from grader.observation.deadline import BACKSTOP, Deadline, OutOfTime
+from grader.observation.kind import Kind
 from grader.observation.late import import_now, late_imports
 from grader.observation.learner_warnings import pointing_at
-from grader.observation.observe import (
-    MOST_HITS,
-    MOST_PRINTED,
-    Observation,
-    Request,
-    Trouble,
-    load,
-    map_tensors,
-    observe,
-    timed_out,
-)
+from grader.observation.observe import load, map_tensors, observe
+from grader.observation.record import MOST_HITS, MOST_PRINTED, Interruption, Observation, Request
+from grader.observation.trouble import timed_out
 
 if TYPE_CHECKING:  # cloudpickle and sockets stay off the path of a run in process
     from grader.isolation.launch import Zygote
@@ -65,6 +58,8 @@ class Wrong(AssertionError):
         self.finding = finding
 
 
+_Loaded = tuple[ModuleType | None, Interruption | None, BaseException | None]
+"""The answer's module, or why there is none."""
 Seen = tuple[Observation, BaseException | None]
 """What was seen, and the exception itself where it lives in this process."""
 
@@ -78,7 +73,7 @@ class Executor(Protocol):
     @property
     def spent(self) -> float: ...
 
-    def get_ready(self) -> Trouble | None:
+    def get_ready(self) -> Interruption | None:
         """Do what must not count as the answer's time; why nothing can be run, if it cannot."""
 
     def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
@@ -103,26 +98,26 @@ class InProcess:
         self._seconds = seconds
         self._timeouts: tuple[type[BaseException], ...] = (OutOfTime, *timeouts)
         self.spent = 0.0
-        self._loaded: tuple[ModuleType | None, Trouble | None, BaseException | None] | None = None
+        self._loaded: _Loaded | None = None
 
     def module(self) -> ModuleType | None:
         """The answer's module; None if it cannot be imported."""
         if self._loaded is None:
             with Deadline(self._seconds, self._answer.learner_files) as deadline:
-                module, trouble, error = load(self._answer, timeouts=self._timeouts)
-            seen = self._noted(Observation(trouble=trouble), deadline)
-            self._loaded = module, trouble and seen.trouble, error
+                module, interruption, error = load(self._answer, timeouts=self._timeouts)
+            seen = self._noted(Observation(interruption=interruption), deadline)
+            self._loaded = module, interruption and seen.interruption, error
         return self._loaded[0]
 
-    def get_ready(self) -> Trouble | None:
+    def get_ready(self) -> Interruption | None:
         import_now(self._imports)
         return None
 
     def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
         def seen() -> Seen:
             found = self._observe(request, seconds)
-            trouble = found[0].trouble
-            if trouble is not None and trouble.kind == "not graded":  # it gets a second chance
+            interruption = found[0].interruption
+            if interruption and interruption.kind is Kind.NOT_GRADED:  # it gets a second chance
                 found = self._observe(request, seconds)
             return found
 
@@ -131,9 +126,9 @@ class InProcess:
     def _observe(self, request: Request, seconds: float) -> Seen:
         module = self.module()
         assert self._loaded is not None
-        _, trouble, error = self._loaded
+        _, interruption, error = self._loaded
         if module is None:
-            return Observation(trouble=trouble), error
+            return Observation(interruption=interruption), error
         files = self._answer.learner_files
         with Deadline(seconds, files) as deadline:
             seen, error = observe(module, request, files, timeouts=self._timeouts)
@@ -142,11 +137,11 @@ class InProcess:
     def _noted(self, seen: Observation, deadline: Deadline) -> Observation:
         self.spent += deadline.spent
         seen = timed_out(seen, deadline)
-        if seen.trouble is None or seen.trouble.how != "waiting":
+        if seen.interruption is None or seen.interruption.how != "waiting":
             return seen
         if not (deadline.was_stopped or deadline.machine_was_busy):
             return seen
-        return Observation(trouble=Trouble("not graded", message=say("workers.busy")))
+        return Observation(interruption=Interruption(Kind.NOT_GRADED, message=say("workers.busy")))
 
     def close(self) -> None:
         self._loaded = None
@@ -161,7 +156,7 @@ class Given:
     def __init__(self, module: ModuleType) -> None:
         self._module = module
 
-    def get_ready(self) -> Trouble | None:
+    def get_ready(self) -> Interruption | None:
         return None
 
     def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
@@ -176,11 +171,11 @@ class NothingToRun:
 
     spent = 0.0
 
-    def __init__(self, trouble: Trouble) -> None:
-        self._trouble = trouble
+    def __init__(self, interruption: Interruption) -> None:
+        self._interruption = interruption
 
-    def get_ready(self) -> Trouble | None:
-        return self._trouble
+    def get_ready(self) -> Interruption | None:
+        return self._interruption
 
     def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
         raise AssertionError("nothing can be run where there is no answer")
@@ -223,13 +218,13 @@ class Isolated:
     def spent(self) -> float:
         return self._worker.spent
 
-    def get_ready(self) -> Trouble | None:
+    def get_ready(self) -> Interruption | None:
         from grader.isolation.launch import NotGraded
 
         try:
             self._worker.start()
         except NotGraded as failure:
-            return Trouble("not graded", message=str(failure))
+            return Interruption(Kind.NOT_GRADED, message=str(failure))
         return None
 
     def begin(self, request: Request, seconds: float) -> Callable[[], Seen]:
@@ -314,7 +309,7 @@ class Trial:
         try:
             answer = answer_of(implementation, self.exercise, self._course)
         except NoAnswer as missing:
-            return NothingToRun(Trouble("no file", message=str(missing), at_load=True))
+            return NothingToRun(Interruption(Kind.NO_FILE, message=str(missing), at_load=True))
         self.learner_files = answer.learner_files
         try:
             with pointing_at(()):  # reading it warns of nothing that importing it does not
@@ -322,9 +317,10 @@ class Trial:
                 hits = scan_source(answer.source.text, self.exercise.bans)
                 self._banned_in_source = tuple(hits[:MOST_HITS])
         except UnreadableSource as error:  # whoever nests deeply enough must not escape the scan
-            return NothingToRun(Trouble("cannot load", "RecursionError", str(error), at_load=True))
+            too_deep = Interruption(Kind.CANNOT_LOAD, "RecursionError", str(error), at_load=True)
+            return NothingToRun(too_deep)
         if refusal := refused_import(answer, self.exercise, self._course.syllabus):
-            return NothingToRun(Trouble("forbidden import", message=refusal, at_load=True))
+            return NothingToRun(Interruption(Kind.FORBIDDEN_IMPORT, message=refusal, at_load=True))
         imports = (*self.exercise.imports, *late_imports(answer.source.text))
         if isolate:
             return Isolated(answer, self.exercise, self._course, zygote, profile, imports)
@@ -432,9 +428,9 @@ class Trial:
         limits = self.exercise.limits
         seconds = min(limits.call_seconds, limits.seconds - self.executor.spent)
         is_over = seconds <= 0 or self._waited > limits.seconds * BACKSTOP
-        trouble = Trouble("out of time") if is_over else self.executor.get_ready()
-        if trouble is not None:
-            seen = Observation(trouble=trouble)
+        interruption = Interruption(Kind.OUT_OF_TIME) if is_over else self.executor.get_ready()
+        if interruption is not None:
+            seen = Observation(interruption=interruption)
             return lambda: (seen, None)
         pending = self.executor.begin(request, seconds)
         return lambda: self._end(run, pending)
@@ -447,10 +443,10 @@ class Trial:
     def _end(self, run: Run, pending: Callable[[], Seen]) -> Seen:
         started = time.monotonic()
         seen, error = pending()
-        if seen.trouble is None or seen.trouble.kind != "not graded":
+        if seen.interruption is None or seen.interruption.kind is not Kind.NOT_GRADED:
             self._waited += time.monotonic() - started
         run.printed = (run.printed + seen.printed)[: MOST_PRINTED + 1]
-        if self._banned_in_source and not seen.trouble and not seen.banned:
+        if self._banned_in_source and not seen.interruption and not seen.banned:
             seen = dataclasses.replace(seen, banned=self._banned_in_source)
         if self._note_bans:
             run.banned = list(dict.fromkeys((*run.banned, *seen.banned)))[:MOST_HITS]

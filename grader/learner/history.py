@@ -25,6 +25,7 @@ from typing import Any
 
 from grader.course.syllabus import Exercise, SyllabusError, load
 from grader.messages.catalog import say
+from grader.observation.kind import Kind
 
 FILE = Path(".grader") / "history.db"
 
@@ -88,7 +89,7 @@ class RunRecord:
     @property
     def is_graded(self) -> bool:
         """Whether every test has said something about the answer."""
-        return all(verdict != "not graded" for _, verdict in self.verdicts)
+        return all(verdict != Kind.NOT_GRADED for _, verdict in self.verdicts)
 
     @property
     def done(self) -> bool:

@@ -5,9 +5,7 @@ Cost is counted, never timed, so that it is the same on every machine:
 * **storage**: what the run allocates, each storage once however many views of it there are, and
   subtracted the moment it is freed. What existed before the run is free. Memory that never
   becomes a tensor (a kernel's scratch space, NumPy arrays, Python lists) is not seen.
-* **FLOPs**: two per multiply-add of a contraction (matrix products and attention). Elementwise
-  work and reductions count nothing, an outer product among them; a complex multiply-add counts as
-  one; attention counts every query-key pair, masked or not, as a product written by hand does.
+* **FLOPs**: two per multiply-add of a contraction; see `flops`.
 
 The counter runs beside the learner's code, which could tamper with it: its numbers are evidence.
 This module therefore imports nothing but the standard library and torch.
@@ -15,10 +13,8 @@ This module therefore imports nothing but the standard library and torch.
 
 from __future__ import annotations
 
-import math
-import re
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +22,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from grader.observation.flops import UncountedOperation, base_name, flop_count
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,6 @@ class Cost:
     peak_bytes: int
     largest_elements: int
     flops: int
-
-
-class UncountedOperation(RuntimeError):
-    """The run used an operation whose cost is not known, so that any total would be too low."""
 
 
 class CostMeter:
@@ -193,7 +187,7 @@ class _CountingMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with self:
                 return func._op_dk(_COMPOSITE, *args, **kwargs)
         try:
-            flops = _flop_count(func)
+            flops = flop_count(func)
             before = _storage_sizes(func, args, kwargs)
             result = func(*args, **kwargs)
             self._record(func, result, before)
@@ -236,7 +230,7 @@ def _has_storage(tensor: Tensor) -> bool:
 
 def _storage_sizes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, int]:
     """Bytes of each storage the arguments lie in, by storage."""
-    if _base_name(func) == "lift_fresh":
+    if base_name(func) == "lift_fresh":
         # How `torch.tensor(...)` announces itself: its argument is the new tensor.
         return {}
     storages = (
@@ -245,126 +239,3 @@ def _storage_sizes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         if _has_storage(tensor)
     )
     return {storage._cdata: storage.nbytes() for storage in storages}
-
-
-_MATRICES = 3  # axes of a batch of matrices
-
-_Flops = Callable[[tuple[Any, ...], Any], int]
-"""FLOPs of one call, from its arguments and its result."""
-
-
-def _free(args: tuple[Any, ...], result: Any) -> int:
-    return 0
-
-
-def _product(left: int) -> _Flops:
-    """Of a matrix product whose left factor ``[…, inner]`` is the argument at this place."""
-
-    def flops(args: tuple[Any, ...], result: Any) -> int:
-        return 2 * int(result.numel()) * int(args[left].shape[-1])
-
-    return flops
-
-
-def _summed_products(args: tuple[Any, ...], result: Any) -> int:
-    """Of ``addbmm(out [n, m], left [batch, n, inner], right)``, which adds up the batch."""
-    batch, _, inner = args[1].shape
-    return 2 * int(result.numel()) * int(batch) * int(inner)
-
-
-def _grouped_product(args: tuple[Any, ...], result: Any) -> int:
-    """Of ``_grouped_mm(left, right, offsets)``: what lies past the last offset is not computed."""
-    left, right = args[0], args[1]
-    rows, inner = left.shape[-2:]
-    columns = right.shape[-1]
-    if left.dim() == right.dim() == _MATRICES:
-        return 2 * len(left) * int(rows * inner * columns)
-    used = int(args[2][-1])
-    if right.dim() == _MATRICES:
-        return 2 * used * int(inner * columns)  # the groups divide the rows
-    if left.dim() == _MATRICES:
-        return 2 * used * int(rows * inner)  # the columns
-    return 2 * used * int(rows * columns)  # the inner axis
-
-
-def _attention(args: tuple[Any, ...], result: Any) -> int:
-    """Of scores and values, from ``query [B, H, S, d], key [B, K, T, d], value [B, K, T, e]``."""
-    pairs, width, value_width = _attention_sizes(*args[:3])
-    return 2 * pairs * (width + value_width)
-
-
-def _attention_backward(args: tuple[Any, ...], result: Any) -> int:
-    """Of ``(grad_out, query, key, value, …)``: four products, and the scores computed again."""
-    pairs, width, value_width = _attention_sizes(*args[1:4])
-    return 2 * pairs * (3 * width + 2 * value_width)
-
-
-def _attention_sizes(query: Tensor, key: Tensor, value: Tensor) -> tuple[int, int, int]:
-    """Pairs of a query (of any head) and a key, width of a key, width of a value."""
-    return math.prod(query.shape[:-1]) * key.shape[-2], key.shape[-1], value.shape[-1]
-
-
-_FUSED_ATTENTION = (
-    "_scaled_dot_product_flash_attention_for_cpu",
-    "_scaled_dot_product_flash_attention",
-    "_scaled_dot_product_efficient_attention",
-    "_scaled_dot_product_cudnn_attention",
-)
-
-_FLOPS: dict[str, _Flops] = {
-    "mm": _product(left=0),
-    "bmm": _product(left=0),
-    "mv": _product(left=0),
-    "dot": _product(left=0),
-    "vdot": _product(left=0),
-    "addmm": _product(left=1),
-    "addmv": _product(left=1),
-    "baddbmm": _product(left=1),
-    "addbmm": _summed_products,
-    "_grouped_mm": _grouped_product,
-    **dict.fromkeys(_FUSED_ATTENTION, _attention),
-    **dict.fromkeys((f"{name}_backward" for name in _FUSED_ATTENTION), _attention_backward),
-}
-
-# Everything whose name says that it multiplies and adds up. What is found here and not in the
-# table is refused: counting nothing for it would let the costliest answer pass as the cheapest.
-_CONTRACTS = re.compile(
-    r"mm(_|$)|mv$|dot|matmul|linear|conv|attention|multi_head|transformer|embedding_bag"
-    r"|linalg|einsum|solve|cholesky|svd|geqrf|ormqr|fft|(c|p|euclidean_)dist(_|$)"
-    r"|rnn|lstm|gru|affine_grid|grid_sampler"
-)
-
-_DOES_NOT_CONTRACT = frozenset(
-    {
-        "_convert_indices_from_coo_to_csr",
-        "_convert_indices_from_csr_to_coo",
-        "_linalg_check_errors",
-        "linalg__powsum",
-        "linalg_cross",
-        "linalg_vector_norm",
-    }
-)
-
-# Operations of other libraries, the learner's own among them, hide what they do inside.
-_KNOWN_NAMESPACES = frozenset({"aten", "prim", "prims", "profiler"})
-
-
-def _flop_count(func: Any) -> _Flops:
-    """How to count the operation; refuses what cannot be counted."""
-    name = _base_name(func)
-    known = func.namespace in _KNOWN_NAMESPACES
-    if known and name in _FLOPS:
-        return _FLOPS[name]
-    if known and (name in _DOES_NOT_CONTRACT or not _CONTRACTS.search(name)):
-        return _free
-    raise UncountedOperation(
-        f"{func} cannot be counted: write it with matrix products (matmul, einsum, linear, "
-        "grouped_mm) or scaled_dot_product_attention, or add its count to "
-        "grader/observation/cost.py"
-    )
-
-
-def _base_name(func: Any) -> str:
-    """``addmm`` for ``aten::addmm``, for its in-place form and for its ``out=`` form."""
-    name: str = func._schema.name
-    return name.rpartition("::")[2].rstrip("_")

@@ -7,187 +7,48 @@ the same. It judges nothing. Runs beside learner code: standard library and torc
 from __future__ import annotations
 
 import contextlib
-import errno
 import inspect
-import io
-import linecache
-import opcode
-import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from types import FrameType, ModuleType, TracebackType
-from typing import Any, Self, cast
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from grader.observation.answer import Answer, load_answer
-from grader.observation.bans import BanHit, BanWatch
-from grader.observation.calls import Call, MissingName, Recorder, describe, is_plain_tensor
-from grader.observation.context import context_of
+from grader.observation.bans import BanWatch
+from grader.observation.calls import Call, Recorder, describe, is_plain_tensor
 from grader.observation.cost import Cost, CostMeter
-from grader.observation.deadline import Deadline, OutOfTime
+from grader.observation.deadline import OutOfTime
 from grader.observation.global_state import GlobalState
 from grader.observation.learner_warnings import pointing_at
-
-DEEPEST = 20
-"""How deep a plain output may nest."""
-LARGEST = 1 << 22
-"""The bytes of the largest output that is copied; no scenario wants one nearly as large."""
-MOST_DIMENSIONS = 16
-"""The dimensions of an output that is copied."""
-MOST_VALUES = 10_000
-"""The plain values that one observation may hold, those inside others too."""
-MOST_CHARACTERS = 100_000
-"""The characters that they may have between them, digits too."""
-MOST_PRINTED = 20_000
-"""The characters that are kept of what an answer prints."""
-MOST_HITS = 100
-"""The uses of something banned that one run is told by."""
-LONGEST_TEXT = 2_000
-"""The characters of any other text of an observation."""
-FRAMES_LIMIT = 6
-"""The frames of a trouble that are kept."""
-DTYPES = frozenset(
-    {
-        *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex128),
-        *(torch.complex64, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8),
-        torch.bool,
-    }
+from grader.observation.record import (
+    DEEPEST,
+    DTYPES,
+    LARGEST,
+    MOST_CHARACTERS,
+    MOST_DIMENSIONS,
+    MOST_VALUES,
+    SINGLE,
+    Interruption,
+    Observation,
+    Opaque,
+    Plain,
+    Request,
 )
-"""What outputs are copied in; torch can do too little with numbers of any other kind."""
-SINGLE = "result"
-"""The name of the output of a scenario that returns one value and no dict."""
+from grader.observation.trouble import interruption_of
 
 _LONGEST_INT = 10_000
 """In bits: with more, Python refuses to write an integer in digits."""
 _SEED_STEP = 0x9E3779B97F4A7C15
-_RAISE = opcode.opmap["RAISE_VARARGS"]
-
-Plain = None | bool | int | float | str | list[Any] | tuple[Any, ...] | dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Request:
-    """A scenario with everything it needs; inputs are named by the scenario's parameters.
-
-    An input is a tensor, a plain value, or dicts and sequences of them.
-
-    With `cotangents` the gradients of the outputs they name are taken with respect to the inputs
-    in `differentiate`. `draws` says that random generators may move.
-    """
-
-    scenario: Callable[..., Any]
-    inputs: Mapping[str, Any]
-    cotangents: Mapping[str, Tensor] | None = None
-    differentiate: tuple[str, ...] = ()
-    draws: bool = False
-    seed: int = 0
-    default_dtype: torch.dtype = torch.float32
-    device: str = "cpu"
-    bans: tuple[str, ...] = ()
-    watch_dispatch: bool = False
-    meter: bool = False
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One of the learner's own frames."""
-
-    path: str
-    line: int
-    function: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Opaque:
-    """An output that is neither a plain value nor a plain tensor of a size that anybody asked for,
-    told by its description."""
-
-    description: str
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Why there are no outputs.
-
-    `kind` is one of: not implemented, missing, exception, recursion, timed out, exited, unusable,
-    cannot load, syntax, forbidden import, no file, out of memory, forbidden; and, seen by the judge
-    alone, out of time, crashed, protocol and not graded. `how` says of what has timed out that it
-    is "too slow" or "waiting"; it is empty for a loop that seems to have no end. `context` is what
-    `grader.observation.context` knows around it.
-    """
-
-    kind: str
-    type_name: str = ""
-    message: str = ""
-    frames: tuple[Frame, ...] = ()
-    in_backward: bool = False
-    at_load: bool = False
-    context: str = ""
-    how: str = ""
-
-
-@dataclass(frozen=True)
-class Observation:
-    """Everything seen of one run of a scenario."""
-
-    outputs: Mapping[str, Tensor | Plain | Opaque] = field(default_factory=dict)
-    gradients: Mapping[str, Tensor | None] = field(default_factory=dict)
-    trouble: Trouble | None = None
-    modified: tuple[str, ...] = ()
-    disturbed: tuple[str, ...] = ()
-    banned: tuple[BanHit, ...] = ()
-    calls: tuple[Call, ...] = ()
-    cost: Cost | None = None
-    printed: str = ""
-
-
-def timed_out(seen: Observation, deadline: Deadline) -> Observation:
-    """What was seen, where it took longer than it may: said as that, whatever came of it."""
-    trouble = seen.trouble
-    if trouble is not None and trouble.kind == "timed out":
-        return replace(seen, trouble=replace(trouble, how=deadline.how))
-    if deadline.is_over and trouble is None:
-        return Observation(trouble=Trouble("timed out", how="too slow"), printed=seen.printed)
-    return seen
-
-
-class Printed(io.TextIOBase):
-    """Takes what the learner prints inside a `with` block, up to a limit.
-
-    One character more is kept than is shown: whoever shows it sees by that that something was cut.
-    """
-
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._left = MOST_PRINTED + 1
-        self._redirected = contextlib.ExitStack()
-
-    def __enter__(self) -> Self:
-        self._redirected.enter_context(contextlib.redirect_stdout(self))
-        self._redirected.enter_context(contextlib.redirect_stderr(self))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._redirected.close()
-
-    def write(self, text: str) -> int:
-        if self._left:
-            self._parts.append(text[: self._left])
-            self._left = max(0, self._left - len(text))
-        return len(text)
-
-    def text(self) -> str:
-        return "".join(self._parts)
 
 
 def load(
     answer: Answer,
     *,
     timeouts: tuple[type[BaseException], ...] = (OutOfTime,),
-) -> tuple[ModuleType | None, Trouble | None, BaseException | None]:
+) -> tuple[ModuleType | None, Interruption | None, BaseException | None]:
     """Import an answer: its module, or why there is none with the exception that says so."""
     state = GlobalState()
     try:
@@ -196,7 +57,7 @@ def load(
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return None, trouble_of(error, answer.learner_files, timeouts, at_load=True), error
+        return None, interruption_of(error, answer.learner_files, timeouts, at_load=True), error
     finally:
         state.restore(generators_may_move=True)
 
@@ -249,14 +110,14 @@ def observe(
         error = caught
     finally:
         state.restore()
-    trouble = None
+    interruption = None
     if error is not None:
-        trouble = trouble_of(error, learner_files, timeouts, in_backward=run.in_backward)
+        interruption = interruption_of(error, learner_files, timeouts, in_backward=run.in_backward)
     return (
         Observation(
-            outputs={} if trouble else run.plain_outputs(),
+            outputs={} if interruption else run.plain_outputs(),
             gradients=run.gradients,
-            trouble=trouble,
+            interruption=interruption,
             modified=prepared.modified(),
             disturbed=disturbed,
             banned=tuple(watch.hits),
@@ -432,127 +293,6 @@ def _is_plain_value(value: object) -> bool:
             return False
         ahead += ((item, deeper - 1) for item in inner)
     return True
-
-
-def trouble_of(
-    error: BaseException,
-    learner_files: frozenset[str],
-    timeouts: tuple[type[BaseException], ...] = (OutOfTime,),
-    *,
-    in_backward: bool = False,
-    at_load: bool = False,
-) -> Trouble:
-    """Sort an exception by what a learner has to do about it."""
-    frames = tuple(learner_frames(error.__traceback__, learner_files))
-    kind = _kind(error, frames, learner_files, timeouts, at_load)
-    try:
-        message = str(error)
-    except Exception:
-        message = "its message cannot be shown"
-    if kind == "syntax":
-        frames = _syntax_frame(error)
-        message = getattr(error, "msg", message)
-    return Trouble(
-        kind,
-        type(error).__name__,
-        message[:LONGEST_TEXT],
-        _shortened(frames),
-        in_backward,
-        at_load,
-        context_of(error, learner_files),
-    )
-
-
-def _kind(
-    error: BaseException,
-    frames: tuple[Frame, ...],
-    learner_files: frozenset[str],
-    timeouts: tuple[type[BaseException], ...],
-    at_load: bool,
-) -> str:
-    if type(error) in timeouts:  # what pytest.xfail raises is a kind of what a timeout does
-        return "timed out"
-    stub = isinstance(error, NotImplementedError) and _raised_in(error, learner_files)
-    if stub and not at_load:  # at load it is the line at the top level that is wrong
-        return "not implemented"
-    if isinstance(error, MissingName):
-        return "missing"
-    if isinstance(error, RecursionError):
-        return "recursion"
-    if isinstance(error, SystemExit):
-        return "exited"
-    if _is_out_of_memory(error):
-        return "out of memory"
-    if isinstance(error, OSError) and error.errno in (errno.EPERM, errno.EACCES):
-        return "forbidden"
-    if at_load:
-        if isinstance(error, SyntaxError) and not frames:
-            return "syntax"
-        return "cannot load"
-    return "exception" if frames else "unusable"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Python's MemoryError, or the RuntimeError of torch's allocator on the CPU."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-def _raised_in(error: BaseException, learner_files: frozenset[str]) -> bool:
-    """Whether a `raise` of the learner's own ends here: torch raises NotImplementedError too.
-
-    What torch's C++ raises has the line that called it for its innermost frame.
-    """
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    if last is None or last.tb_frame.f_code.co_filename not in learner_files:
-        return False
-    return last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE
-
-
-def learner_frames(start: TracebackType | None, learner_files: frozenset[str]) -> Iterator[Frame]:
-    """The frames of a traceback that lie in the learner's files, outermost first."""
-    for frame, line in traceback.walk_tb(start):
-        if frame.f_code.co_filename in learner_files:
-            yield _frame(frame, line)
-
-
-def end_at_learner(start: TracebackType | None, learner_files: frozenset[str]) -> None:
-    """Cut what a traceback has below the learner's innermost frame: a debugger opens at its end."""
-    innermost = None
-    while start is not None:
-        if start.tb_frame.f_code.co_filename in learner_files:
-            innermost = start
-        start = start.tb_next
-    if innermost is not None:
-        innermost.tb_next = None
-
-
-def _frame(frame: FrameType, line: int) -> Frame:
-    path = frame.f_code.co_filename
-    return Frame(path, line, frame.f_code.co_qualname, linecache.getline(path, line).strip())
-
-
-def _syntax_frame(error: BaseException) -> tuple[Frame, ...]:
-    """The place of a syntax error; the caret's line stands under the text."""
-    assert isinstance(error, SyntaxError)
-    text = (error.text or "").rstrip("\n")
-    caret = ""
-    if error.offset:
-        stripped = len(text) - len(text.lstrip())
-        caret = "\n" + " " * max(0, error.offset - 1 - stripped) + "^"
-    return (Frame(error.filename or "", error.lineno or 0, "", text.strip() + caret),)
-
-
-def _shortened(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """The outermost and the innermost frames: a recursion has a thousand."""
-    if len(frames) <= FRAMES_LIMIT:
-        return frames
-    return frames[:1] + frames[1 - FRAMES_LIMIT :]
 
 
 def parameter_names(scenario: Callable[..., Any]) -> list[str]:

@@ -259,9 +259,9 @@ def _facts(runs: Iterable[Any]) -> tuple[TestFact, ...]:
                 used[key] = max(used.get(key, 0.0), value)
         finding = run.finding
         line = finding.lines[0] if finding and finding.lines else ""
-        trouble = finding.trouble if finding else None
-        if trouble and not line:
-            line = f"{trouble.type_name}: {trouble.message}"
+        interruption = finding.interruption if finding else None
+        if interruption and not line:
+            line = f"{interruption.type_name}: {interruption.message}"
         facts.append(TestFact(run.test, run.passed, finding.kind if finding else "", line, used))
     return tuple(facts)
 

@@ -12,6 +12,7 @@ from grader.course.course import Course
 from grader.course.stubs import check_stubs
 from grader.course.syllabus import Exercise
 from grader.course.variants import read_variants
+from grader.observation.kind import Kind
 from grader.proof.jobs import (
     FEWEST_ALTERNATIVES,
     FIRST_SEEDS,
@@ -28,7 +29,7 @@ from grader.proof.jobs import (
     countable,
 )
 
-_NUMERIC = ("value", "gradient")
+_NUMERIC = (Kind.VALUE, Kind.GRADIENT)
 _HALVES = ("bfloat16", "float16")
 _FEWEST_MISTAKES = {"": 8} | dict.fromkeys(
     (
@@ -160,7 +161,7 @@ def _stub_problems(facts: Iterable[Fact]) -> Iterator[str]:
         for test in fact.tests:
             if test.passed:
                 yield f"the stub passes {test.test}"
-            elif test.kind != "not implemented":
+            elif test.kind != Kind.NOT_IMPLEMENTED:
                 yield f"the stub fails {test.test} by {test.kind}, not by being a stub: {test.line}"
 
 

@@ -24,6 +24,7 @@ from grader.course.syllabus import Exercise
 from grader.judging.localization import failing_functions
 from grader.learner.history import RunRecord
 from grader.messages.catalog import language
+from grader.observation.kind import Kind
 
 if TYPE_CHECKING:
     from grader.judging.run import Outcome
@@ -37,11 +38,6 @@ _LATEST = 1e11
 TRY_AGAIN = 75
 """The exit code where something could not be graded, and nothing failed: that of sysexits.h for a
 failure which another try may not meet."""
-
-_PASSED = "passed"
-NOT_GRADED = "not graded"
-_BY_CHANCE = {NOT_GRADED, "timed out", "out of time", "out of memory", "crashed"}
-"""Verdicts that may come of a machine that is busy or short of memory: the next run may differ."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class TestResult:
 
     @property
     def passed(self) -> bool:
-        return self.verdict == _PASSED
+        return self.verdict == Kind.PASSED
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ class Result:
     @property
     def is_graded(self) -> bool:
         """Whether every test has said something about the answer."""
-        return all(test.verdict != NOT_GRADED for test in self.tests)
+        return all(test.verdict != Kind.NOT_GRADED for test in self.tests)
 
     @property
     def share(self) -> Fraction:
@@ -142,9 +138,9 @@ def result_of(
     mistakes: list[str] = []
     for run in outcome.runs:
         # A test that failed without a finding broke down itself.
-        verdict = run.finding.kind if run.finding else NOT_GRADED
+        verdict = run.finding.kind if run.finding else Kind.NOT_GRADED
         tests.append(
-            TestResult(run.test, run.sentence, run.weight, _PASSED if run.passed else verdict)
+            TestResult(run.test, run.sentence, run.weight, Kind.PASSED if run.passed else verdict)
         )
         mistake = None if run.passed else outcome.trial.diagnosis.definite(run.test)
         if mistake is not None:  # one of two is no mistake that is known to have been made
@@ -195,7 +191,7 @@ class Results:
         """Keep what would come out again, of the exercises whose files are still the same."""
         keys = self._keys_now()
         for exercise, result in results.items():
-            by_chance = any(test.verdict in _BY_CHANCE for test in result.tests)
+            by_chance = any(Kind(test.verdict).by_chance for test in result.tests)
             if by_chance or keys[exercise.id] != self._keys[exercise.id]:
                 continue
             content = {"version": VERSION, "key": keys[exercise.id]} | dataclasses.asdict(result)
@@ -230,7 +226,7 @@ def _course_files(root: Path) -> Iterator[Path]:
         yield Path(torch.origin).with_name("version.py")
     yield root / "conftest.py"
     yield root / "pyproject.toml"
-    yield root / "grader" / "texts" / f"{language()}.toml"
+    yield root / "grader" / "messages" / "texts" / f"{language()}.toml"
     yield from sorted((root / "minimind_ref").glob("*.py"))
     yield from sorted(set((root / "tests").glob("*.py")) - set((root / "tests").glob("test_*.py")))
     for module in sorted((root / "grader").rglob("*.py")):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from grader.course.syllabus import Exercise, LearningPath, Part, Syllabus
 from grader.learner.history import RunRecord
+from grader.observation.kind import Kind
 
 if TYPE_CHECKING:
     from grader.learner.progress import Progress, Standing
@@ -21,7 +22,6 @@ VERSION = 1
 LONGEST_PAUSE = 30 * 60.0
 """Seconds between two runs after which the learner was elsewhere: that time is not counted."""
 
-_PASSED = "passed"
 _POINTS = re.compile(r"[0-9]{1,9}(/[1-9][0-9]{0,8})?")
 
 
@@ -315,5 +315,5 @@ def _is_past(newest: RunRecord, last_named: RunRecord) -> bool:
     """
     if newest is last_named:
         return False
-    failed = {test for test, verdict in last_named.verdicts if verdict != _PASSED}
-    return any(verdict == _PASSED and test in failed for test, verdict in newest.verdicts)
+    failed = {test for test, verdict in last_named.verdicts if verdict != Kind.PASSED}
+    return any(verdict == Kind.PASSED and test in failed for test, verdict in newest.verdicts)

@@ -14,7 +14,7 @@ from pathlib import Path
 from grader.course.course import Course
 from grader.course.files import write_output
 from grader.course.syllabus import LearningPath
-from grader.isolation.launch import Branch, start_zygote
+from grader.isolation.launch import ZygoteClient, start_zygote
 from grader.learner.history import History
 from grader.learner.progress import Progress, measure
 from grader.learner.report.portfolio import Memory, Portfolio, portfolio_of
@@ -67,7 +67,7 @@ def write_report(wanted: Wanted, course: Course, path: LearningPath, name: str =
 
 
 def _texts(
-    wanted: Wanted, portfolio: Portfolio, course: Course, zygote: Branch | None
+    wanted: Wanted, portfolio: Portfolio, course: Course, zygote: ZygoteClient | None
 ) -> Iterator[tuple[Path, str]]:
     """Each file with what goes into it."""
     if wanted.html is not None:
@@ -117,7 +117,7 @@ def _portfolio(progress: Progress, course: Course, path: LearningPath, name: str
     )
 
 
-def _html(portfolio: Portfolio, course: Course, zygote: Branch | None) -> str:
+def _html(portfolio: Portfolio, course: Course, zygote: ZygoteClient | None) -> str:
     from grader.learner.report.page import page
     from grader.learner.report.pictures.journey import journey
     from grader.learner.report.pictures.studio import pictures

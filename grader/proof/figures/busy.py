@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from grader.course.course import Course
 from grader.isolation.launch import start_zygote
 from grader.isolation.machine import best_profile
+from grader.observation.kind import Kind
 from grader.proof.figures.figure import Figure, Measured, stages
 from grader.proof.figures.isolation import MODES, right_answers
 
@@ -70,8 +71,8 @@ def was_too_busy(outcome: Outcome) -> bool:
 
 
 def _is_ungraded(finding: Finding | None) -> bool:
-    trouble = finding.trouble if finding is not None else None
-    return trouble is not None and trouble.kind == "not graded"
+    interruption = finding.interruption if finding is not None else None
+    return interruption is not None and interruption.kind is Kind.NOT_GRADED
 
 
 @contextmanager

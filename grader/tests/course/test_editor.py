@@ -11,8 +11,9 @@ from typing import Any
 from grader.cli import main
 from grader.course.syllabus import ROOT, load
 from grader.judging.comparison import Finding
-from grader.judging.failure_text import Failure, render
-from grader.observation.observe import Frame, Trouble
+from grader.judging.failure_text import TestFailure, render
+from grader.observation.kind import Kind
+from grader.observation.record import Frame, Interruption
 from grader.tests.pytest_run import PytestRun
 
 SYLLABUS = load(ROOT)
@@ -68,9 +69,9 @@ class TestCheckThisExercise:
         pattern = TASKS["check this exercise"]["problemMatcher"]["pattern"]
         path = str(ROOT / "exercises" / "ex02_rope.py")
         frame = Frame(path, 12, "rotate_half", "return x.split(2, 'no')")
-        trouble = Trouble("exception", "TypeError", "no such axis", (frame,))
-        finding = Finding("exception", (), trouble)
-        lines = render(Failure(EXERCISE.id, "t", "A fact", finding, root=ROOT))
+        interruption = Interruption(Kind.EXCEPTION, "TypeError", "no such axis", (frame,))
+        finding = Finding(Kind.EXCEPTION, (), interruption)
+        lines = render(TestFailure(EXERCISE.id, "t", "A fact", finding, root=ROOT))
         (found,) = filter(None, (re.match(pattern["regexp"], line) for line in lines))
         marked = found[pattern["file"]], found[pattern["line"]], found[pattern["message"]]
         assert marked == ("exercises/ex02_rope.py", "12", "return x.split(2, 'no')")

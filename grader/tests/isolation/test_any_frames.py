@@ -12,16 +12,11 @@ from typing import Any
 
 import pytest
 
-from grader.isolation.frames import (
-    ProtocolError,
-    framed,
-    pack_observation,
-    read_frame,
-    unpack_observation,
-)
+from grader.isolation.frames import framed, read_frame
 from grader.isolation.streams import SocketStream
-from grader.observation.observe import MOST_HITS
-from grader.tests.isolation.test_frames import FULL, with_header
+from grader.observation.codec import ProtocolError, pack_observation, unpack_observation
+from grader.observation.record import MOST_HITS
+from grader.tests.observation.test_codec import FULL, with_header
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")

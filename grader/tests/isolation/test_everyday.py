@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from grader.course.answers import config_source, read_source
+from grader.course.course import Course
 from grader.course.syllabus import ROOT
 from grader.isolation.client import Worker
 from grader.isolation.machine import is_offered
@@ -16,7 +17,8 @@ from grader.isolation.sandbox import PROFILES, Sandbox
 from grader.observation.answer import Answer, Source, forget, load_answer
 from grader.observation.eager import compile_nothing
 from grader.observation.late import late_imports
-from grader.observation.observe import Observation, Request, observe
+from grader.observation.observe import observe
+from grader.observation.record import Observation, Request
 
 FILE = Path(__file__).parents[1] / "answers" / "everyday.py"
 CALLS = [
@@ -45,7 +47,9 @@ def worker(request: pytest.FixtureRequest, zygote: Any) -> Iterator[Worker]:
         pytest.skip(f"{request.param} is not offered here")
     locked = Sandbox(request.param)
     # Nothing is imported for it beforehand: it reads the library by itself.
-    there = Worker(ANSWER, config_source(ROOT), root=ROOT, locked=locked, zygote=zygote)
+    there = Worker(
+        ANSWER, config_source(Course.load(ROOT)), root=ROOT, locked=locked, zygote=zygote
+    )
     yield there
     there.stop()
 
@@ -57,9 +61,9 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.parametrize("name", CALLS)
 def test_it_comes_to_the_same(name: str, here: Any, worker: Worker) -> None:
     mine, _ = observe(here, request(name), frozenset({str(FILE)}))
-    assert mine.trouble is None, mine.trouble
+    assert mine.interruption is None, mine.interruption
     theirs = worker.ask(request(name), 60.0)()
-    assert theirs.trouble is None, theirs.trouble
+    assert theirs.interruption is None, theirs.interruption
     assert _facts(theirs) == _facts(mine)
 
 

@@ -23,32 +23,28 @@ from grader.course.answers import choose
 from grader.course.course import Course
 from grader.course.syllabus import ROOT
 from grader.isolation.client import Worker
-from grader.isolation.frames import (
-    MAX_FRAME,
-    framed,
-    pack_greeting,
-    pack_observation,
-    unpack_observation,
-)
+from grader.isolation.frames import MAX_FRAME, framed, pack_greeting
 from grader.isolation.streams import SocketStream
 from grader.isolation.worker import TOKEN_BYTES
-from grader.judging.failure_text import Failure, render
+from grader.judging.failure_text import TestFailure, render
 from grader.judging.inputs import Samples
 from grader.judging.run import Outcome
 from grader.judging.summary import block, printed_lines
 from grader.judging.trial import Run, Trial, Wrong
 from grader.observation.bans import BanHit
 from grader.observation.calls import Call
-from grader.observation.observe import (
+from grader.observation.codec import pack_observation, unpack_observation
+from grader.observation.kind import Kind
+from grader.observation.observe import _output
+from grader.observation.record import (
     LONGEST_TEXT,
     MOST_HITS,
     MOST_PRINTED,
     MOST_VALUES,
     Frame,
+    Interruption,
     Observation,
     Opaque,
-    Trouble,
-    _output,
 )
 
 COURSE = Course.load(ROOT)
@@ -100,7 +96,7 @@ def tensors_of(shape: list[int], count: int, width: int) -> bytes:
     return struct.pack("<Q", len(text)) + text + bytes(count * width)
 
 
-def trouble(message: str, frames: int = 6) -> Header:
+def interrupted(message: str, frames: int = 6) -> Header:
     long = "x\n" * 1_000
     return {
         "kind": "exception",
@@ -156,8 +152,8 @@ TAKEN: dict[str, Change] = {
     "banned calls": also(banned=hits(MOST_HITS)),
     "plain values": instead(plain({"list": [{"int": "1"}] * (MOST_VALUES - 1)})),
     "digits": instead(plain({"list": [{"int": "9" * 4_000}] * 24})),
-    "a message of digits": instead({}, trouble=trouble("1 " * 1_000)),
-    "a message of lines": instead({}, trouble=trouble("x\n" * 1_000)),
+    "a message of digits": instead({}, trouble=interrupted("1 " * 1_000)),
+    "a message of lines": instead({}, trouble=interrupted("x\n" * 1_000)),
     "calls": also(calls=[{"name": "f", "returned": "a b " * 50}] * 1_000),
     "inputs modified": also(modified=["x" * 300] * 1_000),
     "states disturbed": also(disturbed=["x" * 300] * 1_000),
@@ -188,8 +184,8 @@ REFUSED: dict[str, tuple[Change | bytes, str]] = {
     "digits without quotes": (framed_as(b"[" + b"9" * 4_400 + b"]"), "digits"),
     "a line of many digits": (also(banned=[{**hits(1)[0], "line": 10**4_000}]), "too large"),
     "an infinity": (also(cost=float("inf")), "malformed"),
-    "a message": (instead({}, trouble=trouble("x" * 100_000)), "message is too large"),
-    "frames": (instead({}, trouble=trouble("x", frames=7)), "a list that is too long"),
+    "a message": (instead({}, trouble=interrupted("x" * 100_000)), "message is too large"),
+    "frames": (instead({}, trouble=interrupted("x", frames=7)), "a list that is too long"),
     "names": (also(modified=["x"] * 40_000), "a list that is too long"),
     "a name": (also(disturbed=["x" * 100_000]), "a text that is too long"),
     "calls": (also(calls=[{"name": "f", "returned": ""}] * 10_000), "a list that is too long"),
@@ -281,7 +277,7 @@ def judged(payload: bytes) -> Iterator[Run]:
         runs.append(run)
         yield run
     failures = [
-        Failure(EXERCISE.id, run.test, run.sentence, run.finding) for run in runs if run.finding
+        TestFailure(EXERCISE.id, run.test, run.sentence, run.finding) for run in runs if run.finding
     ]
     lines = [line for failure in failures for line in render(failure)]
     if failures:
@@ -337,8 +333,8 @@ def test_more_is_refused_at_once(
     change, why = REFUSED[flood]
     payload = sends(change if isinstance(change, bytes) else flooded(change))
     for run in judged(payload):
-        assert run.finding is not None and run.finding.trouble is not None
-        assert run.finding.kind == "protocol" and why in run.finding.trouble.message
+        assert run.finding is not None and run.finding.interruption is not None
+        assert run.finding.kind == "protocol" and why in run.finding.interruption.message
     assert spent_on(payload) < 3 * second
 
 
@@ -367,7 +363,7 @@ def test_all_that_workers_send_counts_together(
 def test_an_honest_worker_cuts_what_it_has_too_much_of() -> None:
     long = "x" * 100_000
     honest = Observation(
-        trouble=Trouble("exception", long, long, (Frame(long, 1, long, long),)),
+        interruption=Interruption(Kind.EXCEPTION, long, long, (Frame(long, 1, long, long),)),
         modified=(long,) * 5_000,
         disturbed=(long,),
         banned=(BanHit(1, long, "torch.softmax"),) * 5_000,
@@ -378,7 +374,7 @@ def test_an_honest_worker_cuts_what_it_has_too_much_of() -> None:
     seen = unpack_observation(pack_observation(few))
     assert len(seen.printed) == MOST_PRINTED + 1 and len(seen.banned) == MOST_HITS
     assert seen.calls[-1] == Call("last") and len(seen.calls) == 1_000
-    assert seen.trouble is not None and len(seen.trouble.frames[0].text) == LONGEST_TEXT
+    assert seen.interruption is not None and len(seen.interruption.frames[0].text) == LONGEST_TEXT
     with pytest.raises(ValueError, match="bytes of plain values"):
         pack_observation(honest)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from grader.course.answers import config_source
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.isolation.client import Worker
 from grader.isolation.launch import FORKS, NotGraded, Zygote
@@ -19,7 +20,8 @@ from grader.isolation.sandbox import Sandbox
 from grader.judging.options import RunOptions
 from grader.judging.run import run_tests
 from grader.observation.answer import Answer, Source, load_answer
-from grader.observation.observe import Observation, Request, observe
+from grader.observation.observe import observe
+from grader.observation.record import Observation, Request
 from grader.tests.processes import eventually, is_running
 
 FILE = "/nowhere/ex99_answer.py"
@@ -44,7 +46,7 @@ def start(zygote: Any) -> Iterator[Start]:
     def worker(text: str, **options: Any) -> Worker:
         answer = Answer("exercises", Source("ex99_answer", FILE, textwrap.dedent(text)))
         given = {"root": ROOT, "zygote": zygote, "locked": Sandbox("process"), **options}
-        started.append(Worker(answer, config_source(ROOT), **given))
+        started.append(Worker(answer, config_source(Course.load(ROOT)), **given))
         return started[-1]
 
     yield worker
@@ -65,13 +67,13 @@ def seen(worker: Worker, request: Request | None = None, seconds: float = PLENTY
 
 def result(worker: Worker, name: str = "f", *arguments: Any) -> Any:
     found = seen(worker, call(name, *arguments))
-    assert found.trouble is None, found.trouble
+    assert found.interruption is None, found.interruption
     return found.outputs["result"]
 
 
 def kind(observation: Observation) -> str:
-    assert observation.trouble is not None
-    return observation.trouble.kind
+    assert observation.interruption is not None
+    return observation.interruption.kind
 
 
 def ends(pid: int) -> bool:
@@ -103,7 +105,7 @@ class TestSeenAlike:
 
     @pytest.mark.parametrize("name", ["product", "turned", "broken", "careless"])
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-    def test_outputs_gradients_troubles_and_traces(
+    def test_outputs_gradients_interruptions_and_traces(
         self, name: str, dtype: torch.dtype, start: Start
     ) -> None:
         if name == "turned" and dtype is torch.bfloat16:
@@ -119,7 +121,7 @@ class TestSeenAlike:
         answer = Answer("here", Source("ex99_answer", FILE, textwrap.dedent(self.TEXT)))
         here, _ = observe(load_answer(answer), request, frozenset({FILE}))
         there = seen(start(self.TEXT), request)
-        assert there.trouble == here.trouble
+        assert there.interruption == here.interruption
         assert (there.modified, there.disturbed) == (here.modified, here.disturbed)
         assert there.calls == here.calls
         for mine, theirs in ((here.outputs, there.outputs), (here.gradients, there.gradients)):
@@ -177,7 +179,7 @@ class TestSeenAlike:
         worker = start("def f(model): return model()")
         request = call("f", lambda: torch.ones(3).softmax(-1), bans=("torch.softmax",))
         found = seen(worker, request)
-        assert found.trouble is None and found.banned == ()
+        assert found.interruption is None and found.banned == ()
 
     def test_one_process_serves_many_requests(self, start: Start) -> None:
         worker = start("calls = []\ndef f(): calls.append(1); return len(calls)")
@@ -189,8 +191,8 @@ class TestDeadline:
         worker = start("def f():\n    while True:\n        pass")
         observation = seen(worker, seconds=SHORT)
         assert kind(observation) == "timed out"
-        assert observation.trouble is not None
-        assert observation.trouble.frames[-1].function == "f"
+        assert observation.interruption is not None
+        assert observation.interruption.frames[-1].function == "f"
 
     @pytest.mark.parametrize(
         "text",
@@ -247,7 +249,7 @@ class TestDeadline:
                 while time.process_time() < end: pass
             """
         )
-        assert [seen(worker, seconds=0.7).trouble for _ in range(3)] == [None] * 3
+        assert [seen(worker, seconds=0.7).interruption for _ in range(3)] == [None] * 3
 
     def test_an_answer_in_time_counts_though_the_judge_comes_late(self, start: Start) -> None:
         worker = start("import torch\ndef f(): return torch.ones(1 << 20)")
@@ -255,7 +257,7 @@ class TestDeadline:
         pending = worker.ask(call("f"), SHORT)
         time.sleep(SHORT + 0.5 + SHORT)  # past the judge's own deadline too
         late = pending()
-        assert late.trouble is None
+        assert late.interruption is None
         assert late.outputs["result"].sum() == 1 << 20  # type: ignore[union-attr]
 
 
@@ -274,9 +276,9 @@ class TestDeath:
         self, body: str, told: tuple[str, str, str], start: Start
     ) -> None:
         worker = start(f"import os, sys\ndef f(): {body}\ndef g(): return 'alive'")
-        trouble = seen(worker).trouble
-        assert trouble is not None
-        assert (trouble.kind, trouble.type_name, trouble.message) == told
+        interruption = seen(worker).interruption
+        assert interruption is not None
+        assert (interruption.kind, interruption.type_name, interruption.message) == told
         assert result(worker, "g") == "alive"
 
     def test_an_answer_that_dies_on_import_does_so_every_time(self, start: Start) -> None:
@@ -288,7 +290,7 @@ class TestDeath:
         zygote.close()
         worker = Worker(
             Answer("exercises", Source("ex99_answer", FILE, "")),
-            config_source(ROOT),
+            config_source(Course.load(ROOT)),
             root=ROOT,
             zygote=zygote,
         )
@@ -358,9 +360,9 @@ class TestNothingToSteal:
     )
     def test_what_holds_answers_cannot_be_imported(self, module: str, start: Start) -> None:
         worker = start(f"import importlib\ndef f(): importlib.import_module({module!r})")
-        trouble = seen(worker).trouble
-        assert trouble is not None
-        assert trouble.type_name == "ModuleNotFoundError"
+        interruption = seen(worker).interruption
+        assert interruption is not None
+        assert interruption.type_name == "ModuleNotFoundError"
 
     def test_neither_is_it_there_already(self, start: Start) -> None:
         worker = start("import sys\ndef f(): return sorted(sys.modules)")

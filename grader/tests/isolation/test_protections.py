@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import pytest
 
 from grader.course.syllabus import ROOT
-from grader.isolation import frames, landlock, sandbox
+from grader.isolation import landlock, sandbox
 from grader.isolation.machine import is_offered
-from grader.observation.observe import Observation
+from grader.observation import codec
+from grader.observation.record import Observation
 from grader.tests.probes import PROBES, Order, Prober
 
 pytestmark = pytest.mark.skipif(not is_offered("light"), reason="not offered here")
@@ -189,14 +190,14 @@ def test_calls_that_no_answer_needs_are_refused(prober: Prober) -> None:
 
 def test_the_cap_of_a_header_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blanks at its end change nothing but its length."""
-    honest = frames.pack_observation(Observation())
+    honest = codec.pack_observation(Observation())
     (length,) = struct.unpack("<Q", honest[:8])
-    header = honest[8 : 8 + length] + b" " * frames._MAX_JSON
+    header = honest[8 : 8 + length] + b" " * codec._MAX_JSON
     long = struct.pack("<Q", len(header)) + header + honest[8 + length :]
-    with pytest.raises(frames.ProtocolError, match="a header of"):
-        frames.unpack_observation(long)
-    monkeypatch.setattr(frames, "_MAX_JSON", len(header))
-    assert frames.unpack_observation(long) == Observation()
+    with pytest.raises(codec.ProtocolError, match="a header of"):
+        codec.unpack_observation(long)
+    monkeypatch.setattr(codec, "_MAX_JSON", len(header))
+    assert codec.unpack_observation(long) == Observation()
 
 
 def test_every_protection_has_its_row() -> None:

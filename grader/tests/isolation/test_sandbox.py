@@ -13,7 +13,7 @@ from grader.isolation.launch import NotGraded, Zygote
 from grader.isolation.machine import mechanisms
 from grader.isolation.sandbox import Sandbox
 from grader.observation.answer import Answer, Source
-from grader.observation.observe import Request
+from grader.observation.record import Request
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="light and full need Linux")
 
@@ -63,7 +63,7 @@ def test_ordinary_work_is_not_hindered(zygote, profile):
         return torch.multinomial(torch.ones(5), 1).shape[0]
         """,
     )
-    assert seen.trouble is None, seen.trouble
+    assert seen.interruption is None, seen.interruption
     assert seen.outputs == {"out": 1}
 
 
@@ -89,9 +89,9 @@ FORBIDDEN = {
 def test_what_reaches_outside_is_forbidden(zygote, profile, what):
     """Each of these ends in the verdict "tried something forbidden", or finds nothing there."""
     seen = run(zygote, profile, FORBIDDEN[what])
-    assert seen.trouble is not None, f"an answer can {what}: {seen.outputs}"
-    is_not_there = profile == "full" and seen.trouble.type_name == "FileNotFoundError"
-    assert seen.trouble.kind == "forbidden" or is_not_there, seen.trouble
+    assert seen.interruption is not None, f"an answer can {what}: {seen.outputs}"
+    is_not_there = profile == "full" and seen.interruption.type_name == "FileNotFoundError"
+    assert seen.interruption.kind == "forbidden" or is_not_there, seen.interruption
 
 
 RAW_CALLS = {
@@ -135,7 +135,7 @@ def test_limits_cannot_be_raised(zygote, profile):
 def test_memory_is_bounded(zygote, profile):
     """A gigabyte more than allowed is refused, and the verdict says that memory ran out."""
     seen = run(zygote, profile, "return torch.ones(2**30).sum().item()", memory_mb=512)
-    assert seen.trouble is not None and seen.trouble.kind == "out of memory", seen
+    assert seen.interruption is not None and seen.interruption.kind == "out of memory", seen
 
 
 @pytest.mark.parametrize("profile", PROFILES)

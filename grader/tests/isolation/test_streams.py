@@ -10,8 +10,9 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from grader.isolation.frames import MAX_FRAME, ProtocolError, framed, read_frame, write_frame
+from grader.isolation.frames import MAX_FRAME, framed, read_frame, write_frame
 from grader.isolation.streams import PipeStream, SocketStream, Stream
+from grader.observation.codec import ProtocolError
 
 LONG = 600.0
 """A backstop: what waits for nobody, and for no clock, is long done."""

@@ -7,41 +7,45 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from grader.isolation.frames import pack_observation, unpack_observation
 from grader.judging.comparison import Finding
-from grader.judging.failure_text import Failure, told
+from grader.judging.failure_text import TestFailure, told
 from grader.observation.answer import Answer, Source
+from grader.observation.codec import pack_observation, unpack_observation
 from grader.observation.context import SHAPES, facts
-from grader.observation.observe import Observation, Request, Trouble, load, observe
+from grader.observation.kind import Kind
+from grader.observation.observe import load, observe
+from grader.observation.record import Interruption, Observation, Request
 
 FILE = "/course/exercises/ex99_answer.py"
 HEAD = "import numpy as np\nimport torch\nfrom torch import nn\n\n"
 
 
-def words_for(trouble: Trouble) -> str:
-    """What a learner reads of a trouble, below the title."""
-    failure = Failure("ex99_answer", "t", "It holds", Finding(trouble.kind, (), trouble))
+def words_for(interruption: Interruption) -> str:
+    """What a learner reads of an interruption, below the title."""
+    failure = TestFailure(
+        "ex99_answer", "t", "It holds", Finding(interruption.kind, (), interruption)
+    )
     return "\n".join(told(failure)[1:])
 
 
-def trouble_of(text: str, scenario: Any, **inputs: Any) -> Trouble:
-    """The trouble of a scenario, as it comes out of another process."""
+def interruption_of(text: str, scenario: Any, **inputs: Any) -> Interruption:
+    """The interruption of a scenario, as it comes out of another process."""
     answer = Answer("answers", Source("ex99_answer", FILE, HEAD + textwrap.dedent(text)))
     module, at_load, _ = load(answer)
-    trouble = at_load
+    interruption = at_load
     if module is not None:
-        trouble = observe(module, Request(scenario, inputs), frozenset({FILE}))[0].trouble
-    assert trouble is not None
-    sent = unpack_observation(pack_observation(Observation(trouble=trouble)))
-    assert sent.trouble == trouble
-    return trouble
+        interruption = observe(module, Request(scenario, inputs), frozenset({FILE}))[0].interruption
+    assert interruption is not None
+    sent = unpack_observation(pack_observation(Observation(interruption=interruption)))
+    assert sent.interruption == interruption
+    return interruption
 
 
 def words_in(body: str) -> str:
     """The words for a function of two tensors, the first of which requires gradients."""
     text = "def f(x, y):\n" + textwrap.indent(textwrap.dedent(body), "    ")
     inputs = {"x": torch.rand(3, 4), "y": torch.rand(3, 5)}
-    return words_for(trouble_of(text, lambda m, x, y: m.f(x.requires_grad_(), y), **inputs))
+    return words_for(interruption_of(text, lambda m, x, y: m.f(x.requires_grad_(), y), **inputs))
 
 
 EVERYDAY = {
@@ -122,15 +126,15 @@ def test_where_a_tensor_was_changed_in_place_is_looked_up() -> None:
     module, _, _ = load(answer)
     assert module is not None
     request = Request(lambda m, x: m.f(x), {"x": torch.ones(3)}, {"result": torch.ones(3)}, ("x",))
-    trouble = observe(module, request, frozenset({FILE}))[0].trouble
-    assert trouble is not None
-    assert words_for(trouble).splitlines()[-1] == f"    {FILE}:9: a *= 2"
+    interruption = observe(module, request, frozenset({FILE}))[0].interruption
+    assert interruption is not None
+    assert words_for(interruption).splitlines()[-1] == f"    {FILE}:9: a *= 2"
 
 
 def test_another_signature_than_the_stubs_is_named() -> None:
-    trouble = trouble_of("def f(x): return x", lambda m, x: m.f(x, 2), x=torch.ones(1))
-    assert "keep the stub's signature" in words_for(trouble)
-    called_wrongly = trouble_of("def g(x): ...\ndef f(): return g()", lambda m: m.f())
+    interruption = interruption_of("def f(x): return x", lambda m, x: m.f(x, 2), x=torch.ones(1))
+    assert "keep the stub's signature" in words_for(interruption)
+    called_wrongly = interruption_of("def g(x): ...\ndef f(): return g()", lambda m: m.f())
     assert "signature" not in words_for(called_wrongly)
 
 
@@ -149,8 +153,8 @@ class TestAttributes:
     )
     def test_of_a_layer(self, name: str, words: str) -> None:
         text = textwrap.dedent(self.LAYER).format(name=name)
-        trouble = trouble_of(text, lambda m, x: m.Layer()(x), x=torch.ones(3))
-        assert words in words_for(trouble)
+        interruption = interruption_of(text, lambda m, x: m.Layer()(x), x=torch.ones(3))
+        assert words in words_for(interruption)
 
     def test_a_property_of_the_learners_is_not_run(self) -> None:
         text = """
@@ -161,12 +165,12 @@ class TestAttributes:
             def f(self, x):
                 return x + torch.ones(7) * self.wide
         """
-        trouble = trouble_of(text, lambda m, x: m.Layer().f(x), x=torch.ones(3))
-        assert "did you mean wider?" in words_for(trouble)
+        interruption = interruption_of(text, lambda m, x: m.Layer().f(x), x=torch.ones(3))
+        assert "did you mean wider?" in words_for(interruption)
 
     def test_a_function_with_another_name_than_the_stubs(self) -> None:
-        trouble = trouble_of("def rotate_halv(x): ...", lambda m: m.rotate_half)
-        assert "rotate_halv is there: is it a misspelling?" in words_for(trouble)
+        interruption = interruption_of("def rotate_halv(x): ...", lambda m: m.rotate_half)
+        assert "rotate_halv is there: is it a misspelling?" in words_for(interruption)
 
 
 def layer(init: str) -> str:
@@ -223,25 +227,27 @@ def test_weights_that_torch_refuses(init: str, load_weights: str) -> None:
         return module.Layer().load_state_dict(weights)
 
     scenario = called if load_weights == "functional_call" else loaded
-    words = words_for(trouble_of(layer(init), scenario, weights=WEIGHTS))
+    words = words_for(interruption_of(layer(init), scenario, weights=WEIGHTS))
     assert LAYERS[init] in words
     assert "key(s)" not in words and "Error(s)" not in words
 
 
 def test_a_weight_of_another_shape_is_told_with_both() -> None:
     init = RIGHT + OUT.replace("(3, 2", "(3, 4")
-    trouble = trouble_of(
+    interruption = interruption_of(
         layer(init), lambda m, weights: m.Layer().load_state_dict(weights), weights=WEIGHTS
     )
-    assert words_for(trouble).strip() == "Layer.out.weight has shape [4, 3]; it should be [2, 3]"
+    assert (
+        words_for(interruption).strip() == "Layer.out.weight has shape [4, 3]; it should be [2, 3]"
+    )
 
 
 def test_many_wrong_names_take_three_lines() -> None:
     weights = {f"w{n}": torch.ones(n) for n in range(9)}
-    trouble = trouble_of(
+    interruption = interruption_of(
         layer("super().__init__()"), lambda m, w: m.Layer().load_state_dict(w), w=weights
     )
-    assert [line.strip()[:25] for line in words_for(trouble).splitlines()] == [
+    assert [line.strip()[:25] for line in words_for(interruption).splitlines()] == [
         "Layer has no parameter w0",
         "Layer has no parameter w1",
         "and 7 more",
@@ -252,37 +258,41 @@ class TestWhileTheFileIsImported:
     STUB = "def f(x):\n    raise NotImplementedError\n\n\n"
 
     def test_a_call_of_a_stub_is_told_with_its_line(self) -> None:
-        trouble = trouble_of(self.STUB + "print(f(3))\n", lambda m: m)
-        assert trouble.kind == "cannot load"
-        assert words_for(trouble).splitlines() == [
+        interruption = interruption_of(self.STUB + "print(f(3))\n", lambda m: m)
+        assert interruption.kind == "cannot load"
+        assert words_for(interruption).splitlines() == [
             f"  {FILE}:9 calls f while the file is imported, and f is not written yet: "
             'take the line away, or move it under if __name__ == "__main__":',
             f"    {FILE}:9: print(f(3))",
         ]
 
     def test_a_stub_below_other_calls_is_told_by_its_name(self) -> None:
-        trouble = trouble_of(self.STUB + "def g(): return f(1)\ng()\n", lambda m: m)
-        assert f"{FILE}:10 calls f while the file is imported, and f is not" in words_for(trouble)
+        interruption = interruption_of(self.STUB + "def g(): return f(1)\ng()\n", lambda m: m)
+        assert f"{FILE}:10 calls f while the file is imported, and f is not" in words_for(
+            interruption
+        )
 
     def test_another_error_is_told_with_the_line_at_the_top_level(self) -> None:
         text = "def f(x):\n    return g(x)\n\ndef g(x):\n    return x.nothing\n\nprint(f(3))\n"
-        words = words_for(trouble_of(text, lambda m: m))
+        words = words_for(interruption_of(text, lambda m: m))
         assert words.startswith(f"  {FILE}:11 calls f while the file is imported: take the line")
         assert "AttributeError: 'int' object has no attribute 'nothing'" in words
 
     def test_a_line_that_fails_by_itself_is_told_alone(self) -> None:
-        words = words_for(trouble_of("x = torch.ones(3).view(2)\n", lambda m: m))
+        words = words_for(interruption_of("x = torch.ones(3).view(2)\n", lambda m: m))
         assert "while the file is imported" not in words
         assert f"{FILE}:5: x = torch.ones(3).view(2)" in words
 
     def test_what_a_class_is_made_with_belongs_there(self) -> None:
         text = "def f():\n    return 1 / 0\n\nclass A:\n    x = f()\n"
-        assert "take the line away" not in words_for(trouble_of(text, lambda m: m))
+        assert "take the line away" not in words_for(interruption_of(text, lambda m: m))
 
 
 def test_facts_that_a_process_makes_up_are_shown_in_one_short_line_each() -> None:
     context = "shapes: " + "x" * 300 + "\x1b[2J\n" + "shapes: y\n" * 100_000
     assert len(facts(context, SHAPES)) < 100
-    trouble = Trouble("exception", "RuntimeError", "no", context=context)
-    assert len(words_for(trouble).splitlines()) < 5
-    assert all(len(line) < 300 and "\x1b" not in line for line in words_for(trouble).splitlines())
+    interruption = Interruption(Kind.EXCEPTION, "RuntimeError", "no", context=context)
+    assert len(words_for(interruption).splitlines()) < 5
+    assert all(
+        len(line) < 300 and "\x1b" not in line for line in words_for(interruption).splitlines()
+    )

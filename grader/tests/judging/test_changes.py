@@ -13,7 +13,8 @@ from grader.judging.diagnosis import Diagnosis, Evidence
 from grader.judging.expectation import Expecting, Precision
 from grader.judging.trial import Run
 from grader.observation.answer import Answer, Source, load_answer
-from grader.observation.observe import Request, observe
+from grader.observation.observe import observe
+from grader.observation.record import Request
 from grader.results.record import result_of
 
 SOLUTION = '''

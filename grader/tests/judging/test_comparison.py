@@ -13,7 +13,8 @@ from grader.judging.expectation import Allowance, CostLimits, Expectation
 from grader.observation.bans import BanHit
 from grader.observation.calls import Call
 from grader.observation.cost import Cost
-from grader.observation.observe import Observation, Opaque, Trouble
+from grader.observation.kind import Kind
+from grader.observation.record import Interruption, Observation, Opaque
 
 NAN, INF = math.nan, math.inf
 
@@ -60,7 +61,7 @@ RIGHT = Observation(
 )
 # Each defect alone, in the order in which a learner can mend them.
 DEFECTS: dict[str, dict[str, Any]] = {
-    "exception": {"trouble": Trouble("exception", "ValueError", "why")},
+    "exception": {"interruption": Interruption(Kind.EXCEPTION, "ValueError", "why")},
     "type": {"outputs": {"a": None}},
     "shape": {"outputs": {"a": torch.zeros(3)}},
     "dtype": {"outputs": {"a": torch.tensor([1.0, 2.0]).double()}},
@@ -130,7 +131,7 @@ class TestForm:
         assert (kind, line) == ("shape", "x: got shape [1, 2], want [2]")
 
     def test_a_scenario_that_broke_names_what_it_was_given(self) -> None:
-        seen = Observation(trouble=Trouble("unusable"), calls=(Call("f", "None"),))
+        seen = Observation(interruption=Interruption(Kind.UNUSABLE), calls=(Call("f", "None"),))
         want = wanted({})
         want = replace(want, form=replace(want.form, calls=(Call("f", "the int '3'"),)))
         assert told(seen, want)[1] == "f returned None, want the int '3' (is a `return` missing?)"
@@ -141,8 +142,8 @@ class TestForm:
         ("seen", "kind"),
         [
             (outputs(x=torch.ones(1, 2)), "shape"),
-            (Observation(trouble=Trouble("exception", "IndexError")), "exception"),
-            (Observation(trouble=Trouble("unusable", "ValueError")), "unusable"),
+            (Observation(interruption=Interruption(Kind.EXCEPTION, "IndexError")), "exception"),
+            (Observation(interruption=Interruption(Kind.UNUSABLE, "ValueError")), "unusable"),
         ],
     )
     def test_one_where_two_were_wanted_is_what_went_wrong(

@@ -2,11 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
 
 from grader.course.syllabus import ROOT, load
-from grader.course.variants import read_variants
+from grader.course.variants import Variant, read_variants
+from grader.judging.comparison import Finding
+from grader.judging.diagnosis import Diagnosis, Evidence
+from grader.observation.kind import Kind
+from grader.observation.observe import observe
+from grader.observation.record import Interruption, Observation, Request
 from grader.tests.pytest_run import ANSWERS, PytestRun
 
 _FILE = Path(__file__).parents[1] / "rewritten_mistakes.py"
@@ -233,3 +240,22 @@ def interleaved_to_half(weight, n_heads):
             **{test: {"keys_not_turned"} for test in TestTwoAtOnce.TURNED},
             "test_weights_are_reordered_head_by_head": set(),
         }
+
+    @pytest.mark.parametrize("kind", [kind for kind in Kind if kind.fits_any_mistake])
+    def test_beside_a_run_that_fits_any_mistake(self, kind: Kind) -> None:
+        """Above all beside one that could not be graded, which is nobody's mistake."""
+        module = ModuleType("answer")
+        module.__file__ = "/answer.py"
+        module.doubled = lambda x: x  # type: ignore[attr-defined]
+        request = Request(lambda answer, x: answer.doubled(x), {"x": torch.ones(2)})
+        seen, _ = observe(module, request, frozenset())
+        mistake = Variant("undoubled", "it is x", "")
+        diagnosis = Diagnosis([mistake], lambda _: module)
+        assert seen.calls
+        diagnosis.add(Evidence("wrong", request, seen, None, Finding(Kind.PROPERTY, ())))
+        ended = Interruption(kind)
+        broken = Observation(interruption=ended, calls=seen.calls)
+        finding = Finding(kind, (), ended)
+        diagnosis.add(Evidence("other", request, broken, None, finding))
+        assert diagnosis.named("wrong") == [mistake]
+        assert diagnosis.named("other") == []

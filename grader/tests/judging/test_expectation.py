@@ -12,7 +12,8 @@ from torch import Tensor
 from grader.judging.comparison import Finding, Margins, judge
 from grader.judging.expectation import Allowance, Expectation, Expecting, Precision, ReferenceFailed
 from grader.judging.inputs import Samples
-from grader.observation.observe import Request, observe
+from grader.observation.observe import observe
+from grader.observation.record import Request
 
 FLOAT32, HALF = Precision(torch.float32), Precision(torch.bfloat16)
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from grader.course.answers import config_source
+from grader.course.course import Course
 from grader.course.syllabus import ROOT
 from grader.isolation.client import Worker
 from grader.isolation.clock import MachineTooBusy, UsedUp, WorkerClock
@@ -24,7 +25,9 @@ from grader.isolation.launch import FORKS
 from grader.isolation.sandbox import Sandbox
 from grader.observation.answer import Answer, Source, forget, load_answer
 from grader.observation.deadline import Deadline, OutOfTime, _ThreadTicks
-from grader.observation.observe import Observation, Request, observe, timed_out
+from grader.observation.observe import observe
+from grader.observation.record import Observation, Request
+from grader.observation.trouble import timed_out
 from grader.tests.processes import eventually
 
 FILE = "/nowhere/ex99_answer.py"
@@ -59,8 +62,8 @@ def seen_here(body: str, seconds: float = SHORT) -> Observation:
 
 
 def how(seen: Observation) -> tuple[str, str]:
-    assert seen.trouble is not None
-    return seen.trouble.kind, seen.trouble.how
+    assert seen.interruption is not None
+    return seen.interruption.kind, seen.interruption.how
 
 
 class TestInProcess:
@@ -73,8 +76,8 @@ class TestInProcess:
         assert how(seen_here(body)) == ("timed out", "too slow")
 
     def test_the_line_is_told(self) -> None:
-        trouble = seen_here("x = 1\nwhile True: pass").trouble
-        assert trouble is not None and trouble.frames[-1].line == 5
+        interruption = seen_here("x = 1\nwhile True: pass").interruption
+        assert interruption is not None and interruption.frames[-1].line == 5
 
     def test_what_cannot_be_interrupted_is_noticed_afterwards(self) -> None:
         assert how(seen_here("try: sum(range(10**8))\nexcept BaseException: pass", 0.1))[0] == (
@@ -82,7 +85,7 @@ class TestInProcess:
         )
 
     def test_sleeping_uses_nothing_up(self) -> None:
-        assert seen_here("time.sleep(2 * 0.05)", 0.05).trouble is None
+        assert seen_here("time.sleep(2 * 0.05)", 0.05).interruption is None
 
     def test_the_judge_s_own_work_does_not_count(self) -> None:
         """The harness is not interrupted, however long it takes."""
@@ -153,7 +156,9 @@ class TestIsolated:
 
         def worker(body: str, profile: str = "process", **options: Any) -> Worker:
             given = {"root": ROOT, "zygote": zygote, "locked": Sandbox(profile), **options}
-            started.append(Worker(answer(body), config_source(ROOT), seconds=SHORT, **given))
+            started.append(
+                Worker(answer(body), config_source(Course.load(ROOT)), seconds=SHORT, **given)
+            )
             return started[-1]
 
         yield worker
@@ -174,7 +179,7 @@ class TestIsolated:
         worker = start(
             "end = time.process_time() + 0.2\nwhile time.process_time() < end: pass", profile
         )
-        assert worker.ask(REQUEST, 60.0)().trouble is None
+        assert worker.ask(REQUEST, 60.0)().interruption is None
         assert 0.2 < worker.spent < 2.0
 
     @pytest.mark.parametrize("profile", ["process", "full"])

@@ -13,11 +13,12 @@ from grader.judging.localization import failing_functions
 from grader.judging.run import Outcome
 from grader.judging.trial import Run
 from grader.observation.calls import Call
-from grader.observation.observe import Frame, Observation, Trouble
+from grader.observation.kind import Kind
+from grader.observation.record import Frame, Interruption, Observation
 from grader.tests.pytest_run import ANSWERS, PytestRun
 
 ROPE, CACHE = load(ROOT).find("ex02"), load(ROOT).find("ex05")
-PASSED, WRONG = None, Finding("value", ("it differs",))
+PASSED, WRONG = None, Finding(Kind.VALUE, ("it differs",))
 
 
 def outcome(tests: Mapping[tuple[str, ...], Finding | None], exercise: Any = CACHE) -> Outcome:
@@ -31,10 +32,10 @@ def outcome(tests: Mapping[tuple[str, ...], Finding | None], exercise: Any = CAC
     return Outcome(exercise, trial, tuple(runs), 0.0)
 
 
-def broken(*functions: str, kind: str = "exception", file: str = "ex05_kv_cache.py") -> Finding:
+def broken(*functions: str, kind: Kind = Kind.EXCEPTION, file: str = "ex05_kv_cache.py") -> Finding:
     """What is found of an error that came out of nested functions, the innermost last."""
     frames = tuple(Frame(f"/course/exercises/{file}", 1, name, "") for name in functions)
-    return Finding(kind, (), trouble=Trouble(kind, frames=frames))
+    return Finding(kind, (), interruption=Interruption(kind, frames=frames))
 
 
 class TestWhereSomethingBroke:
@@ -64,17 +65,20 @@ class TestWhereSomethingBroke:
         assert failing_functions(run) == ("Attention.forward",)
 
     def test_a_name_that_is_missing(self) -> None:
-        trouble = Trouble("missing", message="rotate_half")
-        run = outcome({(): Finding("missing", (), trouble=trouble)}, ROPE)
+        interruption = Interruption(Kind.MISSING, message="rotate_half")
+        run = outcome({(): Finding(Kind.MISSING, (), interruption=interruption)}, ROPE)
         assert failing_functions(run) == ("rotate_half",)
 
-    @pytest.mark.parametrize("kind", ["not graded", "out of time", "no file"])
-    def test_what_no_function_has_done_is_about_none(self, kind: str) -> None:
+    @pytest.mark.parametrize("kind", [kind for kind in Kind if kind.nothing_ran])
+    def test_what_no_function_has_done_is_about_none(self, kind: Kind) -> None:
         assert failing_functions(outcome({("StaticCache",): broken(kind=kind)})) == ()
 
     def test_a_file_that_cannot_be_imported_is_about_none(self) -> None:
-        trouble = Trouble("syntax", at_load=True)
-        assert failing_functions(outcome({("Attention",): Finding("syntax", (), trouble)})) == ()
+        interruption = Interruption(Kind.SYNTAX, at_load=True)
+        assert (
+            failing_functions(outcome({("Attention",): Finding(Kind.SYNTAX, (), interruption)}))
+            == ()
+        )
 
 
 class TestWhatIsWrongAndBreaksNothing:
@@ -101,7 +105,7 @@ class TestWhatIsWrongAndBreaksNothing:
 
     def test_a_test_that_runs_into_a_stub_says_nothing_of_what_else_it_called(self) -> None:
         """Else `apply` would look better than it is: of what it returned only one was seen."""
-        stub = broken("apply", "rotate_half", kind="not implemented", file="ex02_rope.py")
+        stub = broken("apply", "rotate_half", kind=Kind.NOT_IMPLEMENTED, file="ex02_rope.py")
         tests = {
             ("rotate_half", "apply_rotary_pos_emb"): stub,
             ("apply_rotary_pos_emb", "apply_rotary_pos_emb", "rotate_half"): stub,
@@ -116,7 +120,7 @@ class TestWhatIsWrongAndBreaksNothing:
         assert failing_functions(outcome(backwards, ROPE)) == names
 
     def test_of_a_worker_that_was_killed_it_is_what_the_reference_calls(self) -> None:
-        run = outcome({(): Finding("crashed", (), trouble=Trouble("crashed"))})
+        run = outcome({(): Finding(Kind.CRASHED, (), interruption=Interruption(Kind.CRASHED))})
         form = SimpleNamespace(calls=(Call("StaticCache"), Call("StaticCache.append")))
         (evidence,) = [run.trial.diagnosis.last("t0")]
         evidence.want = SimpleNamespace(form=form)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
-from grader.judging.failure_text import Failure
+from grader.judging.failure_text import TestFailure
 from grader.judging.summary import block
 from grader.learner.history import History, RunRecord
 from grader.learner.watch import pages
@@ -111,7 +111,7 @@ def watch_screen(run: PytestRun, name: str, history: History) -> list[str]:
     """The page of `grader watch` as far as it is in view."""
     assert run.trial is not None
     exercise = run.trial.exercise
-    failures: list[Failure] = [report.course_failure for report in run.failed]
+    failures: list[TestFailure] = [report.course_failure for report in run.failed]
     nothing_passed = len(failures) == len(run.reports)
     lines = tuple(block(failures, run.trial, nothing_passed=nothing_passed)) if failures else ()
     record = RunRecord(exercise.id, "watch", 1e9, 1.0, 0, len(run.reports), "0", (), (), "00")

@@ -10,8 +10,9 @@ from grader.classroom.grade import grade
 from grader.course.course import Course
 from grader.course.syllabus import ROOT
 from grader.judging.comparison import Finding
-from grader.judging.failure_text import Failure, details
+from grader.judging.failure_text import TestFailure, details
 from grader.judging.summary import diagnosed
+from grader.observation.kind import Kind
 from grader.tests.pytest_run import ANSWERS, PytestRun
 
 RIGHT = (ANSWERS / "right" / "ex02_rope.py").read_text(encoding="utf-8")
@@ -30,7 +31,7 @@ def tried(run_pytest: Callable[..., PytestRun], tmp_path: Path) -> Tried:
     return run
 
 
-def failures(run: PytestRun) -> list[Failure]:
+def failures(run: PytestRun) -> list[TestFailure]:
     assert run.trial is not None
     return [diagnosed(report.course_failure, run.trial) for report in run.failed]
 
@@ -89,7 +90,7 @@ def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
 
 def test_details_are_the_inputs_and_the_seed() -> None:
     inputs = tuple((f"x{n}", "float32 [1]: 0") for n in range(12))
-    failure = Failure("ex99_x", "t", "It holds", Finding("value", ()), inputs=inputs, seed=3)
+    failure = TestFailure("ex99_x", "t", "It holds", Finding(Kind.VALUE, ()), inputs=inputs, seed=3)
     lines = details(failure)
     assert lines[0] == "    x0 = float32 [1]: 0"
     assert lines[-2:] == ["    and 2 more inputs", "    repeat with --seed=3"]

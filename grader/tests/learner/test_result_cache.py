@@ -150,7 +150,7 @@ class TestKeeping:
     def test_another_language(self, course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What was said of the failures is kept too."""
         for text in ("en", "zh"):  # so that the language alone differs
-            (course / "grader" / "texts" / f"{text}.toml").write_text("")
+            (course / "grader" / "messages" / "texts" / f"{text}.toml").write_text("")
         kept(course).keep({EXERCISE: RESULT})
         monkeypatch.setenv("GRADER_LANG", "zh")
         assert kept(course).find(EXERCISE) is None

@@ -446,7 +446,7 @@ SAID_ELSEWHERE = {
     "watch.runner_ended",
     "watch.space",
 }
-"""What a session that meets no trouble with files and processes does not come to say."""
+"""What a session that meets no interruption with files and processes does not come to say."""
 
 
 class TestList:

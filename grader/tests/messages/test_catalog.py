@@ -66,7 +66,7 @@ def calls_in_modules() -> Iterator[Call]:
 def calls_in_templates() -> Iterator[Call]:
     """The same of the pages' templates."""
     jinja2 = pytest.importorskip("jinja2", reason="the extra `report` is not installed")
-    for file in sorted((ROOT / "grader" / "templates").glob("*.html")):
+    for file in sorted((ROOT / "grader" / "learner" / "report" / "templates").glob("*.html")):
         parsed = jinja2.Environment().parse(file.read_text(encoding="utf-8"))
         for call in parsed.find_all(jinja2.nodes.Call):
             if getattr(call.node, "name", "") == "say":

@@ -10,7 +10,8 @@ import torch
 
 from grader.observation.answer import Answer, Source
 from grader.observation.learner_warnings import split
-from grader.observation.observe import Request, load, observe
+from grader.observation.observe import load, observe
+from grader.observation.record import Request
 from grader.tests.pytest_run import ANSWERS, PytestRun
 
 FILE = "/course/exercises/ex99_answer.py"
@@ -20,8 +21,8 @@ RIGHT = (ANSWERS / "right" / "ex02_rope.py").read_text(encoding="utf-8")
 def warned(text: str, capsys: pytest.CaptureFixture, **request: object) -> list[str]:
     """The warnings of importing an answer and calling its `f`."""
     answer = Answer("answers", Source("ex99_answer", FILE, f"import warnings, torch\n{text}"))
-    module, trouble, _ = load(answer)
-    assert module is not None, trouble
+    module, interruption, _ = load(answer)
+    assert module is not None, interruption
     observe(module, Request(lambda m: m.f(), {}), frozenset({FILE}), **request)
     printed = capsys.readouterr().err
     assert split(printed)[1] == ""

@@ -1,4 +1,4 @@
-"""What is seen of one run of a scenario: outputs, gradients, traces left behind, and troubles."""
+"""What is seen of one run of a scenario: outputs, gradients, traces and interruptions."""
 
 import random
 import subprocess
@@ -14,47 +14,38 @@ import pytest
 import torch
 from torch import Tensor
 
-from grader.isolation import frames
 from grader.observation import observe as observing
 from grader.observation.answer import Answer, Source
 from grader.observation.calls import describe
-from grader.observation.observe import (
-    MOST_PRINTED,
-    Observation,
-    Opaque,
-    OutOfTime,
-    Printed,
-    Request,
-    Trouble,
-    load,
-    map_tensors,
-    observe,
-)
+from grader.observation.codec import pack_observation, unpack_observation
+from grader.observation.observe import OutOfTime, load, map_tensors, observe
+from grader.observation.printed import Printed
+from grader.observation.record import MOST_PRINTED, Interruption, Observation, Opaque, Request
 
 FILE = "/learner/ex99_answer.py"
 MINE = frozenset({FILE})
 
 
-def loaded(text: str) -> tuple[ModuleType | None, Trouble | None]:
+def loaded(text: str) -> tuple[ModuleType | None, Interruption | None]:
     answer = Answer("answers", Source("ex99_answer", FILE, text))
-    module, trouble, _ = load(answer)
-    return module, trouble
+    module, interruption, _ = load(answer)
+    return module, interruption
 
 
 def seen_of(text: str, scenario: Callable[..., Any], **request: Any) -> Observation:
     """Run a scenario on an answer's text."""
-    module, trouble = loaded(text)
-    assert module is not None, trouble
+    module, interruption = loaded(text)
+    assert module is not None, interruption
     seen, _ = observe(module, Request(scenario, **{"inputs": {}, **request}), MINE)
     return seen
 
 
-def trouble_in(body: str, scenario: Callable[..., Any] = lambda m: m.f()) -> Trouble:
-    """The trouble of a function `f` with a body."""
+def interruption_in(body: str, scenario: Callable[..., Any] = lambda m: m.f()) -> Interruption:
+    """The interruption of a function `f` with a body."""
     lines = "\n".join(f"    {line}" for line in body.splitlines())
-    trouble = seen_of(f"import torch\n\ndef f(*args):\n{lines}\n", scenario).trouble
-    assert trouble is not None
-    return trouble
+    interruption = seen_of(f"import torch\n\ndef f(*args):\n{lines}\n", scenario).interruption
+    assert interruption is not None
+    return interruption
 
 
 class TestOutputs:
@@ -81,7 +72,7 @@ class TestOutputs:
         text = "import torch\nx = torch.ones(2)\ndef f(): return x"
         outputs = seen_of(text, lambda m: {"a": m.f(), "b": m.f()}).outputs
         assert outputs["a"].data_ptr() != outputs["b"].data_ptr()  # type: ignore[union-attr]
-        frames.unpack_observation(frames.pack_observation(Observation(outputs)))
+        unpack_observation(pack_observation(Observation(outputs)))
 
     def test_a_lazy_conjugate_is_resolved(self) -> None:
         z = torch.tensor([1 + 2j])
@@ -255,9 +246,9 @@ def f(x):
             differentiate=("x",),
             cotangents={"result": self.X},
         )
-        assert seen.trouble is not None
-        assert (seen.trouble.kind, seen.trouble.in_backward) == ("exception", True)
-        assert seen.trouble.frames[-1].text == 'raise RuntimeError("not mine")'
+        assert seen.interruption is not None
+        assert (seen.interruption.kind, seen.interruption.in_backward) == ("exception", True)
+        assert seen.interruption.frames[-1].text == 'raise RuntimeError("not mine")'
 
 
 @dataclass(frozen=True)
@@ -352,7 +343,7 @@ class TestGlobalState:
         assert torch.get_default_dtype() == torch.float32
 
 
-class TestTroubles:
+class TestInterruptions:
     @pytest.mark.parametrize(
         ("body", "kind"),
         [
@@ -369,24 +360,24 @@ class TestTroubles:
         ],
     )
     def test_they_are_sorted_by_what_a_learner_has_to_do(self, body: str, kind: str) -> None:
-        assert trouble_in(body).kind == kind
+        assert interruption_in(body).kind == kind
 
     def test_a_deadline_s_exception_is_a_timeout(self) -> None:
         def scenario(module: Any) -> None:
             raise OutOfTime
 
-        assert trouble_in("pass", scenario).kind == "timed out"
+        assert interruption_in("pass", scenario).kind == "timed out"
 
     def test_the_end_of_the_user_s_patience_goes_through(self) -> None:
         with pytest.raises(KeyboardInterrupt):
-            trouble_in("raise KeyboardInterrupt")
+            interruption_in("raise KeyboardInterrupt")
 
     def test_a_name_that_is_not_there_is_missing(self) -> None:
-        trouble = trouble_in("pass", lambda m: m.g())
-        assert (trouble.kind, trouble.message) == ("missing", "g")
+        interruption = interruption_in("pass", lambda m: m.g())
+        assert (interruption.kind, interruption.message) == ("missing", "g")
 
     def test_an_attribute_error_of_the_answer_is_an_exception(self) -> None:
-        assert trouble_in("return None .nothing").kind == "exception"
+        assert interruption_in("return None .nothing").kind == "exception"
 
     def test_a_scenario_that_breaks_on_what_it_got_says_what_that_was(self) -> None:
         def scenario(module: Any) -> Any:
@@ -396,8 +387,8 @@ class TestTroubles:
         module, _ = loaded("def f(): pass")
         assert module is not None
         seen, error = observe(module, Request(scenario, {}), MINE)
-        assert seen.trouble is not None
-        assert seen.trouble.kind == "unusable"
+        assert seen.interruption is not None
+        assert seen.interruption.kind == "unusable"
         assert [(call.name, call.returned) for call in seen.calls] == [("f", "None")]
         assert isinstance(error, TypeError)
 
@@ -411,10 +402,10 @@ class TestTroubles:
         ],
     )
     def test_a_message_is_the_learner_s(self, body: str, message: str) -> None:
-        assert trouble_in(body).message == message
+        assert interruption_in(body).message == message
 
     def test_a_message_has_an_end(self) -> None:
-        assert len(trouble_in("raise ValueError('x' * 10**6)").message) < 10_000
+        assert len(interruption_in("raise ValueError('x' * 10**6)").message) < 10_000
 
     def test_the_frames_are_the_learner_s_and_no_others(self) -> None:
         text = """
@@ -424,24 +415,24 @@ def inner(x):
 def f():
     return inner(torch.ones(4))
 """
-        trouble = seen_of(text, lambda m: m.f()).trouble
-        assert trouble is not None
-        assert [(frame.path, frame.line, frame.function) for frame in trouble.frames] == [
+        interruption = seen_of(text, lambda m: m.f()).interruption
+        assert interruption is not None
+        assert [(frame.path, frame.line, frame.function) for frame in interruption.frames] == [
             (FILE, 6, "f"),
             (FILE, 4, "inner"),
         ]
-        assert trouble.frames[-1].text == 'return x.split("no size")'
+        assert interruption.frames[-1].text == 'return x.split("no size")'
 
     def test_a_deep_recursion_keeps_its_ends(self) -> None:
-        trouble = seen_of(
+        interruption = seen_of(
             "def g(n): return g(n)\n\ndef f():\n    return g(1)\n", lambda m: m.f()
-        ).trouble
-        assert trouble is not None
-        assert len(trouble.frames) <= 6
-        assert trouble.frames[0].function == "f"
-        assert trouble.frames[-1].function == "g"
+        ).interruption
+        assert interruption is not None
+        assert len(interruption.frames) <= 6
+        assert interruption.frames[0].function == "f"
+        assert interruption.frames[-1].function == "g"
 
-    def test_a_trouble_leaves_no_outputs(self) -> None:
+    def test_an_interruption_leaves_no_outputs(self) -> None:
         assert not seen_of("def f(): 1 / 0", lambda m: {"a": 1, "b": m.f()}).outputs
 
 
@@ -457,10 +448,10 @@ class TestImporting:
         ],
     )
     def test_what_goes_wrong_is_told_as_the_file_s(self, text: str, kind: str) -> None:
-        module, trouble = loaded(text)
+        module, interruption = loaded(text)
         assert module is None
-        assert trouble is not None
-        assert (trouble.kind, trouble.at_load) == (kind, True)
+        assert interruption is not None
+        assert (interruption.kind, interruption.at_load) == (kind, True)
 
     @pytest.mark.parametrize(
         "text",
@@ -472,13 +463,13 @@ class TestImporting:
         ],
     )
     def test_what_is_allowed(self, text: str) -> None:
-        _, trouble = loaded(f"def f():\n    {text}\n")
-        assert trouble is None
+        _, interruption = loaded(f"def f():\n    {text}\n")
+        assert interruption is None
 
     def test_a_syntax_error_has_its_line_and_a_caret(self) -> None:
-        _, trouble = loaded("import torch\n\ndef f(x):\n    return x +\n")
-        assert trouble is not None
-        (frame,) = trouble.frames
+        _, interruption = loaded("import torch\n\ndef f(x):\n    return x +\n")
+        assert interruption is not None
+        (frame,) = interruption.frames
         assert (frame.path, frame.line) == (FILE, 4)
         text, caret = frame.text.splitlines()
         assert text == "return x +"
@@ -486,12 +477,12 @@ class TestImporting:
         assert len(caret) - 1 <= len(text)
 
     def test_a_dataclass_with_postponed_annotations_can_be_defined(self) -> None:
-        module, trouble = loaded(
+        module, interruption = loaded(
             "from __future__ import annotations\n"
             "from dataclasses import dataclass\n"
             "@dataclass\nclass C:\n    x: int = 3\n"
         )
-        assert trouble is None
+        assert interruption is None
         assert module is not None and module.C().x == 3
 
     def test_nothing_of_an_earlier_answer_survives(self) -> None:

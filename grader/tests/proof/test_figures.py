@@ -17,7 +17,8 @@ from grader.course.syllabus import ROOT, load
 from grader.judging.comparison import Finding
 from grader.judging.trial import Run
 from grader.messages.console import Console
-from grader.observation.observe import Trouble
+from grader.observation.kind import Kind
+from grader.observation.record import Interruption
 from grader.proof import printing
 from grader.proof.figures.busy import burning, loses, was_too_busy
 from grader.proof.figures.figure import Figure, Measured, Stage, stages
@@ -83,12 +84,16 @@ class TestCommand:
         assert [row["name"] for row in json.loads(file.read_text())] == ["first.figure"]
 
 
-def run(passed: bool, trouble: Trouble | None = None) -> Run:
-    finding = None if passed else Finding("trouble", (), trouble)
+def run(passed: bool, interruption: Interruption | None = None) -> Run:
+    finding = (
+        None
+        if passed
+        else Finding(interruption.kind if interruption else Kind.VALUE, (), interruption)
+    )
     return Run("test", passed=passed, finding=finding)
 
 
-UNGRADED = Trouble("not graded", message="the machine was too busy")
+UNGRADED = Interruption(Kind.NOT_GRADED, message="the machine was too busy")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,7 @@ UNGRADED = Trouble("not graded", message="the machine was too busy")
     [
         ([run(True), run(True)], False, False),
         ([run(True), run(False)], True, False),
-        ([run(True), run(False, Trouble("timed out"))], True, False),
+        ([run(True), run(False, Interruption(Kind.TIMED_OUT))], True, False),
         ([run(True), run(False, UNGRADED)], False, True),
         ([run(False), run(False, UNGRADED)], True, True),
         ([], True, False),

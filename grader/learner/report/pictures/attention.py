@@ -10,7 +10,7 @@ import torch
 from grader.learner.report.pictures.canvas import BLUE, INK, ORANGE, about
 from grader.learner.report.pictures.picture import NothingToDraw, PictureSpec, Seen, seeded
 from grader.messages.catalog import say
-from grader.observation.observe import Request
+from grader.observation.record import Request
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

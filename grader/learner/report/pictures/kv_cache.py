@@ -10,7 +10,7 @@ import torch
 from grader.learner.report.pictures.canvas import BLUE, INK, MUTED, about
 from grader.learner.report.pictures.picture import NothingToDraw, PictureSpec, Seen, seeded
 from grader.messages.catalog import say
-from grader.observation.observe import Request
+from grader.observation.record import Request
 from minimind_ref.config import MiniMindConfig
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from grader.messages.catalog import reworded, say
 from grader.observation.calls import describe
-from grader.observation.observe import Observation, Opaque, Request
+from grader.observation.record import Observation, Opaque, Request
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

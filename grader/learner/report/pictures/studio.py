@@ -13,16 +13,16 @@ from grader.course.answers import Implementation, NoAnswer, answer_of, config_so
 from grader.course.course import Course
 from grader.course.syllabus import Exercise
 from grader.isolation.client import Worker, register_by_value
-from grader.isolation.launch import Branch, NotGraded
+from grader.isolation.launch import NotGraded, ZygoteClient
 from grader.isolation.machine import best_profile
 from grader.isolation.sandbox import Sandbox
 from grader.judging.comparison import Finding
-from grader.judging.failure_text import Failure, told
+from grader.judging.failure_text import TestFailure, told
 from grader.learner.report.pictures import canvas
 from grader.learner.report.pictures.picture import NothingToDraw, Picture, PictureSpec, Seen
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
-from grader.observation.observe import Observation
+from grader.observation.record import Observation
 
 _MOST_SECONDS = 10.0
 """The most that all requests of one picture may take together, whatever the exercise allows."""
@@ -32,7 +32,7 @@ def pictures(
     exercises: Sequence[Exercise],
     course: Course,
     folder: Path,
-    zygote: Branch | None,
+    zygote: ZygoteClient | None,
 ) -> Iterator[tuple[str, Picture]]:
     """A picture of every exercise that has one, from the answers in a folder.
 
@@ -58,7 +58,7 @@ class PictureRun:
         exercise: Exercise,
         course: Course,
         folder: Path,
-        zygote: Branch | None,
+        zygote: ZygoteClient | None,
     ) -> None:
         self._exercise = exercise
         self._course = course
@@ -95,7 +95,7 @@ class PictureRun:
             deadline = time.monotonic() + self._seconds
             for request in spec.requests():
                 observation = worker.ask(request, max(0.1, deadline - time.monotonic()))()
-                if observation.trouble is not None:
+                if observation.interruption is not None:
                     raise NothingToDraw(self._told(observation))
                 yield Seen(observation)
         finally:
@@ -103,12 +103,12 @@ class PictureRun:
 
     def _told(self, observation: Observation) -> str:
         """What went wrong, in the words of a failed test."""
-        assert observation.trouble is not None
-        failure = Failure(
+        assert observation.interruption is not None
+        failure = TestFailure(
             self._exercise.id,
             test="",
             sentence="",
-            finding=Finding(observation.trouble.kind, (), observation.trouble),
+            finding=Finding(observation.interruption.kind, (), observation.interruption),
             seconds=self._seconds,
             root=self._course.root,
         )

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from grader.learner.report.pictures.canvas import BLUE, INK, ORANGE
 from grader.learner.report.pictures.picture import PictureSpec, Seen, seeded
 from grader.messages.catalog import say
-from grader.observation.observe import Request
+from grader.observation.record import Request
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

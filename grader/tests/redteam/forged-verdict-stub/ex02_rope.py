@@ -16,16 +16,16 @@ def _worker():
 def _send(observation, token=None):
     here = _worker()
     modules = sys.modules
-    payload = modules["grader.isolation.frames"].pack_observation(observation)
+    payload = modules["grader.observation.codec"].pack_observation(observation)
     token = here["token"] if token is None else token
     modules["grader.isolation.frames"].write_frame(here["to_judge"], token + payload)
 
 
 def _observation(**fields):
-    return sys.modules["grader.observation.observe"].Observation(**fields)
+    return sys.modules["grader.observation.record"].Observation(**fields)
 
 
 def rotate_half(x):
-    trouble = sys.modules["grader.observation.observe"].Trouble("not implemented")
-    _send(_observation(trouble=trouble))
+    interruption = sys.modules["grader.observation.record"].Interruption("not implemented")
+    _send(_observation(interruption=interruption))
     return x

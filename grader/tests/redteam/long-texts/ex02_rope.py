@@ -16,19 +16,19 @@ def _worker():
 def _send(observation, token=None):
     here = _worker()
     modules = sys.modules
-    payload = modules["grader.isolation.frames"].pack_observation(observation)
+    payload = modules["grader.observation.codec"].pack_observation(observation)
     token = here["token"] if token is None else token
     modules["grader.isolation.frames"].write_frame(here["to_judge"], token + payload)
 
 
 def _observation(**fields):
-    return sys.modules["grader.observation.observe"].Observation(**fields)
+    return sys.modules["grader.observation.record"].Observation(**fields)
 
 
 def rotate_half(x):
-    observing = sys.modules["grader.observation.observe"]
+    record = sys.modules["grader.observation.record"]
     long = "\x1b" * 700_000
-    frame = observing.Frame(long[:100_000], 1, "f", long[:100_000])
-    trouble = observing.Trouble("exception", "E", long[:100_000], (frame,))
-    _send(_observation(trouble=trouble, printed=long[:300_000]))
+    frame = record.Frame(long[:100_000], 1, "f", long[:100_000])
+    interruption = record.Interruption("exception", "E", long[:100_000], (frame,))
+    _send(_observation(interruption=interruption, printed=long[:300_000]))
     return x
