@@ -559,22 +559,22 @@ def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path |
     console = Console()
     problems = course_problems(course)
     printing.problems(console, problems)
-    conclusions = []
+    proofs = []
     # Results come exercise by exercise, and are told as soon as one is complete.
     by_exercise = groupby(run_all(chosen, course.root, seeds), key=lambda found: found[0].exercise)
     for exercise in chosen:
         _, results = next(by_exercise, (exercise.id, iter(())))
-        conclusions.append(conclude(exercise, course, list(results)))
-        printing.conclusion(console, conclusions[-1], margins=margins)
+        proofs.append(conclude(exercise, course, list(results)))
+        printing.proof_result(console, proofs[-1], margins=margins)
     if json_file:
         content = {
-            "version": 1,
+            "version": 2,
             "seeds": seeds,
             "course_problems": problems,
-            "exercises": [dataclasses.asdict(conclusion) for conclusion in conclusions],
+            "exercises": [dataclasses.asdict(proof) for proof in proofs],
         }
         write_output(json_file, _json(content).encode())
-    sys.exit(1 if problems or not all(c.ok for c in conclusions) else 0)
+    sys.exit(1 if problems or not all(proof.ok for proof in proofs) else 0)
 
 
 def _json(content: object) -> str:

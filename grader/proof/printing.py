@@ -12,7 +12,8 @@ from grader.proof.figures.figure import Figure
 if TYPE_CHECKING:
     from grader.course.stubs import StubResult
     from grader.proof.figures.figure import Measured
-    from grader.proof.verdict import Conclusion, Margin
+    from grader.proof.margins import Margin
+    from grader.proof.verdict import ProofResult
 
 
 def stubs(console: Console, results: Iterable[StubResult]) -> None:
@@ -24,25 +25,25 @@ def stubs(console: Console, results: Iterable[StubResult]) -> None:
         console.lines([line])
 
 
-def conclusion(console: Console, conclusion: Conclusion, *, margins: bool) -> None:
+def proof_result(console: Console, result: ProofResult, *, margins: bool) -> None:
     """What the course check proved of one exercise."""
-    c = conclusion
+    r = result
     console.lines(
         [
-            f"{c.exercise}: {c.tests} tests · {c.named} of {c.mistakes} mistakes caught and named"
-            f" · {c.rejected} of {c.alternatives} alternatives rejected · null answers win at most "
-            f"{c.largest_null_share:.0%} · {c.runs} runs"
+            f"{r.exercise}: {r.tests} tests · {r.named} of {r.mistakes} mistakes caught and named"
+            f" · {r.rejected} of {r.alternatives} alternatives rejected · null answers win at most "
+            f"{r.largest_null_share:.0%} · {r.runs} runs"
         ],
-        style="green" if c.ok else "red",
+        style="green" if r.ok else "red",
     )
-    if c.spare:
-        console.lines([f"  needed by no mistake or null answer ({len(c.spare)} of {c.tests}):"])
-        console.lines(f"    {test}" for test in c.spare)
-    for mistake, proof in c.undetectable:
+    if r.redundant:
+        console.lines([f"  needed by no mistake or null answer ({len(r.redundant)} of {r.tests}):"])
+        console.lines(f"    {test}" for test in r.redundant)
+    for mistake, proof in r.undetectable:
         console.lines([f"  not detectable on any CPU input: {mistake}: {proof}"])
     if margins:
-        _margins(console, c.right_margins, c.mistake_margins)
-    problems(console, (f"  {problem}" for problem in c.problems))
+        _margins(console, r.right_margins, r.mistake_margins)
+    problems(console, (f"  {problem}" for problem in r.problems))
 
 
 def _margins(console: Console, right: Sequence[Margin], mistakes: Sequence[Margin]) -> None:

@@ -205,7 +205,7 @@ class TestCheck:
         result = grader("check", "ex02", "--seeds=1", f"--json={file}")
         assert result.exit_code == code
         written = json.loads(file.read_text())
-        assert (written["version"], written["course_problems"]) == (1, course)
+        assert (written["version"], written["course_problems"]) == (2, course)
         for problem in (*course, *written["exercises"][0]["problems"]):
             assert problem in result.stdout
 
