@@ -47,7 +47,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 copy.write_bytes(file.read_bytes())
     syllabus = (ROOT / "grader" / "curriculum.toml").read_bytes()
     (tmp_path / "grader" / "curriculum.toml").write_bytes(syllabus)
-    monkeypatch.setattr("grader.cli.ROOT", tmp_path)
+    monkeypatch.setattr("grader.course.arguments.ROOT", tmp_path)
     return tmp_path
 
 
@@ -171,7 +171,7 @@ class TestWithoutAName:
         program = (
             "import pathlib, sys\n"
             "import grader.cli\n"
-            f"grader.cli.ROOT = pathlib.Path({str(clone)!r})\n"
+            f"grader.course.arguments.ROOT = pathlib.Path({str(clone)!r})\n"
             "try:\n"
             "    grader.cli.main(['hint'])\n"
             "finally:\n"

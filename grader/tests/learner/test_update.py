@@ -642,7 +642,7 @@ class TestInterruption:
 
 class TestCommand:
     def run(self, clone: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
-        monkeypatch.setattr("grader.cli.ROOT", clone)
+        monkeypatch.setattr("grader.course.arguments.ROOT", clone)
         result = CliRunner().invoke(main, ["update", *words], catch_exceptions=False)
         return [str(result.exit_code), *result.output.splitlines()]
 
