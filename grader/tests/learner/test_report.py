@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from grader.cli import main
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import Progress, Standing
@@ -201,13 +202,13 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
-class TestJunit:
-    def xml(self, *standings: Standing) -> str:
-        records = told(standings=standings).records
-        return junit((record.exercise.id, record.standing.result) for record in records)
+def xml_of(whole: Portfolio) -> str:
+    return junit((record.exercise.id, record.standing.result) for record in whole.records)
 
+
+class TestJunit:
     def test_every_test_is_a_case_and_every_failure_says_what_it_is(self) -> None:
-        root = ET.fromstring(self.xml(standing(3), standing(4, NORM)))
+        root = ET.fromstring(xml_of(told(standings=(standing(3), standing(4, NORM)))))
         suites = {suite.get("name"): suite for suite in root}
         assert list(suites) == [exercise.id for exercise in COURSE.exercises]
         rope = suites[ROPE.id]
@@ -221,7 +222,7 @@ class TestJunit:
         assert result is not None
         test = TestResult(ALL_HOSTILE, ALL_HOSTILE, 1, ALL_HOSTILE)
         hostile = Standing(ROPE, dataclasses.replace(result, tests=(test,)))
-        text = self.xml(hostile)
+        text = xml_of(told(standings=(hostile,)))
         (suite,) = [s for s in ET.fromstring(text) if s.get("name") == ROPE.id]
         assert [child.tag for child in suite.iter()] == ["testsuite", "testcase", "failure"]
         assert dangerous(text) == set()
@@ -426,9 +427,9 @@ class TestChinesePage:
         self, languages: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         whole, _, _ = languages
-        chinese = whole.as_json(), junit(whole), badge(whole)
+        chinese = whole.as_json(), xml_of(whole), badge(whole.points, whole.possible)
         monkeypatch.setenv("GRADER_LANG", "en")
-        assert chinese == (whole.as_json(), junit(whole), badge(whole))
+        assert chinese == (whole.as_json(), xml_of(whole), badge(whole.points, whole.possible))
 
     def test_what_is_put_into_a_sentence_is_escaped(self, monkeypatch: pytest.MonkeyPatch) -> None:
         path = dataclasses.replace(COURSE.paths[0], id="another", title="<b>it's</b>")
@@ -480,7 +481,7 @@ def painted(zygote: Any, tmp_path_factory: pytest.TempPathFactory) -> Painted:
             solution = exercise.paths(ROOT).solution.read_text(encoding="utf-8")
             text = textwrap.dedent(written.get(exercise.short, ""))
             (folder / exercise.answer_file).write_text(f"{solution}\n{text}", encoding="utf-8")
-        return dict(pictures(exercises, COURSE, ROOT, folder, zygote))
+        return dict(pictures(exercises, Course(ROOT, COURSE), folder, zygote))
 
     return paint
 
@@ -557,7 +558,7 @@ class TestPictures:
         assert not picture.svg and "cannot be drawn (OverflowError)" in picture.caption
 
     def test_no_file_no_picture(self, tmp_path: Path) -> None:
-        (picture,) = dict(pictures([NORM], COURSE, ROOT, tmp_path, None)).values()
+        (picture,) = dict(pictures([NORM], Course(ROOT, COURSE), tmp_path, None)).values()
         assert not picture.svg and "there is no file" in picture.caption
 
     @pytest.mark.parametrize(
