@@ -213,7 +213,7 @@ class TestDamage:
             assert history.runs() == [self.RUN]
             assert history.problem == (
                 f"{tmp_path / FILE} has rows that cannot be read; "
-                "they are left out, and left as they are"
+                "they are skipped and not changed"
             )
 
     def test_so_is_a_hint(self, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from grader.learner.report.pictures.studio import pictures  # noqa: E402
 COURSE = load(ROOT)
 ROPE, NORM = COURSE.find("ex02"), COURSE.find("ex01")
 NOON = 1.75e9
-SENTENCES = {ROPE.id: {"known": "the exponent is i/d; it is 2i/d", "other": "pairs are neighbours"}}
+SENTENCES = {ROPE.id: {"known": "the exponent is i/d; it should be 2i/d", "other": "pairs are neighbours"}}
 PICTURED = {e.id for e in COURSE.exercises}
 
 HOSTILE = (
@@ -317,7 +317,7 @@ class TestPage:
             "12 min",
             "passed at no. 2",
             "2 of 4 tests pass. Next: pytest tests/test_01_rmsnorm.py",
-            "the exponent is i/d; it is 2i/d",
+            "the exponent is i/d; it should be 2i/d",
             "2 of 4",
             "fixed",
             f"hints 3 of {ROPE.hint_count}",
