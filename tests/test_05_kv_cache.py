@@ -354,7 +354,7 @@ def memory(*tensors):
 
 
 def test_a_static_cache_returns_views_of_everything_so_far(check, rng):
-    """append copies the new tokens behind the old ones and returns views of one memory."""
+    """append copies the new tokens after the old ones and returns views of one memory."""
 
     def appended(kv, k, v):
         cache = static_cache(kv, k, 9)

@@ -651,7 +651,7 @@ class heads_taken_for_the_inner_axis:
 
 
 class heads_not_joined:
-    """the heads are left on an axis of their own, [n_heads, d, C]; join them again"""
+    """the heads are left on a separate axis, [n_heads, d, C]; join them again"""
 
     def interleaved_to_half(weight, n_heads):
         heads = weight.reshape(n_heads, -1, weight.shape[-1])

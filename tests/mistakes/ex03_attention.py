@@ -190,8 +190,8 @@ class weights_left_in_float32:
 
 
 class softmax_in_place:
-    """softmax subtracts the maximum in place (x -= ...), which changes the caller's tensor, since
-    x.float() is x itself where x is float32; write x = x - ..."""
+    """softmax subtracts the maximum in place (x -= …), which changes the caller's tensor, since
+    x.float() is x itself where x is float32; write x = x - x.amax(…)"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -371,8 +371,8 @@ class scaled_after_the_softmax:
 
 
 class queries_scaled_in_place:
-    """the queries are scaled in place (q /= ...), which changes the caller's
-    tensor; write q = q / ..."""
+    """the queries are scaled in place (q /= …), which changes the caller's tensor; write q = q /
+    √d"""
 
     def _scores(q, k):
         q /= math.sqrt(q.shape[-1])

@@ -860,8 +860,7 @@ class length_of_a_stream:
 
 
 class rest_joined_to_the_last_window:
-    """the micro-batches left at the end join the last full window; they should be
-    an update of their own"""
+    """the micro-batches left at the end join the last full window; make them a separate update"""
 
     def _windows(batches, size):
         stream = iter(batches)

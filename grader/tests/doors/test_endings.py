@@ -212,8 +212,7 @@ class TestDamage:
                 database.execute(f"UPDATE runs SET {column} = ? WHERE id = 1", [value])
             assert history.runs() == [self.RUN]
             assert history.problem == (
-                f"{tmp_path / FILE} has rows that cannot be read; "
-                "they are skipped and not changed"
+                f"{tmp_path / FILE} has rows that cannot be read; they are skipped and not changed"
             )
 
     def test_so_is_a_hint(self, tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ from grader.learner.report.pictures.studio import pictures  # noqa: E402
 COURSE = load(ROOT)
 ROPE, NORM = COURSE.find("ex02"), COURSE.find("ex01")
 NOON = 1.75e9
-SENTENCES = {ROPE.id: {"known": "the exponent is i/d; it should be 2i/d", "other": "pairs are neighbours"}}
+KNOWN = "the exponent is i/d; it should be 2i/d"
+SENTENCES = {ROPE.id: {"known": KNOWN, "other": "pairs are neighbours"}}
 PICTURED = {e.id for e in COURSE.exercises}
 
 HOSTILE = (

@@ -483,7 +483,7 @@ class TestSources:
 
     def test_a_folder_that_is_no_clone_must_be_told(self, newer: Path, clone: Path) -> None:
         shutil.rmtree(clone / ".git")
-        with pytest.raises(UpdateError, match="is not a git clone, so say where the newer course is"):
+        with pytest.raises(UpdateError, match="is not a git clone, so say where"):
             update(clone, None)
 
     def test_what_the_last_update_handed_out_is_known_without_git(
@@ -659,7 +659,7 @@ class TestCommand:
         assert "  ex01_one         merged: your edits, and the changes in the new stub" in lines
         assert any("which is exercises/ex02_two.py.new" in line for line in lines)
         assert any(
-            "your version is kept: exercises/ex01_one.py is in .grader/backups/" in li for li in lines
+            "version is kept: exercises/ex01_one.py is in .grader/backups/" in li for li in lines
         )
         assert any("next: pip install -c constraints.txt -e ." in line for line in lines)
 
