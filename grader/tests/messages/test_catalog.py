@@ -168,6 +168,23 @@ class TestPlainEnglish:
         ] == []
         assert [sentence for sentence in said if CONTRADICTION.search(sentence)] == []
 
+    def test_each_phrase_is_found(self) -> None:
+        said = (
+            "next: mend this first",
+            "no worker could be had",
+            "run it as ever",
+            "a process of its own",
+            "x.py imports what it may not",
+            "this is exactly what comes out when the exponent is i/d",
+            "you are told why",
+            "it ended without a word",
+            "x.py is no regular file",
+            "Run it. What you get is a number.",
+        )
+        assert [better for _, better in stumbles(said)] == list(STUMBLES.values())
+        plain = ("What is wrong? See below.", "told apart from others", "its own process")
+        assert stumbles(plain) == []
+
     @pytest.mark.parametrize(
         "said",
         [
