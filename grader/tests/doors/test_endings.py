@@ -129,7 +129,7 @@ class TestSubmissions:
 
     def test_a_link_is_no_submission(self, tmp_path: Path) -> None:
         (tmp_path / "ex01.py").symlink_to(ROOT / "solutions" / "ex01_rmsnorm.py")
-        with pytest.raises(NoSubmission, match="no regular file"):
+        with pytest.raises(NoSubmission, match="is not a regular file"):
             with _laid_out(tmp_path / "ex01.py", CURRICULUM.find("ex01")):
                 pass
 

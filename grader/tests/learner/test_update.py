@@ -422,7 +422,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "a file below a file": (lambda: zipped({"a": b"", "a/b": b""}), "cannot be unpacked"),
     "a name that is too long": (
         lambda: tarred({"a" * 300: b""}),
-        "cannot be unpacked|holds no course",
+        "cannot be unpacked|does not contain a course",
     ),
 }
 
@@ -499,7 +499,7 @@ class TestSources:
 
     def test_one_that_is_no_course_is_refused(self, clone: Path, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
-        with pytest.raises(UpdateError, match="holds no course"):
+        with pytest.raises(UpdateError, match="does not contain a course"):
             update(clone, str(tmp_path / "empty"))
         (tmp_path / "text.zip").write_text("not a zip")
         with pytest.raises(UpdateError, match="cannot be unpacked"):
@@ -657,7 +657,7 @@ class TestCommand:
         code, *lines = self.run(clone, monkeypatch)
         assert code == "0"
         assert "  ex01_one         merged: your edits, and the changes in the new stub" in lines
-        assert any("which is exercises/ex02_two.py.new" in line for line in lines)
+        assert any("which is in exercises/ex02_two.py.new" in line for line in lines)
         assert any(
             "version is kept: exercises/ex01_one.py is in .grader/backups/" in li for li in lines
         )
