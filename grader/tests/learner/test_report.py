@@ -512,8 +512,8 @@ class TestPictures:
         (right,), (again,) = painted("ex03").values(), painted("ex03").values()
         (other,) = painted("ex03", ex03=wrong).values()
         assert right == again
-        assert "the largest weight there is 0." in " ".join(right.caption.split())
-        assert "the largest weight there is 0." not in other.caption
+        assert "the largest weight there is 0;" in " ".join(right.caption.split())
+        assert "the largest weight there is 0;" not in other.caption
         assert other.svg and other.svg != right.svg
 
     @pytest.mark.parametrize(
