@@ -793,7 +793,7 @@ class TestWhatGoesWrong:
         assert ROPE.paths(course).stub.read_text() == SOLUTION.text
         terminal.press("x", "y")
         terminal.wait_for(
-            "your edits come back by grader reset ex02 --undo", "13 tests are waiting"
+            "your edits come back with grader reset ex02 --undo", "13 tests are waiting"
         )
         assert [file.read_text() for file in (course / ".grader" / "backups").iterdir()] == [
             SOLUTION.text
