@@ -130,7 +130,7 @@ class TestSubmissions:
 
     def test_a_link_is_no_submission(self, tmp_path: Path) -> None:
         (tmp_path / "ex01.py").symlink_to(ROOT / "solutions" / "ex01_rmsnorm.py")
-        with pytest.raises(NoSubmission, match="no regular file"):
+        with pytest.raises(NoSubmission, match="is not a regular file"):
             with _laid_out(tmp_path / "ex01.py", SYLLABUS.find("ex01")):
                 pass
 
@@ -213,8 +213,7 @@ class TestDamage:
                 database.execute(f"UPDATE runs SET {column} = ? WHERE id = 1", [value])
             assert history.runs() == [self.RUN]
             assert history.problem == (
-                f"{tmp_path / FILE} has rows that cannot be read; "
-                "they are left out, and left as they are"
+                f"{tmp_path / FILE} has rows that cannot be read; they are skipped and not changed"
             )
 
     def test_so_is_a_hint(self, tmp_path: Path) -> None:

@@ -383,7 +383,8 @@ def test_printed_lines_are_cut_with_a_note() -> None:
     assert printed_lines("one\ntwo") == ["one", "two"]
     for long in ("x" * (MOST_PRINTED + 1), "\n" * MOST_PRINTED):
         *lines, note = printed_lines(long)
-        assert note == "… and more: 20,000 characters and 1,000 lines of a test are shown"
+        most = "at most 20,000 characters and 1,000 lines are shown for each test"
+        assert note == f"… and more: {most}"
         assert len(lines) <= 1_000
 
 

@@ -192,7 +192,7 @@ RESULT = Result(0.0, 1234, 1.0, TESTS, (), "")
 VALUE = (
     "ex02_rope · Rows turn",
     "  cos[1]: got 1, want 2",
-    "  these 2 are exactly what comes out when a is b; it is c",
+    "  these are exactly the numbers you get if a is b; it should be c",
     "ex02_rope · Columns turn",
     "  sin[1]: got 1, want 2",
     "  next: grader hint ex02",
@@ -201,7 +201,7 @@ MISTAKE = (
     "ex02_rope · these are exactly the numbers you get if a is b; it should be c",
     "  Rows turn",
     "    cos[1]: got 1, want 2",
-    "  and 1 more test alike",
+    "  and 1 more test fails like this",
     "  next: grader hint ex02",
 )
 SYNTAX = (
@@ -210,7 +210,7 @@ SYNTAX = (
     "    exercises/ex02_rope.py:6",
     "      def rotate_half(x)",
     "                        ^",
-    "  next: mend this first; every test waits for it",
+    "  next: fix this first; no test can run until then",
 )
 NOTHING = ("ex02_rope · nothing implemented yet: begin with a · next: grader hint ex02",)
 CRASHED = (

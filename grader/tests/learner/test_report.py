@@ -39,7 +39,8 @@ from grader.learner.report.pictures.studio import pictures  # noqa: E402
 COURSE = load(ROOT)
 ROPE, NORM = COURSE.find("ex02"), COURSE.find("ex01")
 NOON = 1.75e9
-SENTENCES = {ROPE.id: {"known": "the exponent is i/d; it is 2i/d", "other": "pairs are neighbours"}}
+KNOWN = "the exponent is i/d; it should be 2i/d"
+SENTENCES = {ROPE.id: {"known": KNOWN, "other": "pairs are neighbours"}}
 PICTURED = {e.id for e in COURSE.exercises}
 
 HOSTILE = (
@@ -315,9 +316,9 @@ class TestPage:
             "125 of 800 points",
             "exercises finished 1 of 8",
             "12 min",
-            "passed at no. 2",
+            "passed at attempt 2",
             "2 of 4 tests pass. Next: pytest tests/test_01_rmsnorm.py",
-            "the exponent is i/d; it is 2i/d",
+            "the exponent is i/d; it should be 2i/d",
             "2 of 4",
             "fixed",
             f"hints 3 of {ROPE.hint_count}",
@@ -511,8 +512,8 @@ class TestPictures:
         (right,), (again,) = painted("ex03").values(), painted("ex03").values()
         (other,) = painted("ex03", ex03=wrong).values()
         assert right == again
-        assert "the largest weight is 0;" in " ".join(right.caption.split())
-        assert "the largest weight is 0;" not in other.caption
+        assert "the largest weight there is 0;" in " ".join(right.caption.split())
+        assert "the largest weight there is 0;" not in other.caption
         assert other.svg and other.svg != right.svg
 
     @pytest.mark.parametrize(
@@ -586,7 +587,7 @@ class TestCommand:
         file = str(tmp_path / "report")
         result = CliRunner().invoke(main, ["report", "--json", file, "--badge", file])
         assert result.exit_code == 1
-        assert "give each a name of its own" in result.stderr
+        assert "give each its own file" in result.stderr
 
     def test_a_missing_extra_is_named_with_what_to_do(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
