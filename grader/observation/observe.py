@@ -86,7 +86,6 @@ class Request:
     default_dtype: torch.dtype = torch.float32
     device: str = "cpu"
     bans: tuple[str, ...] = ()
-    watch_dispatch: bool = False
     meter: bool = False
 
 
@@ -216,7 +215,7 @@ def observe(
     """
     state = GlobalState()
     calls: list[Call] = []
-    watch = BanWatch(request.bans, learner_files, dispatch=request.watch_dispatch)
+    watch = BanWatch(request.bans, learner_files)
     meter = CostMeter() if request.meter else None
     prepared = _prepare(request)
     recorder = Recorder(module, calls, watch.look_at)
