@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -72,6 +73,26 @@ def ran(
         stub.write_text(edit, encoding="utf-8")
     counts = passed, 10, "0"
     return RunRecord(exercise.id, command, 1e9, 1.0, *counts, (), (), file_hash(stub))
+
+
+class TestSums:
+    def test_they_are_made_from_runs_as_from_results(self) -> None:
+        """A screen that runs nothing itself has the same figures as one that does."""
+        counts = 8, 10, str(NORM.points * Fraction(4, 5))
+        run = RunRecord(NORM.id, "watch", 1e9, 1.0, *counts, (), (), "00")
+        half = ExerciseProgress(NORM, run=run)
+        assert (half.started, half.passed, half.tests) == (True, 8, 10)
+        assert (half.share, half.done) == (Fraction(4, 5), False)
+        progress = Progress((half, ExerciseProgress(ROPE)), 0)
+        assert progress.points == NORM.points * Fraction(4, 5)
+        assert (progress.done, progress.next) == (0, half)
+        assert progress.minutes_left == NORM.minutes + ROPE.minutes
+
+    def test_a_run_that_passed_when_the_points_were_others_is_done(self) -> None:
+        run = RunRecord(NORM.id, "watch", 1e9, 1.0, 10, 10, str(NORM.points - 1), (), (), "00")
+        done = ExerciseProgress(NORM, run=run)
+        progress = Progress((done, ExerciseProgress(ROPE)), 0)
+        assert (progress.done, progress.minutes_left) == (1, ROPE.minutes)
 
 
 class TestCurrentExercise:
