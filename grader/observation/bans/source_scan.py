@@ -55,8 +55,8 @@ def scan_source(source: str, bans: Sequence[str], *, asked: Collection[str] = ()
 
 
 _Values = frozenset[str]
-"""All that an expression may stand for, by full dotted names; relative ones start with a dot, and
-what the file defines itself is one of the two below. Empty where nothing is known."""
+"""All that an expression may stand for, by full dotted names ("torch.nn.functional", ".ex03.norm"),
+or one of the two below for what the file defines itself. Empty where nothing is known."""
 
 _UNKNOWN: _Values = frozenset()
 _OWN_CLASS = frozenset({"<class>"})
@@ -158,7 +158,7 @@ class _Scan(ast.NodeVisitor):
         return found or _UNKNOWN
 
     def _bind(self, name: str, values: _Values = _UNKNOWN) -> None:
-        if self._branches:  # the branch may not run, and the name be what it was
+        if self._branches:  # the branch may not run, and the name stay what it was
             values |= self._scope.names.get(name, _UNKNOWN)
         self._scope.names[name] = _bounded(values)
 
@@ -181,6 +181,8 @@ class _Scan(ast.NodeVisitor):
 
     def _bind_import(self, node: ast.stmt, name: str, path: str) -> None:
         self._bind(name, frozenset({path}))
+        if self._scope.is_class:  # its objects hand it out
+            self._used(node, frozenset({path}))
         if self._scope is self._module and path.startswith("torch."):
             self._imports.append((node, name, path))
 

@@ -238,6 +238,7 @@ class TestSourceFinds:
             "try:\n    from torch.nn import RMSNorm\nexcept ImportError:\n    pass",
             "from torch.nn import RMSNorm\nif x:\n    class RMSNorm: pass",
             "class RMSNorm: pass\nfrom torch.nn import RMSNorm",
+            "class Layers:\n    from torch.nn import RMSNorm",
         ],
     )
     def test_a_built_in_that_the_module_hands_out(self, source: str) -> None:
