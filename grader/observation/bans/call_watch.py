@@ -1,10 +1,10 @@
 """Sees which built-ins a run calls, however they are spelled.
 
-The watch is a function mode of torch: torch tells it of every function and tensor method that is
-called, and it walks up the stack to whoever made the call. It runs beside the learner's code, which
-could tamper with it. So what it finds is evidence, and what it misses is not: torch tells nothing
-of calls in a backward pass or under `torch._C.DisableTorchFunction`, which only the source scan
-finds, as far as they are written out.
+The watch is a function mode of torch: torch calls it for every function and tensor method, and it
+walks up the stack to find out who made the call. It runs beside the learner's code, which could
+tamper with it, so what it finds is evidence, but finding nothing proves nothing. Torch does not
+call it in a backward pass or under `torch._C.DisableTorchFunction`: there only the source scan
+finds something, as far as names are written out.
 
 It relies on code objects that carry the learner's file names as `BanWatch` was given them, and on
 the folders in which the files of torch, Python and `grader.observation` lie.
@@ -34,9 +34,10 @@ class BanWatch(TorchFunctionMode):
 
     A call is the learner's if the code that makes it, past torch's and Python's own, lies in one
     of the learner's files: calls of the scenario or of another exercise's answer do not count, not
-    even below a frame of the learner's. It is the learner's, too, if no code of anybody's lies
-    between it and what the scenario got from the answer: `operator.methodcaller("softmax")`, or a
-    function that `exec` has made. `hits` can be read inside the block and after it.
+    even below a frame of the learner's. A call is also the learner's if the scenario called
+    something of the answer's and no file stands between the two, as with an answer that is
+    `operator.methodcaller("softmax")` or comes from `exec`. `hits` can be read inside the block and
+    after it.
 
     Args:
         bans: dotted names from the syllabus.
@@ -121,8 +122,8 @@ def _full_name(func: Any) -> str:
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _PYTHON = sysconfig.get_path("stdlib") + os.sep
-# `grader.observation` runs beside an answer, so its frames may lie between the answer and torch
-# (`Recorder`, `CostMeter`); the frames of the rest of the grader are a scenario's or nobody's.
+# `grader.observation` runs beside an answer, so its frames may stand between the answer and torch
+# (those of `Recorder` and of this watch do). Calls from the rest of the grader are the judge's own.
 _OBSERVATION = os.path.dirname(os.path.dirname(_full_name.__code__.co_filename)) + os.sep
 
 
