@@ -21,36 +21,44 @@ _RUNS_ALL = {"progress", "report"}
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a learner stands in one exercise; without a result it has not been started.
+class ExerciseProgress:
+    """Where a learner stands in one exercise; without a result or a run it has not been started.
 
-    `is_missing` where the file is gone from exercises/.
+    `is_missing` where the file is gone from exercises/. Where nobody runs the exercise to know,
+    `run` is what the history has of it.
     """
 
     exercise: Exercise
     result: Result | None = None
     is_missing: bool = False
+    run: RunRecord | None = None
 
     @property
     def started(self) -> bool:
-        return self.result is not None
+        return self.result is not None or self.run is not None
 
     @property
     def passed(self) -> int:
-        return self.result.passed if self.result else 0
+        seen = self.result or self.run
+        return seen.passed if seen else 0
 
     @property
     def tests(self) -> int:
+        if self.run:
+            return self.run.tests
         return len(self.result.tests) if self.result else 0
 
     @property
     def share(self) -> Fraction:
         """The part of the exercise's points that was earned."""
+        if self.run:
+            return Fraction(self.run.points) / self.exercise.points
         return self.result.share if self.result else Fraction(0)
 
     @property
     def done(self) -> bool:
-        return self.share == 1
+        # A run may be older than the points that the syllabus now gives.
+        return self.run.done if self.run else self.share == 1
 
     @property
     def points(self) -> Fraction:
@@ -66,7 +74,7 @@ class Progress:
     not be kept in the history, `problem` says why.
     """
 
-    standings: tuple[Standing, ...]
+    standings: tuple[ExerciseProgress, ...]
     seed: int
     problem: str = ""
 
@@ -79,6 +87,11 @@ class Progress:
         return sum(standing.exercise.points for standing in self.standings)
 
     @property
+    def done(self) -> int:
+        """How many exercises are done."""
+        return sum(standing.done for standing in self.standings)
+
+    @property
     def minutes_left(self) -> int:
         """The minutes that the syllabus gives for what is not done yet."""
         return sum(s.exercise.minutes for s in self.standings if not s.done)
@@ -89,7 +102,7 @@ class Progress:
         return all(s.result is None or s.result.is_graded for s in self.standings)
 
     @property
-    def next(self) -> Standing | None:
+    def next(self) -> ExerciseProgress | None:
         """The first exercise that is not done; None at the end of the course."""
         return next((standing for standing in self.standings if not standing.done), None)
 
@@ -148,7 +161,8 @@ def measure(course: Course, exercises: Sequence[Exercise], command: str = "progr
     kept.keep(new)
     problem = _record(new, course.root, command)
     standings = tuple(
-        Standing(e, new.get(e) or results.get(e), is_missing=e not in present) for e in exercises
+        ExerciseProgress(e, new.get(e) or results.get(e), is_missing=e not in present)
+        for e in exercises
     )
     return Progress(standings, seed, problem)
 

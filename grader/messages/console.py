@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for
     from grader.course.stubs import StubResult, Undone
     from grader.course.syllabus import Exercise, HintLadder, LearningPath, Syllabus
     from grader.isolation.machine import Mechanism
-    from grader.learner.progress import Progress, Standing
+    from grader.learner.progress import ExerciseProgress, Progress
     from grader.learner.update.merge import Change, Update
     from grader.learner.watch.session import Session
     from grader.proof.figures.figure import Stage
@@ -104,7 +104,7 @@ class Report:
         if progress.next and not any(standing.started for standing in progress.standings):
             self.lines([say("report.or_watch")])
 
-    def _part(self, title: str, standings: Sequence[Standing]) -> None:
+    def _part(self, title: str, standings: Sequence[ExerciseProgress]) -> None:
         table = _plain_table(title, 5)
         for standing in standings:
             exercise = standing.exercise
@@ -117,7 +117,7 @@ class Report:
             )
         self._console.print(table)
 
-    def _in_the_way(self, standing: Standing) -> None:
+    def _in_the_way(self, standing: ExerciseProgress) -> None:
         """What stands in the way of an exercise that is begun, in a few lines or in all."""
         exercise, result = standing.exercise, standing.result
         if standing.is_missing:
@@ -172,13 +172,13 @@ class Report:
         continued = (f"{margin}{_CONTINUED}{row.plain.rstrip()}" for row in rest)
         return [f"{margin}{first.plain.rstrip()}", *continued]
 
-    def next(self, standing: Standing | None, longer: LearningPath | None) -> None:
+    def next(self, standing: ExerciseProgress | None, longer: LearningPath | None) -> None:
         """Where to go on, and what stands in the way there."""
         if standing and not self._quiet:
             self._in_the_way(standing)
         self._go_on(standing, longer)
 
-    def _go_on(self, standing: Standing | None, longer: LearningPath | None) -> None:
+    def _go_on(self, standing: ExerciseProgress | None, longer: LearningPath | None) -> None:
         """Where to go on: the lesson to read, the file to edit, the tests to run.
 
         At the end of a learning path that is the `longer` one, if there is one.
@@ -279,7 +279,7 @@ class Report:
         state = session.standings.state(exercise)
         self.lines([say("report.stopped_at", exercise=exercise.id, state=state)])
         self.warning(session.history.problem)
-        if session.standings.after() is not None:
+        if session.standings.on_path().next is not None:
             self.lines([say("report.watch_next")])
 
     def reset(self, exercise: Exercise, backup: Path | None) -> None:
@@ -538,7 +538,7 @@ def _not_graded(exercise: str) -> str:
     return say("report.mark_not_graded", exercise=exercise)
 
 
-def _state(standing: Standing) -> str:
+def _state(standing: ExerciseProgress) -> str:
     if standing.result is not None and not standing.result.is_graded:
         return say("report.not_graded")
     if standing.done:

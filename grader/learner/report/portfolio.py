@@ -14,7 +14,7 @@ from grader.learner.history import RunRecord
 from grader.observation.kind import Kind
 
 if TYPE_CHECKING:
-    from grader.learner.progress import Progress, Standing
+    from grader.learner.progress import ExerciseProgress, Progress
 
 VERSION = 1
 """Of the JSON; `schemas/report.schema.json` describes it."""
@@ -45,7 +45,7 @@ class Work:
     about each function.
     """
 
-    standing: Standing
+    standing: ExerciseProgress
     attempts: tuple[RunRecord, ...] = ()
     seconds: float = 0.0
     mistakes: tuple[Mistake, ...] = ()
@@ -201,7 +201,7 @@ def _work_as_json(work: Work) -> dict[str, object]:
     }
 
 
-def state(standing: Standing) -> str:
+def state(standing: ExerciseProgress) -> str:
     """ "done", "started" or "not started", whatever language the learner reads."""
     if standing.done:
         return "done"
@@ -239,7 +239,7 @@ def account(
     for run, share in shares:
         seconds[run.exercise] = seconds.get(run.exercise, 0.0) + share
 
-    def work(standing: Standing) -> Work:
+    def work(standing: ExerciseProgress) -> Work:
         id = standing.exercise.id
         runs = tuple(run for run in memory.runs if run.exercise == id)
         mistakes = _mistakes(standing.exercise, runs, sentences.get(id, {}))

@@ -18,7 +18,7 @@ from grader.learner.history import History, RunRecord
 from grader.learner.progress import current_exercise
 from grader.learner.watch.hints import HintPages
 from grader.learner.watch.judge_client import JudgeEnded
-from grader.learner.watch.standings import Standings
+from grader.learner.watch.standings import WatchProgress
 from grader.learner.watch.verdict import Verdict
 from grader.messages.catalog import exercise_title, say
 from grader.messages.sanitize import harmless
@@ -34,7 +34,7 @@ _CURSOR = {"down": 1, "j": 1, "up": -1, "k": -1}
 class Listing:
     """The list of exercises: which are shown, and at which the cursor is."""
 
-    def __init__(self, standings: Standings, at: Exercise | None = None) -> None:
+    def __init__(self, standings: WatchProgress, at: Exercise | None = None) -> None:
         self._standings = standings
         self.filter = _FILTERS[0]
         self.search = ""
@@ -98,7 +98,7 @@ class Session:
         self.path = path
         self.course = course
         self.history = history
-        self.standings = Standings(course, path, history)
+        self.standings = WatchProgress(course, path, history)
         self.listing = Listing(self.standings)
         self.verdicts: dict[str, Verdict] = {}
         self.hints: HintPages | None = None

@@ -14,7 +14,7 @@ from click.testing import Result as Done
 
 from grader.cli import main
 from grader.course.syllabus import ROOT, load
-from grader.learner.progress import Progress, Standing
+from grader.learner.progress import ExerciseProgress, Progress
 from grader.results.record import Result, TestResult
 from grader.tests.processes import BACKSTOP
 
@@ -71,7 +71,7 @@ class TestVerbose:
     ) -> None:
         tests = TestResult("t", "It holds", 1, "passed"), TestResult("u", "It fails", 1, "value")
         result = Result(0.0, 1234, 1.0, tests, (), "")
-        progress = Progress((Standing(EXERCISE, result),), 1234)
+        progress = Progress((ExerciseProgress(EXERCISE, result),), 1234)
         monkeypatch.setattr("grader.learner.progress.measure", lambda *_: progress)
         printed = grader("-v").stdout
         assert "ex02_rope · not yet: It fails" in printed

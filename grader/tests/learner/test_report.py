@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from grader.cli import main
 from grader.course.syllabus import ROOT, load
 from grader.learner.history import History, RunRecord
-from grader.learner.progress import Progress, Standing
+from grader.learner.progress import ExerciseProgress, Progress
 from grader.learner.report.portfolio import LONGEST_PAUSE, Account, Memory, account
 from grader.results.exports import badge, junit
 from grader.results.record import Result, TestResult
@@ -64,18 +64,18 @@ def ran(passed: int, when: float, **changes: Any) -> RunRecord:
     return dataclasses.replace(run, **changes)
 
 
-def standing(passed: int, exercise: Any = ROPE) -> Standing:
+def standing(passed: int, exercise: Any = ROPE) -> ExerciseProgress:
     tests = [
         TestResult(f"test.py::test_{n}", "It turns", 1, "passed" if n < passed else "value")
         for n in range(4)
     ]
-    return Standing(exercise, Result(NOON, 7, 1.5, tuple(tests), (), "00"))
+    return ExerciseProgress(exercise, Result(NOON, 7, 1.5, tuple(tests), (), "00"))
 
 
-def told(*runs: RunRecord, standings: tuple[Standing, ...] = (), **changes: Any) -> Account:
+def told(*runs: RunRecord, standings: tuple[ExerciseProgress, ...] = (), **changes: Any) -> Account:
     """The account of a course of which some exercises have been started."""
     given = {s.exercise: s for s in standings or (standing(4),)}
-    progress = Progress(tuple(given.get(e, Standing(e)) for e in COURSE.exercises), 7)
+    progress = Progress(tuple(given.get(e, ExerciseProgress(e)) for e in COURSE.exercises), 7)
     settings: dict[str, Any] = {"made": NOON, "path": COURSE.paths[-1], **changes}
     memory = Memory(runs, settings.pop("hints", {}), settings.pop("solutions", {}))
     return account(progress, COURSE, memory, SENTENCES, **settings)
@@ -216,7 +216,7 @@ class TestJunit:
         result = standing(4).result
         assert result is not None
         test = TestResult(ALL_HOSTILE, ALL_HOSTILE, 1, ALL_HOSTILE)
-        hostile = Standing(ROPE, dataclasses.replace(result, tests=(test,)))
+        hostile = ExerciseProgress(ROPE, dataclasses.replace(result, tests=(test,)))
         text = junit(told(standings=(hostile,)))
         (suite,) = [s for s in ET.fromstring(text) if s.get("name") == ROPE.id]
         assert [child.tag for child in suite.iter()] == ["testsuite", "testcase", "failure"]
@@ -232,7 +232,7 @@ class TestJunit:
     ],
 )
 def test_the_badge_is_what_shields_wants(
-    standings: tuple[Standing, ...], message: str, colour: str
+    standings: tuple[ExerciseProgress, ...], message: str, colour: str
 ) -> None:
     assert badge(told(standings=standings)) == {
         "schemaVersion": 1,
@@ -388,7 +388,7 @@ class TestChinesePage:
             name="Ada",
         ),
         told(ran(1, NOON, mistakes=("known",)), ran(4, NOON + 9000)),
-        told(standings=(Standing(NORM),)),
+        told(standings=(ExerciseProgress(NORM),)),
     )
     MATERIAL = {*(e.fact for e in COURSE.exercises), *SENTENCES[ROPE.id].values(), "Ada"}
 
@@ -601,7 +601,9 @@ class TestCommand:
     def test_a_file_that_cannot_be_written(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(reporting, "measure", lambda *_: Progress((Standing(NORM),), seed=0))
+        monkeypatch.setattr(
+            reporting, "measure", lambda *_: Progress((ExerciseProgress(NORM),), seed=0)
+        )
         (tmp_path / "file").touch()
         result = CliRunner().invoke(main, ["report", "--badge", str(tmp_path / "file" / "b.json")])
         assert result.exit_code == 2  # before anything was measured

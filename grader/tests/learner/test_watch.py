@@ -669,8 +669,8 @@ class TestASaveAmidARun:
 ELSEWHERE = """
 import sys
 from grader.isolation import machine as doctor
-from grader.isolation import launching
-launching.FORKS = False
+from grader.isolation import launch
+launch.FORKS = False
 doctor.best_profile = lambda: "process"
 from grader.learner.watch.judge import main
 main(sys.argv[1])
