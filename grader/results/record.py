@@ -207,7 +207,7 @@ class Results:
 
     def _key(self, exercise: Exercise, course: str) -> str:
         paths = self._course.paths(exercise)
-        own = [paths.stub, paths.test_file, paths.solution, paths.mistakes, paths.evaluations]
+        own = [paths.stub, paths.test_file, paths.solution, paths.mistakes, paths.roundings]
         needed = [self._course.paths(e).solution for e in self._course.syllabus.earlier(exercise)]
         return _digest(repr(exercise), course, *_hashes([*own, *needed], self._course.root))
 

@@ -21,9 +21,10 @@ from rich.text import Text
 from grader.course.answers import NoAnswer, read_source
 from grader.course.stub_markers import BEGIN, END
 from grader.course.syllabus import Exercise
+from grader.course.titles import exercise_title, path_title
 from grader.learner.watch.session import Listing, Page, Session
-from grader.messages.catalog import exercise_title, path_title, say
-from grader.messages.console import duration
+from grader.messages.catalog import say
+from grader.messages.quantities import duration
 from grader.messages.sanitize import harmless
 
 _BAR = 16

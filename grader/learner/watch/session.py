@@ -13,6 +13,7 @@ from typing import Literal
 from grader.course.course import Course
 from grader.course.stubs import MissingFile, reset
 from grader.course.syllabus import Exercise, LearningPath
+from grader.course.titles import exercise_title
 from grader.learner.hints import first_hints
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import current_exercise
@@ -20,7 +21,7 @@ from grader.learner.watch.hints import HintPages
 from grader.learner.watch.judge_client import JudgeEnded
 from grader.learner.watch.standings import WatchProgress
 from grader.learner.watch.verdict import Verdict
-from grader.messages.catalog import exercise_title, say
+from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
 from grader.results.record import file_hash
 

@@ -49,7 +49,7 @@ class TestQuiet:
     def test_next_is_an_id_and_the_report_a_line(
         self, grader: Grader, small_course: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("grader.cli.ROOT", small_course)
+        monkeypatch.setattr("grader.course.arguments.ROOT", small_course)
         for exercise in load(ROOT).exercises:
             shutil.copy(exercise.paths(ROOT).pristine, exercise.paths(small_course).pristine)
             shutil.copy(exercise.paths(ROOT).pristine, exercise.paths(small_course).stub)

@@ -472,7 +472,7 @@ class TestCommands:
 
     @pytest.fixture
     def grader(self, course: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-        monkeypatch.setattr("grader.cli.ROOT", course)
+        monkeypatch.setattr("grader.course.arguments.ROOT", course)
         (course / "solutions").mkdir()
         (course / "solutions" / "ex02_rope.py").write_text("# the answer is [bold]42[/bold]\n")
         return lambda *words: CliRunner().invoke(main, words, catch_exceptions=False)

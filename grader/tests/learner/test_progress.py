@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from click.testing import Result as Done
-from rich.console import Console
+from rich.console import Console as RichConsole
 
 from grader.cli import main
 from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
+from grader.learner import printing
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import ExerciseProgress, Progress, current_exercise
-from grader.messages.console import Report
+from grader.messages.console import Console
 from grader.results.record import Result, TestResult, file_hash
 
 SYLLABUS = load(ROOT)
@@ -47,7 +48,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 copy.write_bytes(file.read_bytes())
     syllabus = (ROOT / "grader" / "curriculum.toml").read_bytes()
     (tmp_path / "grader" / "curriculum.toml").write_bytes(syllabus)
-    monkeypatch.setattr("grader.cli.ROOT", tmp_path)
+    monkeypatch.setattr("grader.course.arguments.ROOT", tmp_path)
     return tmp_path
 
 
@@ -191,7 +192,7 @@ class TestWithoutAName:
         program = (
             "import pathlib, sys\n"
             "import grader.cli\n"
-            f"grader.cli.ROOT = pathlib.Path({str(clone)!r})\n"
+            f"grader.course.arguments.ROOT = pathlib.Path({str(clone)!r})\n"
             "try:\n"
             "    grader.cli.main(['hint'])\n"
             "finally:\n"
@@ -285,9 +286,10 @@ class TestTheScreen:
         result = replace(RESULT, lines=lines)
         monkeypatch.setenv("GRADER_LANG", language)
         monkeypatch.setattr(
-            "grader.messages.console.Console", partial(Console, width=80, force_terminal=True)
+            "grader.messages.console.RichConsole",
+            partial(RichConsole, width=80, force_terminal=True),
         )
-        Report().next(ExerciseProgress(ROPE, result), None)
+        printing.next_exercise(Console(), ExerciseProgress(ROPE, result), None)
         rows = COLOUR.sub("", capsys.readouterr().out).splitlines()
         end = next(n for n, row in enumerate(rows) if "grader watch ex02" in row or "hint" in row)
         assert end == 4

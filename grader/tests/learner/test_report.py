@@ -21,8 +21,9 @@ from grader.cli import main
 from grader.course.syllabus import ROOT, load
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import ExerciseProgress, Progress
-from grader.learner.report.portfolio import LONGEST_PAUSE, Account, Memory, account
-from grader.results.exports import badge, junit
+from grader.learner.report.portfolio import LONGEST_PAUSE, Memory, Portfolio, portfolio_of
+from grader.results.badge import badge
+from grader.results.junit import junit
 from grader.results.record import Result, TestResult
 from grader.tests.messages.test_catalog import is_chinese
 
@@ -33,7 +34,7 @@ from grader.learner.report import write as reporting  # noqa: E402
 from grader.learner.report.page import page  # noqa: E402
 from grader.learner.report.pictures import rmsnorm, studio  # noqa: E402
 from grader.learner.report.pictures.journey import journey  # noqa: E402
-from grader.learner.report.pictures.painting import Picture  # noqa: E402
+from grader.learner.report.pictures.picture import Picture  # noqa: E402
 from grader.learner.report.pictures.studio import pictures  # noqa: E402
 
 COURSE = load(ROOT)
@@ -72,20 +73,22 @@ def standing(passed: int, exercise: Any = ROPE) -> ExerciseProgress:
     return ExerciseProgress(exercise, Result(NOON, 7, 1.5, tuple(tests), (), "00"))
 
 
-def told(*runs: RunRecord, standings: tuple[ExerciseProgress, ...] = (), **changes: Any) -> Account:
-    """The account of a course of which some exercises have been started."""
+def told(
+    *runs: RunRecord, standings: tuple[ExerciseProgress, ...] = (), **changes: Any
+) -> Portfolio:
+    """The portfolio of a course of which some exercises have been started."""
     given = {s.exercise: s for s in standings or (standing(4),)}
     progress = Progress(tuple(given.get(e, ExerciseProgress(e)) for e in COURSE.exercises), 7)
     settings: dict[str, Any] = {"made": NOON, "path": COURSE.paths[-1], **changes}
     memory = Memory(runs, settings.pop("hints", {}), settings.pop("solutions", {}))
-    return account(progress, COURSE, memory, SENTENCES, **settings)
+    return portfolio_of(progress, COURSE, memory, SENTENCES, **settings)
 
 
-def rope_of(whole: Account) -> Any:
-    return next(work for work in whole.works if work.exercise == ROPE)
+def rope_of(whole: Portfolio) -> Any:
+    return next(record for record in whole.records if record.exercise == ROPE)
 
 
-class TestAccount:
+class TestPortfolio:
     def test_time_runs_from_one_run_to_the_next(self) -> None:
         whole = told(ran(1, NOON), ran(2, NOON + 600), ran(4, NOON + 900))
         assert rope_of(whole).seconds == 2 + 600 + 300
@@ -135,8 +138,8 @@ class TestAccount:
     def test_hints_are_counted_over_all_functions(
         self, read: dict[str, int], count: int, highest: int
     ) -> None:
-        work = rope_of(told(ran(1, NOON), hints={ROPE.id: read}))
-        assert (work.hints_read, work.hint) == (count, highest)
+        record = rope_of(told(ran(1, NOON), hints={ROPE.id: read}))
+        assert (record.hints_read, record.hint) == (count, highest)
 
     def test_the_way_goes_up_by_the_best_points(self) -> None:
         whole = told(ran(2, NOON), ran(1, NOON + 60), ran(4, NOON + 120), ran(4, NOON + 180))
@@ -202,8 +205,12 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 class TestJunit:
+    def xml(self, *standings: ExerciseProgress) -> str:
+        records = told(standings=standings).records
+        return junit((record.exercise.id, record.standing.result) for record in records)
+
     def test_every_test_is_a_case_and_every_failure_says_what_it_is(self) -> None:
-        root = ET.fromstring(junit(told(standings=(standing(3), standing(4, NORM)))))
+        root = ET.fromstring(self.xml(standing(3), standing(4, NORM)))
         suites = {suite.get("name"): suite for suite in root}
         assert list(suites) == [exercise.id for exercise in COURSE.exercises]
         rope = suites[ROPE.id]
@@ -217,7 +224,7 @@ class TestJunit:
         assert result is not None
         test = TestResult(ALL_HOSTILE, ALL_HOSTILE, 1, ALL_HOSTILE)
         hostile = ExerciseProgress(ROPE, dataclasses.replace(result, tests=(test,)))
-        text = junit(told(standings=(hostile,)))
+        text = self.xml(hostile)
         (suite,) = [s for s in ET.fromstring(text) if s.get("name") == ROPE.id]
         assert [child.tag for child in suite.iter()] == ["testsuite", "testcase", "failure"]
         assert dangerous(text) == set()
@@ -234,7 +241,8 @@ class TestJunit:
 def test_the_badge_is_what_shields_wants(
     standings: tuple[ExerciseProgress, ...], message: str, colour: str
 ) -> None:
-    assert badge(told(standings=standings)) == {
+    whole = told(standings=standings)
+    assert badge(whole.points, whole.possible) == {
         "schemaVersion": 1,
         "label": "MiniMind",
         "message": message,
@@ -349,7 +357,7 @@ class TestPage:
         assert [tag for tag, _ in found.tags] == [tag for tag, _ in Page(plain).tags]
         assert found.text.count(harmless(hostile).split("\t")[0]) == 3
 
-    def test_the_same_account_gives_the_same_page(self) -> None:
+    def test_the_same_portfolio_gives_the_same_page(self) -> None:
         whole = told(ran(2, NOON), ran(4, NOON + 600))
         way = [journey(whole.milestones, whole.possible) for _ in range(2)]
         assert way[0] is not None and way[0] == way[1]
@@ -394,7 +402,7 @@ class TestChinesePage:
 
     @pytest.fixture(params=WAYS)
     def languages(self, request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, ...]]:
-        """A learner's account, its page in English and in Chinese."""
+        """A learner's portfolio, its page in English and in Chinese."""
         english = Page(page(request.param, {}, None))
         monkeypatch.setenv("GRADER_LANG", "zh")
         yield request.param, english, Page(page(request.param, {}, None))

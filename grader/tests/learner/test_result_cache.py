@@ -100,7 +100,7 @@ class TestKeeping:
             "solutions/ex02_rope.py",
             "tests/test_05_kv_cache.py",
             "tests/mistakes/ex05_kv_cache.py",
-            "tests/evaluations/ex05_kv_cache.py",
+            "tests/roundings/ex05_kv_cache.py",
             "tests/support.py",
             "minimind_ref/kv_cache.py",
             "minimind_ref/config.py",
@@ -135,7 +135,7 @@ class TestKeeping:
 
     def test_a_file_that_is_gone_or_comes_up(self, course: Path) -> None:
         kept(course).keep({EXERCISE: RESULT})
-        (course / "tests" / "evaluations" / "ex05_kv_cache.py").unlink()
+        (course / "tests" / "roundings" / "ex05_kv_cache.py").unlink()
         assert kept(course).find(EXERCISE) is None
         kept(course).keep({EXERCISE: RESULT})
         (course / "minimind_ref" / "another.py").write_text("")

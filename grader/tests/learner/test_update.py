@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grader.cli import main
+from grader.course.course import Course
 from grader.course.stubs import BACKUPS, undo_reset
 from grader.learner.update import merge as update_module
 from grader.learner.update.fetch import UpdateError
@@ -157,13 +158,12 @@ class TestExercises:
     def test_what_was_merged_can_be_brought_back_by_reset(
         self, upstream: Path, clone: Path
     ) -> None:
-        from grader.course.syllabus import load
-
         write(clone, {"exercises/ex01_one.py": EDITED})
         stub(upstream, "ex01_one", NEW_STUB)
         commit(upstream)
         update(clone, None)
-        undo_reset(load(clone).find("ex01"), clone)
+        course = Course.load(clone)
+        undo_reset(course.syllabus.find("ex01"), course)
         assert read(clone, "exercises/ex01_one.py") == EDITED
 
     def test_where_both_changed_a_line_the_new_stub_lies_beside(
@@ -642,7 +642,7 @@ class TestInterruption:
 
 class TestCommand:
     def run(self, clone: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
-        monkeypatch.setattr("grader.cli.ROOT", clone)
+        monkeypatch.setattr("grader.course.arguments.ROOT", clone)
         result = CliRunner().invoke(main, ["update", *words], catch_exceptions=False)
         return [str(result.exit_code), *result.output.splitlines()]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from grader.learner.report.pictures.canvas import BLUE, INK, ORANGE, about
-from grader.learner.report.pictures.painting import NothingToDraw, Painting, Seen, seeded
+from grader.learner.report.pictures.picture import NothingToDraw, PictureSpec, Seen, seeded
 from grader.messages.catalog import say
 from grader.observation.record import Request
 
@@ -64,4 +64,4 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     return say("pictures.attention_caption", beyond=about(beyond), apart=about(apart))
 
 
-PICTURE = Painting(lambda: say("pictures.attention"), 370, requests, draw)
+PICTURE = PictureSpec(lambda: say("pictures.attention"), 370, requests, draw)
