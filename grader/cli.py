@@ -476,7 +476,7 @@ def grade_submission(
 
 @main.command("report")
 @click.option("--html", type=_FILE, help="One page that needs nothing else.")
-@click.option("--json", type=_FILE, help="Version 1 of grader/schemas/report.schema.json.")
+@click.option("--json", type=_FILE, help="Version 2 of grader/schemas/report.schema.json.")
 @click.option("--junit", type=_FILE, help="For build servers.")
 @click.option("--badge", type=_FILE, help="For shields.io.")
 @click.option("--name", default="", help="What the page calls you.")

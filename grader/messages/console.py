@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # what is printed is made elsewhere: a hint must not wait for
     from grader.learner.watch.session import Session
     from grader.proof.figures.figure import Stage
     from grader.proof.verdict import Conclusion, Margin
-    from grader.results.record import Result
+    from grader.results.record import ExerciseResult
 
 
 _BAR = 24
@@ -131,7 +131,7 @@ class Report:
         elif not standing.done:
             self._complain(exercise, result)
 
-    def _complain(self, exercise: Exercise, result: Result) -> None:
+    def _complain(self, exercise: Exercise, result: ExerciseResult) -> None:
         """The first complaint, in a few rows, and the command that goes on."""
         lines = [*map(harmless, _first_complaint(result))]
         step = say("report.go_on", short=exercise.short)
@@ -148,7 +148,7 @@ class Report:
         if not (len(lines) == 1 and _COMMAND.search(lines[0])):
             self.lines([step])
 
-    def _failing(self, exercise: Exercise, result: Result) -> None:
+    def _failing(self, exercise: Exercise, result: ExerciseResult) -> None:
         """All that is known of a run, the tests that do not pass yet, and what repeats it."""
         when = datetime.fromtimestamp(result.when).strftime("%Y-%m-%d %H:%M")
         self.lines([say("report.seed", exercise=exercise.id, when=when, seed=result.seed)])
@@ -325,18 +325,18 @@ class Report:
         said = say(
             "report.grade",
             submission=grade.submission,
-            points=points(grade.points),
-            possible=grade.possible,
+            points=points(grade.earned),
+            possible=grade.points,
             profile=grade.profile,
             seed=grade.seed,
         )
         self.lines([said])
-        for mark in grade.marks:
-            earned = points(mark.points)
-            said = say("report.mark", exercise=mark.exercise, points=earned, possible=mark.possible)
-            self.lines([said if mark.is_graded else _not_graded(mark.exercise)])
-            self.lines(say("report.flag", flag=flag) for flag in mark.flags)
-            self.lines(f"  {line.removeprefix(f'{mark.exercise} · ')}" for line in mark.lines)
+        for result in grade.results:
+            name, earned = result.exercise, points(grade.earned_in(result))
+            said = say("report.mark", exercise=name, points=earned, possible=result.points)
+            self.lines([said if result.is_graded else _not_graded(name)])
+            self.lines(say("report.flag", flag=flag) for flag in result.flags)
+            self.lines(f"  {line.removeprefix(f'{name} · ')}" for line in result.lines)
 
     def doctor(self, profile: str, mechanisms: Iterable[Mechanism]) -> None:
         """What isolation rests on here."""
@@ -481,7 +481,7 @@ def _plain_table(title: str, columns: int) -> Table:
     return table
 
 
-def _first_complaint(result: Result) -> Iterator[str]:
+def _first_complaint(result: ExerciseResult) -> Iterator[str]:
     """What is said first of an exercise: of a test by its sentence, or of a mistake by its name."""
     sentences = {test.sentence for test in result.tests}
     began = False

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from grader.course.course import Course
+from grader.course.files import file_hash
 from grader.course.stubs import MissingFile, reset
 from grader.course.syllabus import Exercise, LearningPath
 from grader.learner.hints import first_hints
@@ -22,7 +23,6 @@ from grader.learner.watch.standings import Standings
 from grader.learner.watch.verdict import Verdict
 from grader.messages.catalog import exercise_title, say
 from grader.messages.sanitize import harmless
-from grader.results.record import file_hash
 
 Page = Literal["verdict", "hint", "lesson", "diff", "list", "keys", "reset", "end"]
 Ask = Callable[[Exercise, int], None]

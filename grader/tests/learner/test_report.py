@@ -18,13 +18,16 @@ import pytest
 from click.testing import CliRunner
 
 from grader.cli import main
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import Progress, Standing
 from grader.learner.report.portfolio import LONGEST_PAUSE, Account, Memory, account
+from grader.observation.kind import Kind
 from grader.results.exports import badge, junit
-from grader.results.record import Result, TestResult
+from grader.results.record import ExerciseResult, TestResult
 from grader.tests.messages.test_catalog import is_chinese
+from grader.tests.schemas import validator
 
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
@@ -65,10 +68,13 @@ def ran(passed: int, when: float, **changes: Any) -> RunRecord:
 
 def standing(passed: int, exercise: Any = ROPE) -> Standing:
     tests = [
-        TestResult(f"test.py::test_{n}", "It turns", 1, "passed" if n < passed else "value")
+        TestResult(f"test.py::test_{n}", "It turns", 1, Kind.PASSED if n < passed else Kind.VALUE)
         for n in range(4)
     ]
-    return Standing(exercise, Result(NOON, 7, 1.5, tuple(tests), (), "00"))
+    result = ExerciseResult(
+        exercise.id, exercise.points, 7, "light", NOON, 1.5, "ab" * 32, tuple(tests)
+    )
+    return Standing(exercise, result)
 
 
 def told(*runs: RunRecord, standings: tuple[Standing, ...] = (), **changes: Any) -> Account:
@@ -154,16 +160,13 @@ class TestAccount:
 class TestJson:
     @pytest.fixture
     def validate(self) -> Callable[[object], None]:
-        jsonschema = pytest.importorskip("jsonschema")
-        schema = json.loads((ROOT / "grader/schemas/report.schema.json").read_text())
-        jsonschema.Draft202012Validator.check_schema(schema)
-        return jsonschema.Draft202012Validator(schema).validate  # type: ignore[no-any-return]
+        return validator("report")
 
     def test_it_keeps_to_the_schema(self, validate: Callable[[object], None]) -> None:
         met = ran(1, NOON, mistakes=("known", "other"))
-        validate(json.loads(json.dumps(told(met, ran(4, NOON + 60), name="Ada").as_json())))
+        validate(told(met, ran(4, NOON + 60), name="Ada").as_json())
         third = standing(1, NORM)
-        validate(json.loads(json.dumps(told(standings=(third, standing(0))).as_json())))
+        validate(told(standings=(third, standing(0))).as_json())
 
     def test_the_schema_describes_all_of_it(self, validate: Callable[[object], None]) -> None:
         """Leaving anything out, or putting anything in, is refused."""
@@ -214,7 +217,7 @@ class TestJunit:
     def test_no_text_breaks_out(self) -> None:
         result = standing(4).result
         assert result is not None
-        test = TestResult(ALL_HOSTILE, ALL_HOSTILE, 1, ALL_HOSTILE)
+        test = TestResult(ALL_HOSTILE, ALL_HOSTILE, 1, Kind.VALUE)
         hostile = Standing(ROPE, dataclasses.replace(result, tests=(test,)))
         text = junit(told(standings=(hostile,)))
         (suite,) = [s for s in ET.fromstring(text) if s.get("name") == ROPE.id]
@@ -474,7 +477,7 @@ def painted(zygote: Any, tmp_path_factory: pytest.TempPathFactory) -> Painted:
             solution = exercise.paths(ROOT).solution.read_text(encoding="utf-8")
             text = textwrap.dedent(written.get(exercise.short, ""))
             (folder / exercise.answer_file).write_text(f"{solution}\n{text}", encoding="utf-8")
-        return dict(pictures(exercises, COURSE, ROOT, folder, zygote))
+        return dict(pictures(exercises, Course(ROOT, COURSE), folder, zygote))
 
     return paint
 
@@ -551,7 +554,7 @@ class TestPictures:
         assert not picture.svg and "cannot be drawn (OverflowError)" in picture.caption
 
     def test_no_file_no_picture(self, tmp_path: Path) -> None:
-        (picture,) = dict(pictures([NORM], COURSE, ROOT, tmp_path, None)).values()
+        (picture,) = dict(pictures([NORM], Course(ROOT, COURSE), tmp_path, None)).values()
         assert not picture.svg and "there is no file" in picture.caption
 
     @pytest.mark.parametrize(
