@@ -439,7 +439,9 @@ def update_course(source: str | None, branch: str | None, dry_run: bool) -> None
 
 @main.command("grade")
 @click.argument("submission", type=click.Path(exists=True, path_type=Path))
-@click.option("--json", "json_file", type=_FILE)
+@click.option(
+    "--json", "json_file", type=_FILE, help="Version 2 of grader/schemas/grade.schema.json."
+)
 @click.option("--seed", type=int, help="Repeat a run with the seed that its report recorded.")
 @click.option("--sandbox", type=click.Choice(["auto", "light", "full"]), default="auto")
 @click.option("--bans", type=click.Choice(["zero", "flag"]), default="zero", show_default=True)

@@ -65,7 +65,7 @@ class TestResult:
 
     @property
     def passed(self) -> bool:
-        return self.verdict == Kind.PASSED
+        return self.verdict is Kind.PASSED
 
     def as_json(self) -> dict[str, object]:
         """The test as JSON's object, with what follows from its verdict."""
@@ -75,7 +75,7 @@ class TestResult:
             "weight": self.weight,
             "passed": self.passed,
             "verdict": str(self.verdict),
-            "public": Kind(self.verdict).public,
+            "public": self.verdict.public,
             "message": list(self.message),
             "mistakes": [mistake.as_json() for mistake in self.mistakes],
         }
@@ -137,12 +137,12 @@ class ExerciseResult:
     @property
     def is_graded(self) -> bool:
         """Whether every test has said something about the answer."""
-        return all(test.verdict != Kind.NOT_GRADED for test in self.tests)
+        return all(test.verdict is not Kind.NOT_GRADED for test in self.tests)
 
     @property
     def may_differ_next_time(self) -> bool:
         """Whether a busy machine, or one short of memory, may have made the answer fail."""
-        return any(Kind(test.verdict).by_chance for test in self.tests)
+        return any(test.verdict.by_chance for test in self.tests)
 
     @property
     def share(self) -> Fraction:
