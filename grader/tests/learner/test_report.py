@@ -626,6 +626,7 @@ class TestCommand:
         assert sum(tag == "svg" for tag, _ in found.tags) == 1
         assert "50 of 800 points" not in found.text  # ex02 earns some, too
         whole = json.loads(files["json"].read_text(encoding="utf-8"))
+        validator("report")(whole)
         states = {e["id"]: e["state"] for part in whole["parts"] for e in part["exercises"]}
         assert (states.pop(NORM.id), states.pop(ROPE.id)) == ("done", "started")
         assert set(states.values()) == {"not started"}

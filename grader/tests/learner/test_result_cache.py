@@ -315,6 +315,11 @@ class TestProgress:
         assert {verdict for _, verdict in two.verdicts} == {"passed", "value"}
         assert 0 < one.seconds < 100
 
+        kept_files = sorted((begun / FOLDER).iterdir())
+        assert [file.stem for file in kept_files] == ["ex01_rmsnorm", "ex02_rope"]
+        for file in kept_files:
+            validator("result")(json.loads(file.read_text())["result"])
+
         assert grader() == (first, "False False")
 
         self.answer(begun, "ex02")
