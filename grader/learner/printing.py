@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a hint must not wait for torch, which these import
     from grader.course.syllabus import Exercise, HintLadder, LearningPath, Syllabus
     from grader.learner.progress import ExerciseProgress, Progress
     from grader.learner.watch.session import Session
-    from grader.results.record import Result
+    from grader.results.record import ExerciseResult
 
 _BAR = 24
 _WIDEST_LESSON = 100
@@ -91,7 +91,7 @@ def _obstacle(console: Console, standing: ExerciseProgress) -> None:
         _first_complaint(console, exercise, result)
 
 
-def _first_complaint(console: Console, exercise: Exercise, result: Result) -> None:
+def _first_complaint(console: Console, exercise: Exercise, result: ExerciseResult) -> None:
     """The first complaint, in a few rows, and the command that goes on."""
     lines = [*map(harmless, _first_lines(result))]
     step = say("report.go_on", short=exercise.short)
@@ -109,7 +109,7 @@ def _first_complaint(console: Console, exercise: Exercise, result: Result) -> No
         console.lines([step])
 
 
-def _first_lines(result: Result) -> Iterator[str]:
+def _first_lines(result: ExerciseResult) -> Iterator[str]:
     """The lines of the first complaint: it has the title of a test, or names a mistake."""
     sentences = {test.sentence for test in result.tests}
     began = False
@@ -122,7 +122,7 @@ def _first_lines(result: Result) -> Iterator[str]:
             yield line
 
 
-def _whole_result(console: Console, exercise: Exercise, result: Result) -> None:
+def _whole_result(console: Console, exercise: Exercise, result: ExerciseResult) -> None:
     """All that is known of a run, the tests that do not pass yet, and the seed that repeats it."""
     when = datetime.fromtimestamp(result.when).strftime("%Y-%m-%d %H:%M")
     console.lines([say("report.seed", exercise=exercise.id, when=when, seed=result.seed)])

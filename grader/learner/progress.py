@@ -11,10 +11,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from grader.course.course import Course
+from grader.course.files import file_hash
 from grader.course.stubs import is_untouched
 from grader.course.syllabus import Exercise, LearningPath
 from grader.learner.history import History, RunRecord
-from grader.results.record import Result, Results, file_hash, result_of
+from grader.learner.result_cache import ResultCache
+from grader.results.record import ExerciseResult
 
 _RUNS_ALL = {"progress", "report"}
 """The commands that run whatever is begun, and not one exercise."""
@@ -29,7 +31,7 @@ class ExerciseProgress:
     """
 
     exercise: Exercise
-    result: Result | None = None
+    result: ExerciseResult | None = None
     is_missing: bool = False
     run: RunRecord | None = None
 
@@ -155,7 +157,7 @@ def measure(course: Course, exercises: Sequence[Exercise], command: str = "progr
     seed = secrets.randbelow(2**31)
     present = [e for e in exercises if course.paths(e).stub.exists()]
     started = [e for e in present if not is_untouched(e, course)]
-    kept = Results(course, started)
+    kept = ResultCache(course, started)
     results = {exercise: kept.find(exercise) for exercise in started}
     new = _graded([e for e, result in results.items() if result is None], course, seed, kept)
     kept.keep(new)
@@ -168,8 +170,8 @@ def measure(course: Course, exercises: Sequence[Exercise], command: str = "progr
 
 
 def _graded(
-    exercises: Sequence[Exercise], course: Course, seed: int, files: Results
-) -> dict[Exercise, Result]:
+    exercises: Sequence[Exercise], course: Course, seed: int, files: ResultCache
+) -> dict[Exercise, ExerciseResult]:
     if not exercises:
         return {}  # and neither pytest nor torch is imported
     from grader.isolation import launch
@@ -177,6 +179,7 @@ def _graded(
     launch.start()  # before torch is imported here
     from grader.judging.complaints import complaints
     from grader.judging.options import RunOptions
+    from grader.judging.outcome import result_of
     from grader.judging.run import run_tests
 
     when = time.time()
@@ -185,19 +188,19 @@ def _graded(
     return {
         outcome.exercise: result_of(
             outcome,
+            course.root,
             when=when,
-            seed=seed,
             file_hash=files.file_hash(outcome.exercise),
-            lines=complaints(outcome, course.root, seed),
-            details=complaints(outcome, course.root, seed, verbose=True),
+            lines=complaints(outcome, course.root),
+            details=complaints(outcome, course.root, verbose=True),
         )
         for outcome in outcomes
     }
 
 
-def _record(results: dict[Exercise, Result], root: Path, command: str) -> str:
+def _record(results: dict[Exercise, ExerciseResult], root: Path, command: str) -> str:
     if not results:
         return ""
     with closing(History.open(root)) as history:
-        history.record_runs(result.as_record(e, command) for e, result in results.items())
+        history.record_runs(RunRecord.of(result, command) for result in results.values())
         return history.problem

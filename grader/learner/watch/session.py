@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from grader.course.course import Course
+from grader.course.files import file_hash
 from grader.course.stubs import MissingFile, reset
 from grader.course.syllabus import Exercise, LearningPath
 from grader.course.titles import exercise_title
@@ -23,7 +24,6 @@ from grader.learner.watch.standings import WatchProgress
 from grader.learner.watch.verdict import Verdict
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
-from grader.results.record import file_hash
 
 Page = Literal["verdict", "hint", "lesson", "diff", "list", "keys", "reset", "end"]
 Ask = Callable[[Exercise, int], None]

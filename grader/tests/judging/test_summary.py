@@ -99,10 +99,10 @@ def test_details_are_the_inputs_and_the_seed() -> None:
 
 def test_a_grade_names_the_mistake_and_shows_one_example(zygote: Any) -> None:
     file = Path(__file__).parents[1] / "screens" / "lost_keepdim" / "ex01_rmsnorm.py"
-    mark = grade(file, Course.load(ROOT), profile="process", seed=1, zygote=zygote).marks[0]
+    result = grade(file, Course.load(ROOT), profile="process", seed=1, zygote=zygote).results[0]
     named = "this is exactly what happens if the mean loses its axis"
-    assert mark.lines[0].startswith(f"ex01_rmsnorm · {named}")
-    assert mark.lines[-1] == "  and 7 more tests fail like this"
-    failed = [verdict for verdict in mark.verdicts if not verdict.passed]
+    assert result.lines[0].startswith(f"ex01_rmsnorm · {named}")
+    assert result.lines[-1] == "  and 7 more tests fail like this"
+    failed = [test for test in result.tests if not test.passed]
     assert len(failed) == 8
-    assert all(verdict.message[0].strip().startswith(named) for verdict in failed)
+    assert all(test.message[0].strip().startswith(named) for test in failed)

@@ -17,12 +17,14 @@ from rich.console import Console as RichConsole
 
 from grader.cli import main
 from grader.course.course import Course
+from grader.course.files import file_hash
 from grader.course.syllabus import ROOT, load
 from grader.learner import printing
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import ExerciseProgress, Progress, current_exercise
 from grader.messages.console import Console
-from grader.results.record import Result, TestResult, file_hash
+from grader.observation.kind import Kind
+from grader.results.record import ExerciseResult, TestResult
 
 SYLLABUS = load(ROOT)
 QUICK, CORE, FULL = SYLLABUS.paths
@@ -206,11 +208,11 @@ class TestWithoutAName:
 
 
 TESTS = (
-    TestResult("t", "It holds", 1, "passed"),
-    TestResult("u", "Rows turn", 1, "value"),
-    TestResult("v", "Columns turn", 1, "value"),
+    TestResult("t", "It holds", 1, Kind.PASSED),
+    TestResult("u", "Rows turn", 1, Kind.VALUE),
+    TestResult("v", "Columns turn", 1, Kind.VALUE),
 )
-RESULT = Result(0.0, 1234, 1.0, TESTS, (), "")
+RESULT = ExerciseResult("ex02_rope", 100, 1234, "light", 0.0, 1.0, "", TESTS)
 VALUE = (
     "ex02_rope · Rows turn",
     "  cos[1]: got 1, want 2",

@@ -18,14 +18,17 @@ import pytest
 from click.testing import CliRunner
 
 from grader.cli import main
+from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import ExerciseProgress, Progress
 from grader.learner.report.portfolio import LONGEST_PAUSE, Memory, Portfolio, portfolio_of
+from grader.observation.kind import Kind
 from grader.results.badge import badge
 from grader.results.junit import junit
-from grader.results.record import Result, TestResult
+from grader.results.record import ExerciseResult, TestResult
 from grader.tests.messages.test_catalog import is_chinese
+from grader.tests.schemas import validator
 
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
@@ -67,10 +70,13 @@ def ran(passed: int, when: float, **changes: Any) -> RunRecord:
 
 def standing(passed: int, exercise: Any = ROPE) -> ExerciseProgress:
     tests = [
-        TestResult(f"test.py::test_{n}", "It turns", 1, "passed" if n < passed else "value")
+        TestResult(f"test.py::test_{n}", "It turns", 1, Kind.PASSED if n < passed else Kind.VALUE)
         for n in range(4)
     ]
-    return ExerciseProgress(exercise, Result(NOON, 7, 1.5, tuple(tests), (), "00"))
+    result = ExerciseResult(
+        exercise.id, exercise.points, 7, "light", NOON, 1.5, "ab" * 32, tuple(tests)
+    )
+    return ExerciseProgress(exercise, result)
 
 
 def told(
@@ -158,16 +164,13 @@ class TestPortfolio:
 class TestJson:
     @pytest.fixture
     def validate(self) -> Callable[[object], None]:
-        jsonschema = pytest.importorskip("jsonschema")
-        schema = json.loads((ROOT / "grader/schemas/report.schema.json").read_text())
-        jsonschema.Draft202012Validator.check_schema(schema)
-        return jsonschema.Draft202012Validator(schema).validate  # type: ignore[no-any-return]
+        return validator("report")
 
     def test_it_keeps_to_the_schema(self, validate: Callable[[object], None]) -> None:
         met = ran(1, NOON, mistakes=("known", "other"))
-        validate(json.loads(json.dumps(told(met, ran(4, NOON + 60), name="Ada").as_json())))
+        validate(told(met, ran(4, NOON + 60), name="Ada").as_json())
         third = standing(1, NORM)
-        validate(json.loads(json.dumps(told(standings=(third, standing(0))).as_json())))
+        validate(told(standings=(third, standing(0))).as_json())
 
     def test_the_schema_describes_all_of_it(self, validate: Callable[[object], None]) -> None:
         """Leaving anything out, or putting anything in, is refused."""
@@ -222,7 +225,7 @@ class TestJunit:
     def test_no_text_breaks_out(self) -> None:
         result = standing(4).result
         assert result is not None
-        test = TestResult(ALL_HOSTILE, ALL_HOSTILE, 1, ALL_HOSTILE)
+        test = TestResult(ALL_HOSTILE, ALL_HOSTILE, 1, Kind.VALUE)
         hostile = ExerciseProgress(ROPE, dataclasses.replace(result, tests=(test,)))
         text = self.xml(hostile)
         (suite,) = [s for s in ET.fromstring(text) if s.get("name") == ROPE.id]
@@ -483,7 +486,7 @@ def painted(zygote: Any, tmp_path_factory: pytest.TempPathFactory) -> Painted:
             solution = exercise.paths(ROOT).solution.read_text(encoding="utf-8")
             text = textwrap.dedent(written.get(exercise.short, ""))
             (folder / exercise.answer_file).write_text(f"{solution}\n{text}", encoding="utf-8")
-        return dict(pictures(exercises, COURSE, ROOT, folder, zygote))
+        return dict(pictures(exercises, Course(ROOT, COURSE), folder, zygote))
 
     return paint
 
@@ -560,7 +563,7 @@ class TestPictures:
         assert not picture.svg and "cannot be drawn (OverflowError)" in picture.caption
 
     def test_no_file_no_picture(self, tmp_path: Path) -> None:
-        (picture,) = dict(pictures([NORM], COURSE, ROOT, tmp_path, None)).values()
+        (picture,) = dict(pictures([NORM], Course(ROOT, COURSE), tmp_path, None)).values()
         assert not picture.svg and "there is no file" in picture.caption
 
     @pytest.mark.parametrize(
@@ -634,6 +637,7 @@ class TestCommand:
         assert sum(tag == "svg" for tag, _ in found.tags) == 1
         assert "50 of 800 points" not in found.text  # ex02 earns some, too
         whole = json.loads(files["json"].read_text(encoding="utf-8"))
+        validator("report")(whole)
         states = {e["id"]: e["state"] for part in whole["parts"] for e in part["exercises"]}
         assert (states.pop(NORM.id), states.pop(ROPE.id)) == ("done", "started")
         assert set(states.values()) == {"not started"}
