@@ -18,7 +18,12 @@ from grader.results.record import TRY_AGAIN
 
 @command("grade")
 @click.argument("submission", type=click.Path(exists=True, path_type=Path))
-@click.option("--json", "json_file", type=OutputFile())
+@click.option(
+    "--json",
+    "json_file",
+    type=OutputFile(),
+    help="Version 2 of grader/schemas/grade.schema.json.",
+)
 @click.option("--seed", type=int, help="Repeat a run with the seed that its report recorded.")
 @click.option("--sandbox", type=click.Choice(["auto", "light", "full"]), default="auto")
 @click.option("--bans", type=click.Choice(["zero", "flag"]), default="zero", show_default=True)

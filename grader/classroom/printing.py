@@ -19,22 +19,22 @@ def grade(console: Console, grade: Grade) -> None:
     sentence = say(
         "report.grade",
         submission=grade.submission,
-        points=points(grade.points),
-        possible=grade.possible,
+        points=points(grade.earned),
+        possible=grade.points,
         profile=grade.profile,
         seed=grade.seed,
     )
     console.lines([sentence])
-    for mark in grade.marks:
-        earned = points(mark.points)
+    for result in grade.results:
+        name, earned = result.exercise, points(grade.earned_in(result))
         sentence = (
-            say("report.mark", exercise=mark.exercise, points=earned, possible=mark.possible)
-            if mark.is_graded
-            else say("report.mark_not_graded", exercise=mark.exercise)
+            say("report.mark", exercise=name, points=earned, possible=result.points)
+            if result.is_graded
+            else say("report.mark_not_graded", exercise=name)
         )
         console.lines([sentence])
-        console.lines(say("report.flag", flag=flag) for flag in mark.flags)
-        console.lines(f"  {line.removeprefix(f'{mark.exercise} · ')}" for line in mark.lines)
+        console.lines(say("report.flag", flag=flag) for flag in result.flags)
+        console.lines(f"  {line.removeprefix(f'{name} · ')}" for line in result.lines)
 
 
 def doctor(console: Console, profile: str, mechanisms: Iterable[Mechanism]) -> None:

@@ -230,7 +230,7 @@ def update_course(source: str | None, branch: str | None, dry_run: bool) -> None
 
 @command("report")
 @click.option("--html", type=OutputFile(), help="One page that needs nothing else.")
-@click.option("--json", type=OutputFile(), help="Version 1 of grader/schemas/report.schema.json.")
+@click.option("--json", type=OutputFile(), help="Version 2 of grader/schemas/report.schema.json.")
 @click.option("--junit", type=OutputFile(), help="For build servers.")
 @click.option("--badge", type=OutputFile(), help="For shields.io.")
 @click.option("--name", default="", help="What the page calls you.")

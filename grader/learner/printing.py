@@ -18,9 +18,9 @@ from grader.messages.sanitize import harmless
 if TYPE_CHECKING:  # a hint must not wait for torch, which these import
     from grader.course.stubs import Undone
     from grader.course.syllabus import Exercise, HintLadder, LearningPath, Syllabus
-    from grader.learner.progress import Progress, Standing
+    from grader.learner.progress import ExerciseProgress, Progress
     from grader.learner.watch.session import Session
-    from grader.results.record import Result
+    from grader.results.record import ExerciseResult
 
 _BAR = 24
 _WIDEST_LESSON = 100
@@ -53,7 +53,7 @@ def progress(console: Console, progress: Progress, syllabus: Syllabus, path: Lea
         console.lines([say("report.or_watch")])
 
 
-def _standing_row(standing: Standing) -> Sequence[str]:
+def _standing_row(standing: ExerciseProgress) -> Sequence[str]:
     exercise = standing.exercise
     return (
         "✓" if standing.done else "·",
@@ -64,7 +64,7 @@ def _standing_row(standing: Standing) -> Sequence[str]:
     )
 
 
-def _state(standing: Standing) -> str:
+def _state(standing: ExerciseProgress) -> str:
     if standing.result is not None and not standing.result.is_graded:
         return say("report.not_graded")
     if standing.done:
@@ -76,7 +76,7 @@ def _state(standing: Standing) -> str:
     return say("report.tests_pass", passed=standing.passed, tests=standing.tests)
 
 
-def _obstacle(console: Console, standing: Standing) -> None:
+def _obstacle(console: Console, standing: ExerciseProgress) -> None:
     """What keeps an exercise that was begun from being done: a few lines, or all with --verbose."""
     exercise, result = standing.exercise, standing.result
     if standing.is_missing:
@@ -91,7 +91,7 @@ def _obstacle(console: Console, standing: Standing) -> None:
         _first_complaint(console, exercise, result)
 
 
-def _first_complaint(console: Console, exercise: Exercise, result: Result) -> None:
+def _first_complaint(console: Console, exercise: Exercise, result: ExerciseResult) -> None:
     """The first complaint, in a few rows, and the command that goes on."""
     lines = [*map(harmless, _first_lines(result))]
     step = say("report.go_on", short=exercise.short)
@@ -109,7 +109,7 @@ def _first_complaint(console: Console, exercise: Exercise, result: Result) -> No
         console.lines([step])
 
 
-def _first_lines(result: Result) -> Iterator[str]:
+def _first_lines(result: ExerciseResult) -> Iterator[str]:
     """The lines of the first complaint: it has the title of a test, or names a mistake."""
     sentences = {test.sentence for test in result.tests}
     began = False
@@ -122,7 +122,7 @@ def _first_lines(result: Result) -> Iterator[str]:
             yield line
 
 
-def _whole_result(console: Console, exercise: Exercise, result: Result) -> None:
+def _whole_result(console: Console, exercise: Exercise, result: ExerciseResult) -> None:
     """All that is known of a run, the tests that do not pass yet, and the seed that repeats it."""
     when = datetime.fromtimestamp(result.when).strftime("%Y-%m-%d %H:%M")
     console.lines([say("report.seed", exercise=exercise.id, when=when, seed=result.seed)])
@@ -135,7 +135,9 @@ def _whole_result(console: Console, exercise: Exercise, result: Result) -> None:
         console.fitted(say("report.test_fails", exercise=exercise.id, sentence=sentence))
 
 
-def next_exercise(console: Console, standing: Standing | None, longer: LearningPath | None) -> None:
+def next_exercise(
+    console: Console, standing: ExerciseProgress | None, longer: LearningPath | None
+) -> None:
     """Where to go on, and what is in the way there."""
     if standing and not console.is_quiet:
         _obstacle(console, standing)
@@ -143,7 +145,7 @@ def next_exercise(console: Console, standing: Standing | None, longer: LearningP
 
 
 def _where_to_go_on(
-    console: Console, standing: Standing | None, longer: LearningPath | None
+    console: Console, standing: ExerciseProgress | None, longer: LearningPath | None
 ) -> None:
     """The lesson to read, the file to edit, the tests to run.
 
@@ -285,7 +287,7 @@ def watched(console: Console, session: Session) -> None:
     state = session.standings.state(exercise)
     console.lines([say("report.stopped_at", exercise=exercise.id, state=state)])
     console.warning(session.history.problem)
-    if session.standings.after() is not None:
+    if session.standings.on_path().next is not None:
         console.lines([say("report.watch_next")])
 
 

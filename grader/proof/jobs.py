@@ -53,6 +53,7 @@ class TestFact:
     kind: str
     line: str
     used: dict[tuple[str, str], float]
+    weight: int = 1
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,8 @@ def _facts(runs: Iterable[Any]) -> tuple[TestFact, ...]:
         interruption = finding.interruption if finding else None
         if interruption and not line:
             line = f"{interruption.type_name}: {interruption.message}"
-        facts.append(TestFact(run.test, run.passed, finding.kind if finding else "", line, used))
+        kind = finding.kind if finding else ""
+        facts.append(TestFact(run.test, run.passed, kind, line, used, run.weight))
     return tuple(facts)
 
 

@@ -22,6 +22,7 @@ from grader.proof.margins import (
     times_the_limit,
     use_allowed,
 )
+from grader.results.record import share
 
 NULL_SHARE = 0.1
 """The most of the points that a null answer may win."""
@@ -211,9 +212,10 @@ def _needs(by_kind: Mapping[str, Sequence[Fact]]) -> Iterator[set[str]]:
 
 
 def _nulls_lose(facts: Iterable[Fact], without: set[str]) -> bool:
+    """Whether null answers still earn next to nothing where some tests are left out."""
     for fact in facts:
         left = [test for test in fact.tests if test.test not in without]
-        if left and sum(test.passed for test in left) / len(left) > NULL_SHARE:
+        if share((test.weight, test.passed) for test in left) > NULL_SHARE:
             return False
     return True
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from grader.messages.sanitize import harmless
 
 if TYPE_CHECKING:
-    from grader.results.record import Result
+    from grader.results.record import ExerciseResult
 
 
-def junit(results: Iterable[tuple[str, Result | None]]) -> str:
+def junit(results: Iterable[tuple[str, ExerciseResult | None]]) -> str:
     """A suite for every exercise and in it a case for every test; `results` are (id, result).
 
     An exercise without a result has not been started: it is a single case, skipped.
@@ -25,7 +25,7 @@ def junit(results: Iterable[tuple[str, Result | None]]) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _suite(exercise: str, result: Result | None) -> ET.Element:
+def _suite(exercise: str, result: ExerciseResult | None) -> ET.Element:
     suite = ET.Element("testsuite", name=exercise)
     if result is None:
         suite.attrib |= {"tests": "1", "failures": "0", "errors": "0", "skipped": "1"}

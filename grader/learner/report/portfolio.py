@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 from grader.course.syllabus import Exercise, LearningPath, Part, Syllabus
 from grader.learner.history import RunRecord
 from grader.observation.kind import Kind
+from grader.results.record import VERSION
 
 if TYPE_CHECKING:
-    from grader.learner.progress import Progress, Standing
-
-VERSION = 1
-"""Of the JSON; `schemas/report.schema.json` describes it."""
+    from grader.learner.progress import ExerciseProgress, Progress
 
 LONGEST_PAUSE = 30 * 60.0
 """Seconds between two runs after which the learner was elsewhere: that time is not counted."""
@@ -45,7 +43,7 @@ class ExerciseRecord:
     about each function.
     """
 
-    standing: Standing
+    standing: ExerciseProgress
     attempts: tuple[RunRecord, ...] = ()
     seconds: float = 0.0
     mistakes: tuple[Mistake, ...] = ()
@@ -146,22 +144,22 @@ class Portfolio:
         return sum(record.seconds for record in self.records)
 
     def as_json(self) -> dict[str, object]:
-        """The report for other programs; points are exact fractions as text."""
+        """The report for other programs; points that were earned are exact fractions as text."""
         return {
             "version": VERSION,
             "name": self.name,
             "made": self.made,
             "path": self.path.title,
-            "points": str(self.points),
-            "possible": self.possible,
+            "earned": str(self.points),
+            "points": self.possible,
             "seconds": round(self.seconds, 3),
             "attempts": self.attempts,
             "parts": [
                 {
                     "id": part.part.id,
                     "title": part.part.title,
-                    "points": str(part.points),
-                    "possible": part.possible,
+                    "earned": str(part.points),
+                    "points": part.possible,
                     "exercises": [_record_as_json(record) for record in part.records],
                 }
                 for part in self.parts
@@ -175,14 +173,8 @@ def _record_as_json(record: ExerciseRecord) -> dict[str, object]:
         "id": record.exercise.id,
         "title": record.exercise.title,
         "state": state(record.standing),
-        "points": str(record.standing.points),
-        "possible": record.exercise.points,
-        "tests": [
-            {"test": test.test, "sentence": test.sentence, "verdict": test.verdict}
-            for test in (result.tests if result else ())
-        ],
-        "graded": result.when if result else None,
-        "seed": result.seed if result else None,
+        "earned": str(record.standing.points),
+        "points": record.exercise.points,
         "seconds": round(record.seconds, 3),
         "attempts": len(record.attempts),
         "attempts_to_pass": record.attempts_to_pass,
@@ -198,10 +190,11 @@ def _record_as_json(record: ExerciseRecord) -> dict[str, object]:
             }
             for mistake in record.mistakes
         ],
+        "result": result.as_json() if result else None,
     }
 
 
-def state(standing: Standing) -> str:
+def state(standing: ExerciseProgress) -> str:
     """ "done", "started" or "not started", whatever language the learner reads."""
     if standing.done:
         return "done"
@@ -239,7 +232,7 @@ def portfolio_of(
     for run, share in shares:
         seconds[run.exercise] = seconds.get(run.exercise, 0.0) + share
 
-    def record(standing: Standing) -> ExerciseRecord:
+    def record(standing: ExerciseProgress) -> ExerciseRecord:
         id = standing.exercise.id
         runs = tuple(run for run in memory.runs if run.exercise == id)
         mistakes = _mistakes(standing.exercise, runs, sentences.get(id, {}))

@@ -24,7 +24,7 @@ from grader.proof.figures.isolation import MODES, right_answers
 
 if TYPE_CHECKING:
     from grader.judging.comparison import Finding
-    from grader.judging.run import Outcome
+    from grader.judging.outcome import Outcome
 
 _BURNERS, _QUICK_BURNERS = 16, 4
 _QUICK_ANSWERS = 2

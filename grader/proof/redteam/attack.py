@@ -19,14 +19,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from grader.classroom.grade import VERSION, Grade, grade
+from grader.classroom.grade import Grade, grade
 from grader.course.course import Course
 from grader.course.syllabus import Limits
 from grader.isolation.launch import Zygote, start_zygote
 from grader.messages.sanitize import harmless
+from grader.observation.kind import Kind
 from grader.proof.redteam.cases import REACHED, SECRET, Case, submitted
 from grader.proof.redteam.processes import adopt_orphans, below, left_running, processes
 from grader.proof.redteam.traces import contents, differences, left_behind
+from grader.results.record import VERSION, ExerciseResult
 
 LIMITS = Limits(seconds=2.0, memory_mb=768)
 """What an attack may use: enough for a right answer, and not long to wait for."""
@@ -35,10 +37,6 @@ SLACK = 1.0
 
 _NO_WORKER = (1 << 22) + 1
 """An id that no process has: Linux gives none above this."""
-_VERDICT = re.compile(
-    r"passed|failed|error|not implemented|banned call|out of memory|exited|protocol violation"
-    r"|timed out after [\d.]+ s|crashed \(SIG[A-Z]+\)|tried something forbidden \(.*\)"
-)
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Result:
 
     @property
     def undeserved(self) -> Fraction:
-        return max(Fraction(0), self.grade.points - self.case.points)
+        return max(Fraction(0), self.grade.earned - self.case.points)
 
     @property
     def is_late(self) -> bool:
@@ -69,8 +67,8 @@ class Result:
     def problems(self) -> list[str]:
         """Everything that is wrong, in words."""
         found = list(self.complaints)
-        if self.grade.points != self.case.points:
-            found.append(f"it won {self.grade.points} points, want {self.case.points}")
+        if self.grade.earned != self.case.points:
+            found.append(f"it won {self.grade.earned} points, want {self.case.points}")
         if self.is_late:
             took = f"{self.spent:.1f} s and the judge {self.judged:.1f} s of the processor"
             found.append(f"it took {took}, want {LIMITS.seconds + SLACK:g} s at most")
@@ -155,19 +153,19 @@ class RedTeam:
         folder.mkdir()
         shutil.copy(self._root / "solutions" / f"{case.exercise}.py", folder)
         graded = self._graded(folder, case, profile, None)
-        return graded.points == graded.possible
+        return graded.earned == graded.points
 
     def _complaints(self, case: Case, graded: Grade) -> Iterator[str]:
-        verdicts = [v for v in graded.marks[0].verdicts if re.search(case.test, v.test)]
-        if not verdicts:
+        tests = [t for t in graded.results[0].tests if re.search(case.test, t.test)]
+        if not tests:
             yield f"no test matches {case.test!r}"
-        for verdict in verdicts:
-            if not re.match(case.verdict, verdict.verdict):
-                yield f"the verdict is {verdict.verdict!r}, want {case.verdict!r}: {verdict}"
-        if not any(re.search(case.message, "\n".join(v.message)) for v in verdicts):
-            yield f"no message matches {case.message!r}: {verdicts[0].message}"
+        for test in tests:
+            if not re.match(case.verdict, test.verdict.public):
+                yield f"the verdict is {test.verdict.public!r}, want {case.verdict!r}: {test}"
+        if not any(re.search(case.message, "\n".join(test.message)) for test in tests):
+            yield f"no message matches {case.message!r}: {tests[0].message}"
         yield from complaints_about(graded)
-        told = "\n".join(line for mark in graded.marks for v in mark.verdicts for line in v.message)
+        told = "\n".join(line for r in graded.results for t in r.tests for line in t.message)
         for hidden in (self._secret, str(graded.seed), REACHED):
             if hidden in told:
                 yield f"a message tells {hidden!r}"
@@ -185,18 +183,21 @@ def complaints_about(graded: Grade) -> Iterator[str]:
     report = json.loads(json.dumps(graded.as_json()))
     if report["version"] != VERSION:
         yield f"its version is {report['version']!r}, want {VERSION}"
-    marks = report["exercises"]
-    total = sum((Fraction(mark["points"]) for mark in marks), Fraction(0))
-    if Fraction(report["points"]) != total:
-        yield f"its points are {report['points']}, those of its exercises {total}"
-    for mark in marks:
-        if not 0 <= Fraction(mark["points"]) <= mark["possible"]:
-            yield f"{mark['id']} has {mark['points']} of {mark['possible']} points"
-        for test in mark["tests"]:
-            if not _VERDICT.fullmatch(test["verdict"]):
-                yield f"a verdict that does not exist: {test['verdict']!r}"
-            if test["passed"] != (test["verdict"] == "passed"):
-                yield f"a test that passed={test['passed']} and is {test['verdict']!r}"
+    exercises = report["exercises"]
+    total = sum((Fraction(exercise["earned"]) for exercise in exercises), Fraction(0))
+    if Fraction(report["earned"]) != total:
+        yield f"it earned {report['earned']} points, its exercises {total}"
+    for exercise, result in zip(exercises, graded.results, strict=True):
+        if not 0 <= Fraction(exercise["earned"]) <= exercise["points"]:
+            name, earned = exercise["exercise"], exercise["earned"]
+            yield f"{name} has {earned} of {exercise['points']} points"
+        if ExerciseResult.from_json(exercise) != result:
+            yield f"{exercise['exercise']} does not come back from its JSON as it was"
+        for test in exercise["tests"]:
+            if test["public"] != Kind(test["verdict"]).public:
+                yield f"a test that is {test['verdict']!r} and {test['public']!r}"
+            if test["passed"] != (test["public"] == "passed"):
+                yield f"a test that passed={test['passed']} and is {test['public']!r}"
     for text in _texts(report):
         if harmless(text) != text:
             yield f"a text that acts or is too long: {text[:100]!r}"

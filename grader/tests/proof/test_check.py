@@ -16,8 +16,9 @@ import pytest
 
 from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
+from grader.judging.trial import Run
 from grader.proof import jobs as check
-from grader.proof.jobs import Fact, Job, TestFact, jobs_of, run_job
+from grader.proof.jobs import Fact, Job, TestFact, _facts, jobs_of, run_job
 from grader.proof.verdict import ProofResult, conclude, course_problems
 from grader.tests.processes import children, eventually, is_running
 
@@ -361,3 +362,39 @@ class TestMarginsOfFacts:
         fact = Fact(job, 0, 1, False, 0.0, (test,), named=("it",))
         conclusion = conclude(EXERCISE, Course(course, load(ROOT)), [(job, [fact])])
         assert conclusion.mistake_margins[0].used == math.inf
+
+
+class TestWhatNullAnswersEarn:
+    """A test that keeps null answers from earning points is needed, by the points it is worth."""
+
+    @pytest.mark.parametrize(
+        ("weights", "spare"),
+        [
+            ((1, 1, 38), ("u",)),  # without u, the null answer earns 1 of 39
+            ((1, 38, 1), ()),  # without u, it earns half
+        ],
+    )
+    def test_the_weights_count(
+        self, weights: tuple[int, int, int], spare: tuple[str, ...], course: Path
+    ) -> None:
+        def fact(kind: str, passed: dict[str, bool]) -> Fact:
+            tests = [
+                TestFact(name, passed[name], "" if passed[name] else "value", "", {}, weight)
+                for name, weight in zip("tuv", weights, strict=True)
+            ]
+            job = Job(EXERCISE.id, kind, "it")
+            return Fact(job, 0, 1, False, 0.0, tuple(tests), named=("it",))
+
+        facts = [
+            fact("right", {"t": True, "u": True, "v": True}),
+            fact("mistake", {"t": False, "u": True, "v": True}),
+            fact("mistake", {"t": True, "u": True, "v": False}),
+            fact("null", {"t": True, "u": False, "v": False}),
+        ]
+        results = [(fact.job, [fact]) for fact in facts]
+        conclusion = conclude(EXERCISE, Course(course, load(ROOT)), results)
+        assert conclusion.spare == spare
+
+    def test_a_fact_has_the_weight_of_its_test(self) -> None:
+        (fact,) = _facts([Run("t", passed=True, weight=38)])
+        assert fact.weight == 38

@@ -51,7 +51,7 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
                 axes.add_patch(cell)
     edge = [(0.5 + step // 2, -0.5 + (step + 1) // 2) for step in range(-1, 2 * TOKENS - 1)]
     axes.plot(*zip(*edge, strict=True), color=ORANGE, linewidth=2, solid_capstyle="round")
-    axes.text(TOKENS - 0.7, 1.2, "later words:\nnot to be seen", color=INK, ha="right", va="center")
+    axes.text(TOKENS - 0.7, 1.2, "later words:\nhidden", color=INK, ha="right", va="center")
     axes.set(xlim=(-0.5, TOKENS - 0.5), ylim=(TOKENS - 0.5, -0.5), aspect="equal")
     axes.set(xlabel="key: what is looked at", ylabel="query: who looks")
     axes.set_xticks(range(TOKENS), TEXT, rotation=60)

@@ -67,7 +67,7 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
         else:
             axes.plot(line, mark, markersize=size, **settings)
     axes.set(
-        xlabel="how far the query stands behind the key",
+        xlabel="distance from the key to the query",
         ylabel="score",
         xlim=(-0.4, DISTANCES - 0.6),
     )
