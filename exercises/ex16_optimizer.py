@@ -108,7 +108,7 @@ def clip_grad_norm_(parameters: Iterable[torch.Tensor], max_norm: float) -> torc
 
     Args:
         parameters: any iterable of parameters, a generator such as ``model.parameters()`` too.
-            Those without a gradient are passed over.
+            Those without a gradient are skipped.
         max_norm: the largest norm that is left alone.
 
     Returns:

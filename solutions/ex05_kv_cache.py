@@ -205,7 +205,7 @@ class Attention(nn.Module):
         use_cache: bool = False,
         attention_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor] | None]:
-        """Run the layer on S new tokens, which stand behind the P tokens of the past.
+        """Run the layer on S new tokens, which come after the P tokens of the past.
 
         In this order: project x and split each result into heads of d features; normalise queries
         and keys (not values) head by head; turn them by the tables; put the past's keys and values
@@ -255,7 +255,7 @@ class StaticCache:
     """Keys and values of up to max_len tokens, in memory that is allocated once.
 
     ``torch.cat`` makes a new tensor for every token and copies all the old ones into it. This cache
-    copies only the new tokens, behind those that are there, and gives out views.
+    copies only the new tokens, after those that are there, and returns views.
 
     Attributes:
         length: how many tokens are stored, an int; 0 at the start.
@@ -296,7 +296,7 @@ class StaticCache:
             )
 
     def _write(self, k: torch.Tensor, v: torch.Tensor) -> None:
-        """Copy new tokens behind those that are there, and count them."""
+        """Copy new tokens after those that are there, and count them."""
         end = self.length + k.shape[1]
         with torch.no_grad():
             self._k[:, self.length : end] = k

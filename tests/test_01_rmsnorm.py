@@ -115,7 +115,7 @@ def test_rows_of_bfloat16_are_not_off_on_average(check, rng):
 
 
 def test_gradients_by_hand_for_any_leading_axes(check, rng):
-    """The gradients by hand take one vector, several axes and transposed layouts alike."""
+    """The gradients by hand work for one vector, several axes and transposed layouts alike."""
 
     def shapes(rms, grad, x, weight, eps):
         cases = {

@@ -75,7 +75,7 @@ def test_queries_and_keys_are_turned_by_their_positions(check, rng):
 
 
 def test_one_new_token_turns_by_the_row_it_is_given(check, rng):
-    """A single token (B = S = 1) far into the text turns by the one row handed in."""
+    """A single token (B = S = 1) far into the text is turned by the one row passed in."""
     q, k = rng.normal(1, 1, 4, 8), rng.normal(1, 1, 2, 8)
     check(turned, q, k, *half_tables(29, 1, 8), grad=("q", "k"))
 
@@ -104,7 +104,7 @@ def test_queries_and_keys_keep_their_own_dtypes(check, rng):
 
 
 def test_a_table_of_the_wrong_length_is_refused(check, rng):
-    """A table whose rows are not the S positions of q and k is a ValueError."""
+    """A table whose rows are not the S positions of q and k raises a ValueError."""
     q, k = rng.normal(3, 5, 4, 8), rng.normal(3, 5, 2, 8)
 
     def refusals(rope, q, k, cos, sin):
@@ -146,7 +146,7 @@ def test_complex_form_widens_half_precision(check, rng):
 
 
 def test_complex_form_refuses_a_table_of_the_wrong_length(check, rng):
-    """A complex table whose rows are not the S positions of x is a ValueError."""
+    """A complex table whose rows are not the S positions of x raises a ValueError."""
 
     def refusals(rope, x, table):
         apply = rope.apply_rotary_complex

@@ -167,7 +167,7 @@ def test_masks_may_be_bool_int_or_float(check, rng):
 
 
 def test_masks_of_another_shape_are_refused(check, rng):
-    """An attention_mask of any shape but [B, T] is a ValueError."""
+    """An attention_mask of any shape but [B, T] raises a ValueError."""
 
     def refused(attention, q, k, v, mask):
         how = refusal(lambda: padded(attention, q, k, v, mask))
@@ -205,7 +205,7 @@ def test_hidden_keys_are_as_if_they_were_not_there(check, rng):
 
 
 def test_half_precision_is_widened_for_the_softmax(check, rng):
-    """bfloat16 and float16 products meet a softmax in float32; the result is cast back once."""
+    """Scores in bfloat16 and float16 go into a softmax in float32; the result is cast back once."""
     signs = rng.integers(0, 2, 2, 2, 1, 256) * 2.0 - 1
 
     # Scores are exact in half precision and their distances from the largest are not, as in the

@@ -60,7 +60,7 @@ def test_queries_before_the_first_key_give_zeros(check, rng):
 
 
 def test_one_head_of_keys_for_all_and_one_for_each(check, rng):
-    """K = 1 (all heads share), K = H (no head shares) and B = S = 1 are nothing special."""
+    """K = 1 (all heads share), K = H (no head shares) and B = S = 1 work like any other sizes."""
 
     def extremes(gqa, q, k, v):
         return {
@@ -73,7 +73,7 @@ def test_one_head_of_keys_for_all_and_one_for_each(check, rng):
 
 
 def test_transposed_layouts(check, rng):
-    """Queries, keys and values that lie heads first in memory are read as they are meant."""
+    """Queries, keys and values may be transposed views, whose heads come first in memory."""
 
     def transposed_queries(gqa, q, k, v):
         return attended(gqa, q.transpose(1, 2), k, v)
@@ -88,7 +88,7 @@ def test_transposed_layouts(check, rng):
 
 
 def test_large_scores_neither_overflow_nor_vanish(check, rng):
-    """Scores of hundreds, above and below zero, are taken apart as exactly as small ones."""
+    """Scores of several hundred, above and below zero, are treated as exactly as small ones."""
     q, k, v = qkv(rng, queries=4, keys=7, scale=12.0)
     ones = torch.ones(1, 1, 1, 16)
 

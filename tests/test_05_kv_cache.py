@@ -111,7 +111,7 @@ def test_sizes_and_eps_are_those_of_the_config(check, rng):
 
 
 def test_large_scores_neither_overflow_nor_leak(check, rng):
-    """Scores far from 0 give finite weights, and a hidden key has none however well it fits."""
+    """Scores far from 0 give finite weights, and a hidden key gets none, however well it fits."""
     weights = weights_of(rng)
     for name in ("q_norm.weight", "k_norm.weight"):
         weights[name] = rng.uniform(WIDTH, low=5.0, high=9.0)
@@ -190,7 +190,7 @@ def test_padding_is_seen_by_nobody(check, rng):
 
 
 def test_a_mask_of_the_wrong_shape_is_refused(check, rng):
-    """An attention_mask that is not [B, T], over cached and new tokens, is a ValueError."""
+    """An attention_mask that is not [B, T], for cached and new tokens, raises a ValueError."""
     cached = rng.normal(2, 4, KV_HEADS, WIDTH), rng.normal(2, 4, KV_HEADS, WIDTH)
 
     def refusals(kv, weights, x, cos, sin, k, v):
@@ -220,7 +220,7 @@ def test_a_mask_of_the_wrong_shape_is_refused(check, rng):
 
 
 def test_one_past_can_be_continued_twice(check, rng):
-    """Two continuations of one past do not notice each other."""
+    """Two continuations of one past do not affect each other."""
 
     def twice(kv, weights, x, one, other, cos, sin):
         def outputs(layer):
@@ -245,7 +245,7 @@ def test_one_past_can_be_continued_twice(check, rng):
 
 
 def test_full_passes_attend_causally_and_keep_nothing(check, rng):
-    """A full pass is causal grouped attention, and a second prompt finds nothing of the first."""
+    """A full pass is causal grouped attention, and nothing of it is left in a second one."""
     tokens_first = rng.normal(5, 2, HIDDEN)
 
     def full(kv, weights, x, cos, sin):
@@ -354,7 +354,7 @@ def memory(*tensors):
 
 
 def test_a_static_cache_returns_views_of_everything_so_far(check, rng):
-    """append copies the new tokens behind the old ones and returns views of one memory."""
+    """append copies the new tokens after the old ones and returns views of one memory."""
 
     def appended(kv, k, v):
         cache = static_cache(kv, k, 9)
@@ -385,7 +385,7 @@ def appended_if_it_fits(cache, k, v):
 
 
 def test_a_full_static_cache_refuses_more(check, rng):
-    """A cache can be filled to max_len; past that it is a ValueError and nothing is written."""
+    """A cache holds max_len tokens; one more raises a ValueError, and nothing is written."""
 
     def filled(kv, k, v):
         cache = static_cache(kv, k, 5)

@@ -220,7 +220,7 @@ def test_evaluation_routes_without_a_loss(check, rng):
 
 
 def test_logits_and_scores_are_computed_in_float32(check, rng):
-    """Half-precision x meets the float32 weight unrounded; only the weights are cast back."""
+    """Half-precision x is multiplied by the unrounded weight; only the weights are cast back."""
     # A large part common to all experts leaves the scores alone, unless the logits are rounded.
     weight = rng.normal(1, 40) + 0.3 * rng.normal(5, 40)
     x = tokens_for(rng, 100 + logits_for(rng, choices_of(9)), weight)

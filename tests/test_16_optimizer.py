@@ -270,7 +270,7 @@ def test_parameters_of_two_or_more_dimensions_decay(check):
 
 
 def test_frozen_parameters_are_left_out_and_tied_ones_come_once(check):
-    """What requires no gradient is in neither group; a tied parameter is in its group once."""
+    """A frozen parameter is in neither group, and a tied one is in its group only once."""
 
     def groups(optim):
         model = modules({"embed.weight": (7, 4), "norm.weight": (4,), "proj.weight": (4, 4)})
@@ -303,7 +303,7 @@ def test_small_gradients_are_not_scaled_up(check, rng):
 
 
 def test_parameters_may_be_a_generator(check, rng):
-    """A generator will do; parameters without a gradient are passed over; no gradients give 0."""
+    """A generator works; parameters without a gradient are skipped; no gradients give 0."""
 
     def from_generator(optim, gradients):
         parameters = [parameter(torch.ones_like(gradient)) for gradient in gradients]

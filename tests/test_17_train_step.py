@@ -114,7 +114,7 @@ def test_one_update_follows_the_mean_of_all_micro_batches(check, rng):
 
 @pytest.mark.weight(2)
 def test_the_aux_loss_is_part_of_the_loss(check, rng):
-    """What is minimised and reported is the mean of loss + aux_loss."""
+    """The mean of loss + aux_loss is minimised and reported."""
 
     def step(training, weights, batches):
         model = Toy(weights, aux=0.3)
@@ -321,7 +321,7 @@ def test_an_epoch_updates_once_per_window(check, rng):
 
 @pytest.mark.weight(2)
 def test_the_schedule_counts_updates_from_start_step_on(check, rng):
-    """Update i has the learning rate of step start_step + i; no micro-batch is passed over."""
+    """Update i has the learning rate of step start_step + i; no micro-batch is skipped."""
 
     def epochs(training, weights, batches):
         found = {}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,23 +16,16 @@ from typing import TYPE_CHECKING
 
 from grader.course.answers import NoAnswer, read_source
 from grader.course.course import Course
+from grader.course.files import file_hash
 from grader.course.syllabus import Exercise, Syllabus, UnknownExercise
 from grader.isolation.launch import Zygote, start_zygote
-from grader.judging.comparison import Finding, banned_call
-from grader.judging.failure_text import TestFailure, explained, told
-from grader.judging.summary import diagnosed, findings
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
 from grader.observation.kind import Kind
+from grader.results.record import VERSION, ExerciseResult
 
 if TYPE_CHECKING:
-    from grader.judging.run import Outcome
-    from grader.judging.trial import Run
-
-VERSION = 1
-
-_MOST_FLAGS = 50
-"""Banned calls of one exercise that are told one by one."""
+    from grader.judging.outcome import Outcome
 
 _ANSWER = re.compile(r"(ex\d\d(?:_[a-z]\w*?)?)(?:[ _-]*(?:\(\d+\)|copy|\d+))*\.py", re.IGNORECASE)
 """The name of an answer, and what browsers and portals put after it."""
@@ -43,81 +36,54 @@ class NoSubmission(ValueError):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One test's verdict; `verdict` is one of a few phrases, `message` says what was seen."""
-
-    test: str
-    sentence: str
-    weight: int
-    passed: bool
-    verdict: str
-    message: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What one exercise of a submission is worth.
-
-    `flags` are the banned calls that were seen, `lines` say what is wrong with it.
-    """
-
-    exercise: str
-    possible: int
-    points: Fraction
-    verdicts: tuple[Verdict, ...]
-    flags: tuple[str, ...] = ()
-    lines: tuple[str, ...] = ()
-
-    @property
-    def is_graded(self) -> bool:
-        """Whether every test has said something about the answer."""
-        return all(verdict.verdict != Kind.NOT_GRADED.public for verdict in self.verdicts)
-
-
-@dataclass(frozen=True)
 class Grade:
-    """A whole submission's marks, with all that it takes to repeat the run."""
+    """The records of a whole submission, and what banned calls cost.
+
+    With `bans_cost_points` an exercise in which a banned call was seen is worth nothing; without,
+    the call is only noted.
+    """
 
     submission: str
     seed: int
     profile: str
-    marks: tuple[Mark, ...]
+    results: tuple[ExerciseResult, ...]
+    bans_cost_points: bool = True
 
     @property
     def is_graded(self) -> bool:
-        """Whether every exercise could be graded; else the points are not the last word."""
-        return all(mark.is_graded for mark in self.marks)
+        """Whether every exercise could be graded; otherwise the points are not final."""
+        return all(result.is_graded for result in self.results)
 
     @property
-    def points(self) -> Fraction:
-        return sum((mark.points for mark in self.marks), Fraction(0))
+    def points(self) -> int:
+        """What all exercises are worth."""
+        return sum(result.points for result in self.results)
 
     @property
-    def possible(self) -> int:
-        return sum(mark.possible for mark in self.marks)
+    def earned(self) -> Fraction:
+        """The points that were earned, exactly."""
+        return sum(map(self.earned_in, self.results), Fraction(0))
+
+    def earned_in(self, result: ExerciseResult) -> Fraction:
+        """The points that one of the exercises earned."""
+        if self.bans_cost_points:
+            return Fraction(0) if result.flags else result.earned
+        return result.points * result.share_of(Kind.PASSED, Kind.BANNED)
 
     def as_json(self) -> dict[str, object]:
-        """The result that every output is made from; points are exact fractions as text."""
+        """The grade for other programs; points that were earned are exact fractions as text."""
         return {
             "version": VERSION,
             "submission": self.submission,
             "seed": self.seed,
             "profile": self.profile,
-            "points": str(self.points),
-            "possible": self.possible,
+            "bans_cost_points": self.bans_cost_points,
+            "graded": self.is_graded,
+            "points": self.points,
+            "earned": str(self.earned),
             "exercises": [
-                {
-                    "id": mark.exercise,
-                    "points": str(mark.points),
-                    "possible": mark.possible,
-                    "graded": mark.is_graded,
-                    "flags": list(mark.flags),
-                    "tests": [
-                        vars(verdict) | {"message": list(verdict.message)}
-                        for verdict in mark.verdicts
-                    ],
-                }
-                for mark in self.marks
+                result.as_json() | {"earned": str(self.earned_in(result))}
+                for result in self.results
             ],
         }
 
@@ -148,6 +114,7 @@ def grade(
         if zygote is None and (zygote := start_zygote(course.root)) is not None:
             stack.callback(zygote.close)
         from grader.judging.options import RunOptions
+        from grader.judging.outcome import result_of
         from grader.judging.run import run_tests
 
         options = RunOptions(
@@ -159,11 +126,14 @@ def grade(
             zygote=zygote,
             note_bans=True,
         )
-        marks = []
+        results = []
         for exercise in exercises:
+            file = folder / exercise.answer_file if submission.is_dir() else submission
+            when, answer = time.time(), _hash(file)
             (outcome,) = run_tests([exercise], options)
-            marks.append(_mark(outcome, folder, bans_cost_points))
-    return Grade(harmless(str(submission)), seed, profile, tuple(marks))
+            lines = _lines(outcome, folder)
+            results.append(result_of(outcome, folder, when=when, file_hash=answer, lines=lines))
+    return Grade(harmless(str(submission)), seed, profile, tuple(results), bans_cost_points)
 
 
 def check_submission(submission: Path, syllabus: Syllabus) -> None:
@@ -206,67 +176,22 @@ def _laid_out(file: Path, exercise: Exercise) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _mark(outcome: Outcome, folder: Path, bans_cost_points: bool) -> Mark:
-    exercise, runs = outcome.exercise, outcome.runs
-    failures = {
-        run.test: diagnosed(_failure(run, run.finding, exercise, folder), outcome.trial)
-        for run in runs
-        if run.finding is not None and not run.passed
-    }
-    verdicts = tuple(_verdict(run, exercise, failures.get(run.test)) for run in runs)
-    lines = list(findings(list(failures.values()), outcome.trial))
-    broken = (v for v in verdicts if not v.passed and v.test not in failures and not v.message)
-    lines += (f"{verdict.verdict}: {verdict.sentence}" for verdict in broken)
-    flags = _flags(runs)
-    total = sum(verdict.weight for verdict in verdicts)
-    earned = sum(v.weight for v in verdicts if v.passed or v.verdict == "banned call")
-    share = Fraction(earned, total) if total else Fraction(0)
-    if flags and bans_cost_points:
-        share = Fraction(0)
-    return Mark(
-        exercise.id, exercise.points, exercise.points * share, verdicts, flags, tuple(lines)
-    )
+def _hash(file: Path) -> str:
+    """The hash of a file that was handed in; empty for one that is not read, such as a pipe."""
+    try:
+        read_source(file)
+    except NoAnswer:
+        return ""
+    return file_hash(file)
 
 
-def _failure(run: Run, finding: Finding, exercise: Exercise, folder: Path) -> TestFailure:
-    seconds = exercise.limits.call_seconds
-    return TestFailure(exercise.id, run.test, run.sentence, finding, seconds=seconds, root=folder)
+def _lines(outcome: Outcome, folder: Path) -> Iterator[str]:
+    """What is wrong with an answer: each mistake once, and every test that broke down itself."""
+    from grader.judging.outcome import failures_of
+    from grader.judging.summary import diagnosed, findings
 
-
-def _flags(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The banned calls that were seen, each once and not too many of them."""
-    hits = dict.fromkeys(hit for run in runs for hit in run.banned)
-    flags = dict.fromkeys(harmless(banned_call(hit)) for hit in itertools.islice(hits, _MOST_FLAGS))
-    if len(hits) > _MOST_FLAGS:
-        return (*flags, say("grading.more_flags", count=len(hits) - _MOST_FLAGS))
-    return tuple(flags)
-
-
-def _verdict(run: Run, exercise: Exercise, failure: TestFailure | None) -> Verdict:
-    words = "passed" if run.passed else _words(run.finding, exercise)
-    message: tuple[str, ...] = ()
-    if failure is not None:
-        title, *message_lines = told(failure)
-        message = tuple(message_lines or [title])
-        if failure.mistakes:
-            message = (f"  {explained(failure.mistakes, failure.finding.kind)}", *message)
-    elif run.passed and run.banned:  # nothing else is wrong with it
-        words, message = "banned call", (harmless(f"  {banned_call(run.banned[0])}"),)
-    return Verdict(run.test, run.sentence, run.weight, words == "passed", words, message)
-
-
-def _words(finding: Finding | None, exercise: Exercise) -> str:
-    """The verdict's phrase. No finding on a failed test means that the test itself broke."""
-    if finding is None:
-        return Kind.NOT_GRADED.public
-    interruption = finding.interruption
-    if interruption is None:
-        return "failed"
-    word = interruption.kind.public
-    if interruption.kind in (Kind.TIMED_OUT, Kind.OUT_OF_TIME):
-        return f"{word} after {exercise.limits.seconds:g} s"
-    if interruption.kind is Kind.CRASHED:
-        return f"{word} ({interruption.type_name})"
-    if interruption.kind is Kind.FORBIDDEN:
-        return f"{word} ({harmless(interruption.message)})"
-    return word
+    failures = [diagnosed(f, outcome.trial) for f in failures_of(outcome, folder)]
+    yield from findings(failures, outcome.trial)
+    for run in outcome.runs:
+        if not run.passed and run.finding is None:
+            yield f"{Kind.NOT_GRADED.public}: {run.sentence}"

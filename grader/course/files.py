@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -51,6 +52,14 @@ def write_output(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     else:
         replace_file(path, content)
+
+
+def file_hash(file: Path) -> str:
+    """The SHA-256 of a file; empty where there is none."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _is_special(path: Path) -> bool:

@@ -17,6 +17,8 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parents[2]
 SYLLABUS = "grader/curriculum.toml"
 VERSION = 1
+FEWEST_MISTAKES = 8
+"""How many known mistakes an exercise needs whose entry does not ask for more."""
 
 _ID = re.compile(r"ex\d\d_[a-z][a-z0-9_]*")
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -84,7 +86,7 @@ class ExercisePaths:
     test_file: Path
     mistakes: Path
     alternatives: Path
-    evaluations: Path
+    roundings: Path
     lesson: Path
 
 
@@ -102,6 +104,7 @@ class Exercise:
 
     `imports` are modules that a worker must import before it is locked in, as afterwards it can
     read no file: those that torch itself imports late, such as what its optimizers need.
+    `fewest_mistakes` is how many known mistakes its tests must catch and name.
     """
 
     id: str
@@ -116,6 +119,7 @@ class Exercise:
     read: tuple[str, ...]
     limits: Limits
     imports: tuple[str, ...] = ()
+    fewest_mistakes: int = FEWEST_MISTAKES
 
     @property
     def short(self) -> str:
@@ -160,7 +164,7 @@ class Exercise:
             test_file=root / "tests" / f"test_{self.number}_{self.name}.py",
             mistakes=root / "tests" / "mistakes" / self.answer_file,
             alternatives=root / "tests" / "alternatives" / self.answer_file,
-            evaluations=root / "tests" / "evaluations" / self.answer_file,
+            roundings=root / "tests" / "roundings" / self.answer_file,
             lesson=root / "lessons" / f"{self.number}_{self.name}.md",
         )
 
@@ -364,6 +368,9 @@ def _exercise(entry: _Entry) -> Exercise:
         read=entry.texts("read"),
         limits=_limits(entry.table("limits")),
         imports=entry.texts("imports") if entry.has("imports") else (),
+        fewest_mistakes=(
+            entry.whole("fewest_mistakes") if entry.has("fewest_mistakes") else FEWEST_MISTAKES
+        ),
     )
     entry.done()
     return exercise

@@ -37,6 +37,8 @@ class TestFailure:
     `inputs` are the names of the inputs that it failed with and what they are, `seed` the run's.
     """
 
+    __test__ = False  # for pytest this is no test
+
     exercise: str
     test: str
     sentence: str

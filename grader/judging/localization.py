@@ -12,7 +12,7 @@ from grader.observation.kind import Kind
 if TYPE_CHECKING:  # kept results are read where torch is not imported
     from grader.course.syllabus import Exercise
     from grader.judging.diagnosis import Evidence
-    from grader.judging.run import Outcome
+    from grader.judging.outcome import Outcome
     from grader.judging.trial import Run
     from grader.observation.record import Interruption
 

@@ -14,15 +14,14 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from grader.course.syllabus import BrokenCourse, Exercise
 from grader.judging.options import RunOptions
+from grader.judging.outcome import Outcome
 from grader.judging.session import CourseSession, course_session
-from grader.judging.trial import Run, Trial
 from grader.messages.catalog import say
 from grader.results.record import TRY_AGAIN
 
@@ -63,27 +62,6 @@ class RunObserver:
         self.seconds[Path(report.location[0]).name] += report.duration
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """An exercise's trial after its tests have run, and how its tests went in the file's order."""
-
-    exercise: Exercise
-    trial: Trial
-    runs: tuple[Run, ...]
-    seconds: float
-
-    @property
-    def passed(self) -> bool:
-        return bool(self.runs) and all(run.passed for run in self.runs)
-
-    @property
-    def share(self) -> Fraction:
-        """The part of the exercise's points that was earned."""
-        total = sum(run.weight for run in self.runs)
-        earned = sum(run.weight for run in self.runs if run.passed)
-        return Fraction(earned, total) if total else Fraction(0)
-
-
 def run_tests(
     exercises: Sequence[Exercise], options: RunOptions, observer: RunObserver | None = None
 ) -> list[Outcome]:
@@ -114,7 +92,7 @@ def run_tests(
             raise TestsFailed(say("running.no_test_of", exercise=exercise.id))
         trial = trials[exercise.id]
         seconds = observer.seconds[course.paths(exercise).test_file.name]
-        outcomes.append(Outcome(exercise, trial, tuple(trial.runs.values()), seconds))
+        outcomes.append(Outcome.of(trial, observer.session, seconds))
     return outcomes
 
 

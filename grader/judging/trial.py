@@ -346,7 +346,7 @@ class Trial:
             reference = reference_answer(self.exercise, self._course)
             self._legal = [
                 load_variant(variant, reference)
-                for variant in read_variants(self._course.paths(self.exercise).evaluations)
+                for variant in read_variants(self._course.paths(self.exercise).roundings)
             ]
         return self._legal
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from grader.course.files import file_hash
 from grader.course.stubs import is_untouched
-from grader.judging.run import Outcome, RunObserver
+from grader.judging.outcome import Outcome, result_of
+from grader.judging.run import RunObserver
 from grader.learner.history import History, RunRecord
-from grader.results.record import file_hash, result_of
 
 
 class Attempts(RunObserver):
@@ -45,9 +46,9 @@ class Attempts(RunObserver):
         assert self.session is not None
         course = self.session.course
         for trial in self.session.trials.values():
-            exercise, runs = trial.exercise, tuple(trial.runs.values())
+            exercise = trial.exercise
             paths = course.paths(exercise)
-            tests = {run.test.partition("::")[2].partition("[")[0] for run in runs}
+            tests = {run.test.partition("::")[2].partition("[")[0] for run in trial.runs.values()}
             wanted = {
                 name
                 for item in self._items
@@ -56,14 +57,10 @@ class Attempts(RunObserver):
             }
             if tests != wanted or is_untouched(exercise, course):
                 continue
-            outcome = Outcome(exercise, trial, runs, self.seconds[paths.test_file.name])
-            result = result_of(
-                outcome,
-                when=self._began,
-                seed=self.session.seed,
-                file_hash=file_hash(paths.stub),
-            )
-            yield result.as_record(exercise, "pytest")
+            outcome = Outcome.of(trial, self.session, self.seconds[paths.test_file.name])
+            answer = file_hash(paths.stub)
+            result = result_of(outcome, course.root, when=self._began, file_hash=answer)
+            yield RunRecord.of(result, "pytest")
 
 
 def _tests_in(item: pytest.Function) -> Iterator[str]:

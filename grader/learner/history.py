@@ -26,6 +26,7 @@ from typing import Any
 from grader.course.syllabus import Exercise, SyllabusError, load
 from grader.messages.catalog import say
 from grader.observation.kind import Kind
+from grader.results.record import ExerciseResult
 
 FILE = Path(".grader") / "history.db"
 
@@ -85,6 +86,23 @@ class RunRecord:
     mistakes: tuple[str, ...]
     file_hash: str
     failing: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, result: ExerciseResult, command: str) -> RunRecord:
+        """The run that a result is of, as `command`'s."""
+        return cls(
+            exercise=result.exercise,
+            command=command,
+            when=result.when,
+            seconds=result.seconds,
+            passed=result.passed,
+            tests=len(result.tests),
+            points=str(result.earned),
+            verdicts=tuple((test.test, str(test.verdict)) for test in result.tests),
+            mistakes=result.mistakes,
+            file_hash=result.file_hash,
+            failing=result.failing,
+        )
 
     @property
     def is_graded(self) -> bool:

@@ -11,46 +11,56 @@ from fractions import Fraction
 from pathlib import Path
 
 from grader.course.course import Course
+from grader.course.files import file_hash
 from grader.course.stubs import is_untouched
 from grader.course.syllabus import Exercise, LearningPath
 from grader.learner.history import History, RunRecord
-from grader.results.record import Result, Results, file_hash, result_of
+from grader.learner.result_cache import ResultCache
+from grader.results.record import ExerciseResult
 
 _RUNS_ALL = {"progress", "report"}
 """The commands that run whatever is begun, and not one exercise."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a learner stands in one exercise; without a result it has not been started.
+class ExerciseProgress:
+    """Where a learner stands in one exercise; without a result or a run it has not been started.
 
-    `is_missing` where the file is gone from exercises/.
+    `is_missing` where the file is gone from exercises/. Where nobody runs the exercise to know,
+    `run` is what the history has of it.
     """
 
     exercise: Exercise
-    result: Result | None = None
+    result: ExerciseResult | None = None
     is_missing: bool = False
+    run: RunRecord | None = None
 
     @property
     def started(self) -> bool:
-        return self.result is not None
+        return self.result is not None or self.run is not None
 
     @property
     def passed(self) -> int:
-        return self.result.passed if self.result else 0
+        seen = self.result or self.run
+        return seen.passed if seen else 0
 
     @property
     def tests(self) -> int:
+        if self.run:
+            return self.run.tests
         return len(self.result.tests) if self.result else 0
 
     @property
     def share(self) -> Fraction:
         """The part of the exercise's points that was earned."""
+        if self.run:
+            return Fraction(self.run.points) / self.exercise.points
         return self.result.share if self.result else Fraction(0)
 
     @property
     def done(self) -> bool:
-        return self.share == 1
+        # A run may be older than the points that the syllabus now gives.
+        return self.run.done if self.run else self.share == 1
 
     @property
     def points(self) -> Fraction:
@@ -66,7 +76,7 @@ class Progress:
     not be kept in the history, `problem` says why.
     """
 
-    standings: tuple[Standing, ...]
+    standings: tuple[ExerciseProgress, ...]
     seed: int
     problem: str = ""
 
@@ -79,6 +89,11 @@ class Progress:
         return sum(standing.exercise.points for standing in self.standings)
 
     @property
+    def done(self) -> int:
+        """How many exercises are done."""
+        return sum(standing.done for standing in self.standings)
+
+    @property
     def minutes_left(self) -> int:
         """The minutes that the syllabus gives for what is not done yet."""
         return sum(s.exercise.minutes for s in self.standings if not s.done)
@@ -89,7 +104,7 @@ class Progress:
         return all(s.result is None or s.result.is_graded for s in self.standings)
 
     @property
-    def next(self) -> Standing | None:
+    def next(self) -> ExerciseProgress | None:
         """The first exercise that is not done; None at the end of the course."""
         return next((standing for standing in self.standings if not standing.done), None)
 
@@ -142,20 +157,21 @@ def measure(course: Course, exercises: Sequence[Exercise], command: str = "progr
     seed = secrets.randbelow(2**31)
     present = [e for e in exercises if course.paths(e).stub.exists()]
     started = [e for e in present if not is_untouched(e, course)]
-    kept = Results(course, started)
+    kept = ResultCache(course, started)
     results = {exercise: kept.find(exercise) for exercise in started}
     new = _graded([e for e, result in results.items() if result is None], course, seed, kept)
     kept.keep(new)
     problem = _record(new, course.root, command)
     standings = tuple(
-        Standing(e, new.get(e) or results.get(e), is_missing=e not in present) for e in exercises
+        ExerciseProgress(e, new.get(e) or results.get(e), is_missing=e not in present)
+        for e in exercises
     )
     return Progress(standings, seed, problem)
 
 
 def _graded(
-    exercises: Sequence[Exercise], course: Course, seed: int, files: Results
-) -> dict[Exercise, Result]:
+    exercises: Sequence[Exercise], course: Course, seed: int, files: ResultCache
+) -> dict[Exercise, ExerciseResult]:
     if not exercises:
         return {}  # and neither pytest nor torch is imported
     from grader.isolation import launch
@@ -163,6 +179,7 @@ def _graded(
     launch.start()  # before torch is imported here
     from grader.judging.complaints import complaints
     from grader.judging.options import RunOptions
+    from grader.judging.outcome import result_of
     from grader.judging.run import run_tests
 
     when = time.time()
@@ -171,19 +188,19 @@ def _graded(
     return {
         outcome.exercise: result_of(
             outcome,
+            course.root,
             when=when,
-            seed=seed,
             file_hash=files.file_hash(outcome.exercise),
-            lines=complaints(outcome, course.root, seed),
-            details=complaints(outcome, course.root, seed, verbose=True),
+            lines=complaints(outcome, course.root),
+            details=complaints(outcome, course.root, verbose=True),
         )
         for outcome in outcomes
     }
 
 
-def _record(results: dict[Exercise, Result], root: Path, command: str) -> str:
+def _record(results: dict[Exercise, ExerciseResult], root: Path, command: str) -> str:
     if not results:
         return ""
     with closing(History.open(root)) as history:
-        history.record_runs(result.as_record(e, command) for e, result in results.items())
+        history.record_runs(RunRecord.of(result, command) for result in results.values())
         return history.problem

@@ -14,10 +14,6 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # the syllabus says by this module what is wrong with it
-    from grader.course.syllabus import Exercise, LearningPath, Part
 
 VARIABLE = "GRADER_LANG"
 LANGUAGES = ("en", "zh")
@@ -57,30 +53,10 @@ def translated(key: str, english: str) -> str:
     return sentences(language()).get(key, english)
 
 
-def exercise_title(exercise: Exercise) -> str:
-    """The title of an exercise, in the language of the moment."""
-    return translated(f"titles.{exercise.id}", exercise.title)
-
-
-def part_title(part: Part) -> str:
-    """The title of a part, in the language of the moment."""
-    return translated(f"titles.part_{part.id}", part.title)
-
-
-def part_plan(part: Part) -> str:
-    """What is planned for a part, in the language of the moment."""
-    return translated(f"titles.planned_{part.id}", part.planned)
-
-
-def path_title(path: LearningPath) -> str:
-    """The title of a learning path, in the language of the moment."""
-    return translated(f"titles.path_{path.id}", path.title)
-
-
 def reworded(description: str) -> str:
-    """A value as `recording.describe` tells it, in the language of the moment.
+    """A value as `observation.calls.describe` describes it, in the language of the moment.
 
-    The answer's process describes values in English, as it has no catalogue.
+    The answer's process describes values in English: it has no catalog.
     """
     for pattern, words in _rewordings(language()).items():
         description = re.sub(pattern, words, description)

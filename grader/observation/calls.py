@@ -28,6 +28,10 @@ class Call:
     returned: str = ""
 
 
+CALLED_BY_THE_SCENARIO = "Recorder._recorded.<locals>.recorded"
+"""The qualified name of the function that stands on the stack between scenario and answer."""
+
+
 class MissingName(AttributeError):
     """The answer does not define a name that the scenario asks for."""
 

@@ -87,7 +87,7 @@ def observe(
     """
     state = GlobalState()
     calls: list[Call] = []
-    watch = BanWatch(request.bans, learner_files, dispatch=request.watch_dispatch)
+    watch = BanWatch(request.bans, learner_files)
     meter = CostMeter() if request.meter else None
     prepared = _prepare(request)
     constructions = Constructions(request.conditions) if request.conditions else None

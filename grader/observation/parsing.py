@@ -17,18 +17,13 @@ class UnreadableSource(ValueError):
 def too_tangled() -> UnreadableSource:
     return UnreadableSource(
         "this file is too tangled to be checked for what the exercise forbids: "
-        "write it in fewer names, shorter chains and simpler classes"
+        "write it with fewer braces and fewer star imports"
     )
 
 
 @lru_cache(maxsize=1)
 def parsed(text: str) -> ast.Module | None:
-    """The tree of a text, which nobody may change; otherwise as `parsed_anew`."""
-    return parsed_anew(text)
-
-
-def parsed_anew(text: str) -> ast.Module | None:
-    """The tree of a text; None where it is no Python.
+    """The tree of a text, which nobody may change; None where it is no Python.
 
     Raises UnreadableSource, RecursionError or MemoryError for text that only takes up time.
     """

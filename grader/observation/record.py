@@ -71,7 +71,6 @@ class Request:
     default_dtype: torch.dtype = torch.float32
     device: str = "cpu"
     bans: tuple[str, ...] = ()
-    watch_dispatch: bool = False
     meter: bool = False
     conditions: frozenset[Condition] = frozenset()
 

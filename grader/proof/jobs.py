@@ -1,7 +1,7 @@
 """The course check: proves that the tests accept every right answer and name every wrong one.
 
-`jobs_of` lists what must be tried for an exercise, `run_job` tries one thing in a pool's process
-and returns plain facts, `verdicts` draws the conclusions from them; only `report` prints.
+`jobs_of` lists what must be tried for an exercise, and `run_job` tries one of these things in a
+process of a pool and returns plain facts. What the facts prove is for `verdict` to say.
 """
 
 from __future__ import annotations
@@ -17,20 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from grader.course.course import Course
 from grader.course.syllabus import Exercise
-from grader.course.variants import NULLS, Variant, read_variants
+from grader.course.variants import Variant, read_variants
 
 if TYPE_CHECKING:  # what imports torch waits until the pool is warm
     from grader.judging.options import RunOptions
 
-FLOAT32_USED, FLOAT32_EXCEEDED = 1 / 3, 10.0
-HALF_USED, HALF_EXCEEDED = 1 / 2, 2.0
-NULL_SHARE = 0.1
-SPARE_SHARE = 0.2
-FEWEST_ALTERNATIVES = 3
 FIRST_SEEDS = 20
 """What margins are set by; right answers are run in all modes with them."""
-USED_BEYOND = 1.5
-"""How much more of the allowed error later seeds may use: the worst of a thousand is worse."""
 _SEEDS_PER_JOB = 1
 _SEEDS_PER_WRONG_SEED = 20
 
@@ -60,6 +53,7 @@ class TestFact:
     kind: str
     line: str
     used: dict[tuple[str, str], float]
+    weight: int = 1
 
 
 @dataclass(frozen=True)
@@ -90,8 +84,8 @@ def jobs_of(exercise: Exercise, seeds: int) -> Iterator[Job]:
         yield Job(exercise.id, "all right", seeds=chunk)
 
 
-def countable(exercise: Exercise, course: Course) -> list[Variant]:
-    """The mistakes that some CPU input tells from a right answer."""
+def detectable(exercise: Exercise, course: Course) -> list[Variant]:
+    """The mistakes that some input on a CPU can tell from a right answer."""
     return [v for v in read_variants(course.paths(exercise).mistakes) if not v.undetectable]
 
 
@@ -110,7 +104,7 @@ def run_all(
 
 
 class JobFailed(Exception):
-    """A run broke, which is nobody's answer's fault; the message says which."""
+    """A run broke, and no answer is to blame; the message says which run."""
 
 
 class _Pool:
@@ -118,7 +112,7 @@ class _Pool:
 
     course: Course
     zygote: Any
-    kept: dict[tuple[str, int], dict[Any, Any]]
+    caches: dict[tuple[str, int], dict[Any, Any]]
 
 
 def _warm(root: str) -> None:
@@ -129,10 +123,12 @@ def _warm(root: str) -> None:
     from grader.isolation.launch import start_zygote
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    gc.set_threshold(100_000)  # what piles up here is kept on purpose
     _Pool.course = Course.load(Path(root))
     _Pool.zygote = start_zygote(_Pool.course.root)
-    _Pool.kept = {}
+    import grader.judging.torch_first  # noqa: F401  # while the zygote imports torch too
+
+    gc.set_threshold(100_000)  # what piles up here is kept on purpose
+    _Pool.caches = {}
     if _Pool.zygote:
         atexit.register(_Pool.zygote.close)
 
@@ -181,10 +177,12 @@ def _all_right(exercise: Exercise, seed: int) -> Iterator[Job]:
 
 
 def _all_wrong(exercise: Exercise, seed: int) -> Iterator[Job]:
-    """Every mistake and every null answer; first of all, once, what naming rests on."""
+    """Every mistake and every null answer; before the first seed's, what naming rests on."""
+    from grader.proof.nulls import NULLS
+
     if seed == 0:
         yield Job(exercise.id, "naming")
-    for variant in countable(exercise, _Pool.course):
+    for variant in detectable(exercise, _Pool.course):
         yield Job(exercise.id, "mistake", variant.id, (seed,))
     for null in NULLS:
         yield Job(exercise.id, "null", null, (seed,))
@@ -208,7 +206,7 @@ def _run_once(job: Job, exercise: Exercise, seed: int, threads: int, isolated: b
         isolate=isolated,
         threads=threads,
         zygote=_Pool.zygote,
-        cache=_kept(exercise, seed),
+        cache=_cache(exercise, seed),
     )
     (outcome,) = run_tests([exercise], options)
     named: tuple[str, ...] = ()
@@ -235,16 +233,16 @@ def _options(job: Job) -> RunOptions:
             return options
 
 
-def _kept(exercise: Exercise, seed: int) -> dict[Any, Any]:
-    """What the reference computed for this seed; only a few seeds are kept."""
-    while len(_Pool.kept) > 8:
-        del _Pool.kept[next(iter(_Pool.kept))]
-    return _Pool.kept.setdefault((exercise.id, seed), {})
+def _cache(exercise: Exercise, seed: int) -> dict[Any, Any]:
+    """What the reference computed for this seed; only the last few seeds are remembered."""
+    while len(_Pool.caches) > 8:
+        del _Pool.caches[next(iter(_Pool.caches))]
+    return _Pool.caches.setdefault((exercise.id, seed), {})
 
 
 def _null_module(kind: str, exercise: Exercise) -> Any:
     from grader.course.answers import solution_of
-    from grader.course.variants import load_null
+    from grader.proof.nulls import load_null
 
     return load_null(kind, solution_of(exercise, _Pool.course))
 
@@ -262,7 +260,8 @@ def _facts(runs: Iterable[Any]) -> tuple[TestFact, ...]:
         interruption = finding.interruption if finding else None
         if interruption and not line:
             line = f"{interruption.type_name}: {interruption.message}"
-        facts.append(TestFact(run.test, run.passed, finding.kind if finding else "", line, used))
+        kind = finding.kind if finding else ""
+        facts.append(TestFact(run.test, run.passed, kind, line, used, run.weight))
     return tuple(facts)
 
 
@@ -270,6 +269,6 @@ def _explain_all(job: Job, exercise: Exercise) -> Fact:
     """For every mistake and test, which mistakes do the same there: what naming rests on."""
     from grader.judging.run import run_tests
 
-    (outcome,) = run_tests([exercise], replace(_options(job), cache=_kept(exercise, 0)))
+    (outcome,) = run_tests([exercise], replace(_options(job), cache=_cache(exercise, 0)))
     explained = outcome.trial.diagnosis.explanations()
     return Fact(job, 0, 1, False, float(outcome.share), (), explained=explained)

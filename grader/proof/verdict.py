@@ -1,9 +1,8 @@
-"""What the facts of a course check prove, and what they do not. Pure: facts in, conclusions out."""
+"""What the facts of a course check prove and what they do not. Pure functions of the facts."""
 
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,56 +12,28 @@ from grader.course.stubs import check_stubs
 from grader.course.syllabus import Exercise
 from grader.course.variants import read_variants
 from grader.observation.kind import Kind
-from grader.proof.jobs import (
-    FEWEST_ALTERNATIVES,
-    FIRST_SEEDS,
-    FLOAT32_EXCEEDED,
-    FLOAT32_USED,
-    HALF_EXCEEDED,
-    HALF_USED,
-    NULL_SHARE,
-    SPARE_SHARE,
-    USED_BEYOND,
-    Fact,
-    Job,
-    TestFact,
-    countable,
+from grader.proof.jobs import FIRST_SEEDS, Fact, Job, detectable
+from grader.proof.margins import (
+    Margin,
+    best_margin,
+    highest_use,
+    mistake_margins,
+    right_margins,
+    times_the_limit,
+    use_allowed,
 )
+from grader.results.record import share
 
-_NUMERIC = (Kind.VALUE, Kind.GRADIENT)
-_HALVES = ("bfloat16", "float16")
-_FEWEST_MISTAKES = {"": 8} | dict.fromkeys(
-    (
-        "attention",
-        "kv_cache",
-        "flash_attention",
-        "moe_gate",
-        "moe",
-        "model",
-        "tokenizer",
-        "loss",
-        "train_step",
-        "checkpoint",
-        "sampling",
-        "generate",
-    ),
-    12,
-)
+NULL_SHARE = 0.1
+"""The most of the points that a null answer may win."""
+REDUNDANT_SHARE = 0.2
+"""The most of the tests that no mistake and no null answer may need."""
+FEWEST_ALTERNATIVES = 3
 
 
 @dataclass(frozen=True)
-class Margin:
-    """One check's margin: error over allowance, for right answers or for one mistake."""
-
-    test: str
-    who: str
-    precision: str
-    used: float
-
-
-@dataclass(frozen=True)
-class Conclusion:
-    """What is proved of one exercise: counts, problems in words, margins, spare tests."""
+class ProofResult:
+    """What is proved of one exercise; the proof holds if there are no `problems`."""
 
     exercise: str
     tests: int
@@ -72,7 +43,7 @@ class Conclusion:
     rejected: int
     runs: int
     largest_null_share: float
-    spare: tuple[str, ...]
+    redundant: tuple[str, ...]
     right_margins: tuple[Margin, ...]
     mistake_margins: tuple[Margin, ...]
     undetectable: tuple[tuple[str, str], ...]
@@ -85,7 +56,7 @@ class Conclusion:
 
 def conclude(
     exercise: Exercise, course: Course, results: Sequence[tuple[Job, list[Fact] | str]]
-) -> Conclusion:
+) -> ProofResult:
     """Draw the conclusions for one exercise from the results of its jobs."""
     broken = [
         f"{_of(job)} could not be tried: {said}" for job, said in results if isinstance(said, str)
@@ -93,11 +64,11 @@ def conclude(
     facts = [fact for _, found in results if not isinstance(found, str) for fact in found]
     by_kind = {kind: [f for f in facts if f.job.kind == kind] for kind in _KINDS}
     right = by_kind["right"] + by_kind["alternative"]
-    mistakes = {v.id for v in countable(exercise, course)}
+    mistakes = {v.id for v in detectable(exercise, course)}
     misnamed = sorted({f.job.name for f in by_kind["mistake"] if f.named != (f.job.name,)})
-    spare = _spare(by_kind)
+    redundant = _redundant(by_kind)
     tests = len(right[0].tests) if right else 0
-    return Conclusion(
+    return ProofResult(
         exercise=exercise.id,
         tests=tests,
         mistakes=len(mistakes),
@@ -106,9 +77,9 @@ def conclude(
         rejected=len({f.job.name for f in by_kind["alternative"] if f.failed}),
         runs=len(facts),
         largest_null_share=max((f.share for f in by_kind["null"]), default=0.0),
-        spare=spare,
-        right_margins=tuple(_right_margins(right)),
-        mistake_margins=tuple(_mistake_margins(by_kind["mistake"])),
+        redundant=redundant,
+        right_margins=tuple(right_margins(right)),
+        mistake_margins=tuple(mistake_margins(by_kind["mistake"])),
         undetectable=tuple(
             (v.id, v.undetectable)
             for v in read_variants(course.paths(exercise).mistakes)
@@ -121,7 +92,7 @@ def conclude(
             *_mistake_problems(by_kind["mistake"]),
             *_null_problems(by_kind["null"]),
             *_mode_problems(facts),
-            *_spare_problems(spare, tests),
+            *_redundant_problems(redundant, tests),
             *_bank_problems(exercise, course),
             *_file_problems(exercise, course),
         ),
@@ -170,64 +141,17 @@ def _right_problems(facts: Iterable[Fact]) -> Iterator[str]:
     for fact in facts:
         for test in fact.failed:
             yield f"{_run_name(fact)} fails {test.test}: {test.line}"
-        for measured, used in _most_used(fact).items():
+        for measured, used in highest_use(fact).items():
             key = (*measured, fact.seed >= FIRST_SEEDS)
             if used > worst.get(key, (0.0, ""))[0]:
                 worst[key] = used, _run_name(fact)
-    for (test_name, precision, beyond), (used, run) in worst.items():
-        limit = HALF_USED if precision in _HALVES else FLOAT32_USED
-        limit *= USED_BEYOND if beyond else 1
+    for (test_name, precision, is_later), (used, run) in worst.items():
+        limit = use_allowed(precision, is_later)
         if round(used, 2) > round(limit, 2):  # one rounding to half precision is half by definition
             yield (
                 f"{run} uses {used:.0%} of the allowed error of {test_name} in {precision}; "
                 f"right answers may use {limit:.0%}"
             )
-
-
-def _most_used(fact: Fact) -> dict[tuple[str, str], float]:
-    most: dict[tuple[str, str], float] = {}
-    for test in fact.tests:
-        for (precision, _), used in test.used.items():
-            key = (test.test, precision)
-            most[key] = max(most.get(key, 0.0), used)
-    return most
-
-
-def _right_margins(facts: Iterable[Fact]) -> Iterator[Margin]:
-    most: dict[tuple[str, str], tuple[float, str]] = {}
-    for fact in facts:
-        for key, used in _most_used(fact).items():
-            if used >= most.get(key, (-1.0, ""))[0]:
-                most[key] = used, fact.job.name
-    for (test, precision), (used, who) in sorted(most.items()):
-        yield Margin(test, who, precision, used)
-
-
-def _mistake_margins(facts: Iterable[Fact]) -> Iterator[Margin]:
-    """By how much each mistake exceeds the allowance where it does so most, in its worst run."""
-    least: dict[str, Margin] = {}
-    for fact in facts:
-        best = _best_margin(fact)
-        if best and best.used <= least.get(fact.job.name, best).used:
-            least[fact.job.name] = best
-    yield from least.values()
-
-
-def _best_margin(fact: Fact) -> Margin | None:
-    margins = [margin for test in fact.failed for margin in _exceeded(fact.job.name, test)]
-    return max(margins, key=_times_the_limit, default=None)
-
-
-def _times_the_limit(margin: Margin) -> float:
-    return margin.used / (HALF_EXCEEDED if margin.precision in _HALVES else FLOAT32_EXCEEDED)
-
-
-def _exceeded(who: str, test: TestFact) -> Iterator[Margin]:
-    if test.kind not in _NUMERIC:
-        yield Margin(test.test, who, test.kind, math.inf)
-        return
-    for (precision, _), used in test.used.items():
-        yield Margin(test.test, who, precision, used)
 
 
 def _mistake_problems(facts: Iterable[Fact]) -> Iterator[str]:
@@ -237,8 +161,8 @@ def _mistake_problems(facts: Iterable[Fact]) -> Iterator[str]:
         elif fact.named != (fact.job.name,):
             yield f"{_run_name(fact)} is diagnosed as {', '.join(fact.named) or 'nothing'}"
         else:
-            best = _best_margin(fact)
-            if best and _times_the_limit(best) < 1:
+            best = best_margin(fact)
+            if best and times_the_limit(best) < 1:
                 yield (
                     f"{_run_name(fact)} exceeds the allowed error {best.used:.1f} times at most, "
                     f"in {best.test} ({best.precision}): too close to right"
@@ -263,17 +187,17 @@ def _mode_problems(facts: Iterable[Fact]) -> Iterator[str]:
                 yield f"{_run_name(fact)} is judged otherwise than in the other mode"
 
 
-def _spare(by_kind: Mapping[str, Sequence[Fact]]) -> tuple[str, ...]:
+def _redundant(by_kind: Mapping[str, Sequence[Fact]]) -> tuple[str, ...]:
     """The tests that could go: without them all, every mistake is still caught and named."""
     needs = [needed for needed in _needs(by_kind) if needed]
     tests = [test.test for fact in by_kind["right"][:1] for test in fact.tests]
-    spare: set[str] = set()
+    redundant: set[str] = set()
     for test in sorted(tests, key=lambda test: sum(test in needed for needed in needs)):
-        if all(needed - spare - {test} for needed in needs) and _nulls_lose(
-            by_kind["null"], spare | {test}
+        if all(needed - redundant - {test} for needed in needs) and _nulls_lose(
+            by_kind["null"], redundant | {test}
         ):
-            spare.add(test)
-    return tuple(test for test in tests if test in spare)
+            redundant.add(test)
+    return tuple(test for test in tests if test in redundant)
 
 
 def _needs(by_kind: Mapping[str, Sequence[Fact]]) -> Iterator[set[str]]:
@@ -288,24 +212,25 @@ def _needs(by_kind: Mapping[str, Sequence[Fact]]) -> Iterator[set[str]]:
 
 
 def _nulls_lose(facts: Iterable[Fact], without: set[str]) -> bool:
+    """Whether null answers still earn next to nothing where some tests are left out."""
     for fact in facts:
         left = [test for test in fact.tests if test.test not in without]
-        if left and sum(test.passed for test in left) / len(left) > NULL_SHARE:
+        if share((test.weight, test.passed) for test in left) > NULL_SHARE:
             return False
     return True
 
 
-def _spare_problems(spare: Sequence[str], tests: int) -> Iterator[str]:
-    if tests and len(spare) > SPARE_SHARE * tests:
+def _redundant_problems(redundant: Sequence[str], tests: int) -> Iterator[str]:
+    if tests and len(redundant) > REDUNDANT_SHARE * tests:
         yield (
-            f"{len(spare)} of {tests} tests are needed by no mistake and no null answer, "
-            f"at most {SPARE_SHARE:.0%} may be: {', '.join(spare)}"
+            f"{len(redundant)} of {tests} tests are needed by no mistake and no null answer, "
+            f"at most {REDUNDANT_SHARE:.0%} may be: {', '.join(redundant)}"
         )
 
 
 def _bank_problems(exercise: Exercise, course: Course) -> Iterator[str]:
-    fewest = _FEWEST_MISTAKES.get(exercise.name, _FEWEST_MISTAKES[""])
-    mistakes = len(countable(exercise, course))
+    fewest = exercise.fewest_mistakes
+    mistakes = len(detectable(exercise, course))
     if mistakes < fewest:
         yield f"{exercise.id} has {mistakes} mistakes, at least {fewest} are wanted"
     alternatives = len(read_variants(course.paths(exercise).alternatives))

@@ -1,7 +1,7 @@
 """Wrong answers to ex01_rmsnorm: each class is the solution with one change.
 
-A class holds definitions that replace the solution's own; its docstring finishes the sentence
-"this is exactly what comes out when ...".
+A class holds definitions that replace the solution's own; its docstring ends the sentence
+"these are exactly the numbers you get if ...".
 """
 
 import torch
@@ -18,14 +18,15 @@ class eps_outside_the_root:
 
 
 class eps_outside_the_root_throughout:
-    """eps is added to the root, in the layer and in the gradients; it belongs inside the root"""
+    """eps is added to the root, in the layer and in the gradients; add it to the
+    mean square, inside the root"""
 
     def _inverse_rms(wide, eps):
         return 1.0 / (_mean_square(wide).sqrt() + eps)
 
 
 class eps_always_1e_5:
-    """the layer always takes an eps of 1e-5: keep the argument and use it"""
+    """the layer always uses an eps of 1e-5; use the eps that it is given"""
 
     class RMSNorm(RMSNorm):
         def __init__(self, dim, eps=1e-5):
@@ -33,7 +34,7 @@ class eps_always_1e_5:
 
 
 class eps_always_1e_6:
-    """the layer always takes an eps of 1e-6: keep the argument and use it"""
+    """the layer always uses an eps of 1e-6; use the eps that it is given"""
 
     class RMSNorm(RMSNorm):
         def __init__(self, dim, eps=1e-5):
@@ -41,7 +42,7 @@ class eps_always_1e_6:
 
 
 class eps_defaults_to_1e_6:
-    """the default of eps is 1e-6; it is 1e-5 here"""
+    """the default of eps is 1e-6; it should be 1e-5"""
 
     class RMSNorm(RMSNorm):
         def __init__(self, dim, eps=1e-6):
@@ -49,7 +50,7 @@ class eps_defaults_to_1e_6:
 
 
 class eps_defaults_to_1e_8:
-    """the default of eps is 1e-8; it is 1e-5 here"""
+    """the default of eps is 1e-8; it should be 1e-5"""
 
     class RMSNorm(RMSNorm):
         def __init__(self, dim, eps=1e-8):
@@ -57,7 +58,7 @@ class eps_defaults_to_1e_8:
 
 
 class eps_forgotten:
-    """the layer leaves eps out, so that a vector of zeros becomes NaN: add it inside the root"""
+    """the layer leaves eps out, so that a vector of zeros becomes NaN; add it inside the root"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -66,14 +67,14 @@ class eps_forgotten:
 
 
 class eps_forgotten_throughout:
-    """eps is left out, in the layer and in the gradients: add it to the mean square"""
+    """eps is left out, in the layer and in the gradients; add it to the mean square"""
 
     def _inverse_rms(wide, eps):
         return torch.rsqrt(_mean_square(wide))
 
 
 class eps_after_a_root:
-    """a root is taken before eps is added, and its slope at zero is infinite: add eps first"""
+    """a root is taken before eps is added, and its slope at zero is infinite; add eps first"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -83,7 +84,7 @@ class eps_after_a_root:
 
 
 class eps_as_a_lower_limit:
-    """eps is a lower limit of the mean square; it is added to it"""
+    """eps is used as a lower bound on the mean square; add it to the mean square instead"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -93,7 +94,8 @@ class eps_as_a_lower_limit:
 
 
 class eps_as_a_lower_limit_of_the_root:
-    """eps is a lower limit of the root; it is added to the mean square, inside the root"""
+    """eps is used as a lower bound on the root; add it to the mean square instead, inside the
+    root"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -113,7 +115,7 @@ class eps_inside_the_mean:
 
 
 class eps_squared:
-    """eps is squared before it is added to the mean square; add it as it is"""
+    """eps is squared before it is added to the mean square; add eps itself"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -123,7 +125,7 @@ class eps_squared:
 
 
 class sum_instead_of_mean:
-    """x is divided by its length: take the mean of the squares, not their sum"""
+    """x is divided by its length; take the mean of the squares, not their sum"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -133,7 +135,7 @@ class sum_instead_of_mean:
 
 
 class divided_by_one_fewer:
-    """the squares are divided by D - 1; their mean divides by D"""
+    """the sum of the squares is divided by D - 1; divide it by D"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -143,7 +145,7 @@ class divided_by_one_fewer:
 
 
 class mean_subtracted:
-    """the mean is subtracted, as in LayerNorm; RMSNorm leaves it in"""
+    """the mean is subtracted, as in LayerNorm; RMSNorm should not subtract it"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -153,7 +155,7 @@ class mean_subtracted:
 
 
 class mean_subtracted_from_the_numerator_alone:
-    """the mean is subtracted from x and not inside the root; subtract it nowhere"""
+    """the mean is subtracted from x but not inside the root; do not subtract it at all"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -163,7 +165,7 @@ class mean_subtracted_from_the_numerator_alone:
 
 
 class divided_by_the_standard_deviation:
-    """x is divided by its standard deviation, which subtracts the mean; take the mean of x²"""
+    """x is divided by its standard deviation, which subtracts the mean; use the mean of x²"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -173,8 +175,8 @@ class divided_by_the_standard_deviation:
 
 
 class divided_by_the_unbiased_standard_deviation:
-    """x is divided by what x.var gives, which subtracts the mean and divides by D - 1; take the
-    mean of x²"""
+    """x is divided by the root of x.var(), which subtracts the mean and divides by
+    D - 1; use the mean of x²"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -184,7 +186,8 @@ class divided_by_the_unbiased_standard_deviation:
 
 
 class scaled_to_length_one:
-    """x is scaled to length 1, as F.normalize does; here the mean of the squares becomes 1"""
+    """x is scaled to length 1, as F.normalize does; scale it so that the mean of its squares is
+    1"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -192,7 +195,7 @@ class scaled_to_length_one:
 
 
 class no_root:
-    """x is divided by the mean square itself; take its root"""
+    """x is divided by the mean square itself; divide by its root"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -211,7 +214,7 @@ class multiplied_by_the_root:
 
 
 class mean_of_absolute_values:
-    """x is divided by the mean of |x|; take the mean of x², then its root"""
+    """x is divided by the mean of |x|; divide by the root of the mean of x²"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -221,7 +224,7 @@ class mean_of_absolute_values:
 
 
 class largest_magnitude:
-    """x is divided by its largest |x|; take the root of the mean of x²"""
+    """x is divided by its largest |x|; divide by the root of the mean of x²"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -241,7 +244,7 @@ class square_of_the_mean:
 
 
 class mean_over_everything:
-    """one mean is taken over the whole tensor; each vector has its own, over the last axis"""
+    """one mean is taken over the whole tensor; take one for each vector, over the last axis"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -251,7 +254,8 @@ class mean_over_everything:
 
 
 class mean_over_the_first_axis:
-    """the mean runs over the first axis, the batch; it runs over the last, the features"""
+    """the mean runs over the first axis, the batch; it should run over the last one, the
+    features"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -261,7 +265,7 @@ class mean_over_the_first_axis:
 
 
 class mean_over_axis_one:
-    """the mean runs over axis 1, the positions; it runs over the last axis, the features"""
+    """the mean runs over axis 1, the positions; it should run over the last axis, the features"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -271,7 +275,7 @@ class mean_over_axis_one:
 
 
 class mean_over_positions_and_features:
-    """one mean is taken over positions and features; each position has its own"""
+    """one mean is taken over positions and features together; each position should have its own"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -281,7 +285,7 @@ class mean_over_positions_and_features:
 
 
 class axis_of_the_mean_lost:
-    """the mean loses its axis and no longer meets x: keepdim=True"""
+    """the mean loses its axis and no longer lines up with x; use keepdim=True"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -291,7 +295,7 @@ class axis_of_the_mean_lost:
 
 
 class axis_two_is_the_last:
-    """the mean runs over axis 2, which is the last one only for [B, S, D]: dim=-1"""
+    """the mean runs over axis 2, which is the last one only for [B, S, D]; use dim=-1"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -301,7 +305,7 @@ class axis_two_is_the_last:
 
 
 class three_axes_expected:
-    """the layer takes [B, S, D] alone; there may be any number of leading axes"""
+    """the layer accepts only [B, S, D]; it should accept any number of leading axes"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -310,7 +314,7 @@ class three_axes_expected:
 
 
 class viewed_without_copy:
-    """x.view merges leading axes, which a transposed x does not allow: leave x in its shape"""
+    """x.view merges the leading axes, which fails for a transposed x; leave x in its shape"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -335,14 +339,15 @@ class not_widened:
 
 
 class not_widened_throughout:
-    """layer and gradients are computed in the dtype of x; widen to float32 first"""
+    """layer and gradients are computed in the dtype of x; widen x to float32 first"""
 
     def _widen(x):
         return x
 
 
 class precision_ignored:
-    """x is squared in its own dtype and the weight decides the result's: widen x, then cast back"""
+    """x is squared in its own dtype and the weight decides the dtype of the result; widen x first
+    and cast back at the end"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -350,7 +355,8 @@ class precision_ignored:
 
 
 class precision_ignored_throughout:
-    """neither layer nor gradients care for dtypes: widen to float32 first, cast back at the end"""
+    """neither the layer nor the gradients take care of dtypes; widen to float32
+    first and cast back at the end"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -364,7 +370,7 @@ class precision_ignored_throughout:
 
 
 class bfloat16_not_widened:
-    """only float16 is widened; bfloat16 has the range but not the digits: widen both"""
+    """only float16 is widened; widen bfloat16 too: it has the range, but not the digits"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -400,7 +406,8 @@ class cast_to_the_dtype_of_the_weight:
 
 
 class weight_decides_the_dtype:
-    """a float32 weight widens what was cast back before it; cast the product back as well"""
+    """x is cast back before it is multiplied by a float32 weight, which widens it again; cast the
+    product back as well"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -409,7 +416,7 @@ class weight_decides_the_dtype:
 
 
 class weight_forgotten:
-    """x is normalised and the weight not used: multiply by it"""
+    """x is normalised but not multiplied by the weight; multiply it by the weight"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -418,7 +425,8 @@ class weight_forgotten:
 
 
 class one_plus_weight:
-    """the factor is 1 + weight, as in Gemma; here it is the weight, which starts at ones"""
+    """the factor is 1 + weight, as in Gemma; it should be the weight itself, which starts at
+    ones"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -427,7 +435,8 @@ class one_plus_weight:
 
 
 class one_plus_weight_from_zeros:
-    """the weight starts at zeros and the factor is 1 + weight; start at ones and multiply by it"""
+    """the weight starts at zeros and the factor is 1 + weight; start at ones and
+    multiply by the weight"""
 
     class RMSNorm(RMSNorm):
         def __init__(self, dim, eps=1e-5):
@@ -467,7 +476,7 @@ class divided_by_the_weight:
 
 
 class one_weight_for_all:
-    """there is a single weight; each of the dim features has its own"""
+    """there is a single weight for all features; each of the dim features should have its own"""
 
     class RMSNorm(RMSNorm):
         def __init__(self, dim, eps=1e-5):
@@ -476,7 +485,7 @@ class one_weight_for_all:
 
 
 class weight_starts_at_zeros:
-    """the weight starts at zeros, which lets nothing through; it starts at ones"""
+    """the weight starts at zeros, so that every output is 0; start at ones"""
 
     class RMSNorm(RMSNorm):
         def __init__(self, dim, eps=1e-5):
@@ -485,7 +494,7 @@ class weight_starts_at_zeros:
 
 
 class weight_starts_at_random:
-    """the weight starts at random numbers; it starts at ones"""
+    """the weight starts at random numbers; start at ones"""
 
     class RMSNorm(RMSNorm):
         def __init__(self, dim, eps=1e-5):
@@ -504,7 +513,7 @@ class weight_not_trained:
 
 
 class weight_called_gamma:
-    """the parameter is called gamma; in the state dict of MiniMind it is weight"""
+    """the parameter is called gamma; call it weight, as in MiniMind's state dict"""
 
     class RMSNorm(RMSNorm):
         def __init__(self, dim, eps=1e-5):
@@ -518,7 +527,7 @@ class weight_called_gamma:
 
 
 class bias_added:
-    """there is a bias as well, as in LayerNorm; RMSNorm has a weight alone"""
+    """there is a bias as well, as in LayerNorm; RMSNorm should have only a weight"""
 
     class RMSNorm(RMSNorm):
         def __init__(self, dim, eps=1e-5):
@@ -530,7 +539,7 @@ class bias_added:
 
 
 class scale_without_gradient:
-    """the root is cut off from the gradient; it depends on x, so let the gradient through"""
+    """the root is detached; let the gradient through, since the root depends on x"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -549,7 +558,7 @@ class weight_without_gradient:
 
 
 class without_gradient:
-    """the layer runs under no_grad, so that nothing below it can learn"""
+    """the layer runs under no_grad, so that nothing below it can learn; leave gradients on"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -558,7 +567,8 @@ class without_gradient:
 
 
 class x_scaled_in_place:
-    """x *= … changes the caller's tensor: x.float() is x itself where x is float32 already"""
+    """x *= … changes the caller's tensor (where x is float32, x.float() is x
+    itself); make a new tensor"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -568,7 +578,7 @@ class x_scaled_in_place:
 
 
 class x_squared_in_place:
-    """x.pow_(2) changes the caller's tensor: square without the underscore"""
+    """x.pow_(2) changes the caller's tensor; use x.pow(2), without the underscore"""
 
     class RMSNorm(RMSNorm):
         def forward(self, x):
@@ -580,7 +590,7 @@ class x_squared_in_place:
 
 
 class weight_in_both_terms:
-    """the weight multiplies both terms of grad_x; in the second it stands inside the sum only"""
+    """the weight multiplies both terms of grad_x; in the second term, use it only inside the sum"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad, w = _widen(x), _widen(grad_output), _widen(weight)
@@ -592,7 +602,8 @@ class weight_in_both_terms:
 
 
 class weight_taken_out_of_the_sum:
-    """the weight is taken out of the sum of grad_x; it differs by feature and stays inside"""
+    """the weight is taken out of the sum in grad_x; keep it inside, since each feature has its
+    own"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad = _widen(x), _widen(grad_output)
@@ -603,7 +614,7 @@ class weight_taken_out_of_the_sum:
 
 
 class weight_missing_in_the_sum:
-    """the sum of grad_x runs over g·x; it runs over w·g·x"""
+    """the sum in grad_x runs over g·x; it should run over w·g·x"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad = _widen(x), _widen(grad_output)
@@ -615,7 +626,7 @@ class weight_missing_in_the_sum:
 
 
 class weight_missing_in_grad_x:
-    """grad_x is made from grad_output alone; the weight multiplies it first"""
+    """grad_x is computed from grad_output alone; multiply grad_output by the weight first"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad = _widen(x), _widen(grad_output)
@@ -626,28 +637,28 @@ class weight_missing_in_grad_x:
 
 
 class root_treated_as_a_constant:
-    """grad_x lacks its second term: the root depends on x too"""
+    """grad_x lacks its second term; subtract it, since the root depends on x too"""
 
     def _gradient_of_x(scaled, normed, inverse):
         return scaled * inverse
 
 
 class second_term_added:
-    """the second term of grad_x is added; it is subtracted"""
+    """the second term of grad_x is added; subtract it"""
 
     def _gradient_of_x(scaled, normed, inverse):
         return (scaled + normed * (scaled * normed).mean(-1, keepdim=True)) * inverse
 
 
 class sum_not_divided_by_dim:
-    """the sum of grad_x is not divided by D"""
+    """the sum in grad_x is not divided by D; divide it by D"""
 
     def _gradient_of_x(scaled, normed, inverse):
         return (scaled - normed * (scaled * normed).sum(-1, keepdim=True)) * inverse
 
 
 class second_term_without_r_squared:
-    """the second term of grad_x is not divided by r²"""
+    """the second term of grad_x is not divided by r²; divide it by r²"""
 
     def _gradient_of_x(scaled, normed, inverse):
         x = normed / inverse
@@ -655,7 +666,7 @@ class second_term_without_r_squared:
 
 
 class second_term_divided_by_r:
-    """the second term of grad_x is divided by r; it is divided by r²"""
+    """the second term of grad_x is divided by r; divide it by r²"""
 
     def _gradient_of_x(scaled, normed, inverse):
         x = normed / inverse
@@ -663,28 +674,28 @@ class second_term_divided_by_r:
 
 
 class grad_x_not_divided_by_r:
-    """grad_x is not divided by r at the end"""
+    """grad_x is not divided by r at the end; divide the whole difference by r"""
 
     def _gradient_of_x(scaled, normed, inverse):
         return scaled - normed * (scaled * normed).mean(-1, keepdim=True)
 
 
 class only_the_second_term_divided_by_r:
-    """only the second term of grad_x is divided by r; both are"""
+    """only the second term of grad_x is divided by r; divide the whole difference by r"""
 
     def _gradient_of_x(scaled, normed, inverse):
         return scaled - normed * (scaled * normed).mean(-1, keepdim=True) * inverse
 
 
 class sum_over_all_vectors:
-    """the sum of grad_x runs over all vectors; each vector has its own"""
+    """the sum in grad_x runs over all vectors; each vector should have its own sum"""
 
     def _gradient_of_x(scaled, normed, inverse):
         return (scaled - normed * (scaled * normed).mean()) * inverse
 
 
 class gradient_of_layer_norm:
-    """the mean of w·g is subtracted too, as for LayerNorm; RMSNorm subtracts no mean"""
+    """the mean of w·g is subtracted too, as for LayerNorm; leave that term out"""
 
     def _gradient_of_x(scaled, normed, inverse):
         along = (scaled * normed).mean(-1, keepdim=True)
@@ -692,7 +703,7 @@ class gradient_of_layer_norm:
 
 
 class eps_missing_in_the_gradients:
-    """the gradients take r without eps: r² = mean(x²) + eps"""
+    """the gradients use r without eps; r² should be mean(x²) + eps"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad = _widen(x), _widen(grad_output)
@@ -703,7 +714,7 @@ class eps_missing_in_the_gradients:
 
 
 class eps_missing_in_r_squared:
-    """r² is taken as mean(x²) in the second term of grad_x; eps belongs to it there too"""
+    """the second term of grad_x uses mean(x²) as r²; add eps there too"""
 
     def _gradient_of_x(scaled, normed, inverse):
         x = normed / inverse
@@ -712,7 +723,7 @@ class eps_missing_in_r_squared:
 
 
 class eps_outside_the_root_in_the_gradients:
-    """the gradients add eps to the root; r² = mean(x²) + eps"""
+    """the gradients add eps to the root; r² should be mean(x²) + eps"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad = _widen(x), _widen(grad_output)
@@ -723,7 +734,7 @@ class eps_outside_the_root_in_the_gradients:
 
 
 class eps_always_1e_5_in_the_gradients:
-    """the gradients always take an eps of 1e-5: use the argument"""
+    """the gradients always use an eps of 1e-5; use the argument eps"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad = _widen(x), _widen(grad_output)
@@ -734,35 +745,35 @@ class eps_always_1e_5_in_the_gradients:
 
 
 class grad_weight_not_summed:
-    """grad_weight is not summed: one weight served every vector, so add over all leading axes"""
+    """grad_weight is not summed; sum over all leading axes, since one weight served every vector"""
 
     def _gradient_of_weight(grad, normed):
         return grad * normed
 
 
 class grad_weight_summed_over_the_batch_alone:
-    """grad_weight is summed over the first axis alone; add over all leading axes"""
+    """grad_weight is summed over the first axis only; sum over all leading axes"""
 
     def _gradient_of_weight(grad, normed):
         return (grad * normed).sum(0) if grad.dim() > 1 else grad * normed
 
 
 class grad_weight_summed_over_features:
-    """grad_weight is summed over the last axis; add over all the others and keep the last"""
+    """grad_weight is summed over the last axis; sum over all the others and keep the last"""
 
     def _gradient_of_weight(grad, normed):
         return (grad * normed).sum(-1)
 
 
 class grad_weight_summed_to_one_number:
-    """grad_weight is summed over everything; the last axis stays"""
+    """grad_weight is summed over everything; keep the last axis"""
 
     def _gradient_of_weight(grad, normed):
         return (grad * normed).sum()
 
 
 class grad_weight_averaged:
-    """grad_weight is the mean over the vectors; it is their sum"""
+    """grad_weight is the mean over the vectors; it should be their sum"""
 
     def _gradient_of_weight(grad, normed):
         products = grad * normed
@@ -770,14 +781,16 @@ class grad_weight_averaged:
 
 
 class grad_weight_for_three_axes:
-    """grad_weight is summed over axes 0 and 1, which only [B, S, D] has as leading axes"""
+    """grad_weight is summed over axes 0 and 1, which are all the leading axes only for [B, S, D];
+    sum over every axis but the last"""
 
     def _gradient_of_weight(grad, normed):
         return (grad * normed).sum((0, 1))
 
 
 class grad_weight_by_view:
-    """x.view merges leading axes, which a transposed x does not allow: reshape copies if it must"""
+    """x.view merges the leading axes, which fails for a transposed x; use reshape,
+    which copies if it must"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide = _widen(x).view(-1, x.shape[-1])
@@ -789,7 +802,7 @@ class grad_weight_by_view:
 
 
 class grad_weight_without_r:
-    """grad_weight sums g·x; it sums g·x/r, the normalised x"""
+    """grad_weight sums g·x; it should sum g·x/r, with the normalised x"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad = _widen(x), _widen(grad_output)
@@ -799,7 +812,7 @@ class grad_weight_without_r:
 
 
 class grad_weight_with_the_weight:
-    """grad_weight contains the weight; it sums g·x/r, without it"""
+    """grad_weight contains the weight; it should sum g·x/r, without the weight"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, scaled = _widen(x), _widen(weight) * _widen(grad_output)
@@ -810,14 +823,14 @@ class grad_weight_with_the_weight:
 
 
 class grad_weight_without_x:
-    """grad_weight sums g alone, as for a bias; it sums g·x/r"""
+    """grad_weight sums g alone, as for a bias; it should sum g·x/r"""
 
     def _gradient_of_weight(grad, normed):
         return grad.reshape(-1, grad.shape[-1]).sum(0)
 
 
 class gradients_swapped:
-    """grad_weight is returned first; grad_x comes first"""
+    """grad_weight is returned first; return grad_x first"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad = _widen(x), _widen(grad_output)
@@ -828,7 +841,7 @@ class gradients_swapped:
 
 
 class gradients_left_wide:
-    """the gradients stay in float32; each has the dtype of its argument"""
+    """the gradients stay in float32; cast each one to the dtype of its argument"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad = _widen(x), _widen(grad_output)
@@ -861,7 +874,7 @@ class grad_weight_left_wide:
 
 
 class both_gradients_in_the_dtype_of_x:
-    """grad_weight has the dtype of x; it has the dtype of the weight"""
+    """grad_weight has the dtype of x; it should have the dtype of the weight"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad = _widen(x), _widen(grad_output)
@@ -882,7 +895,7 @@ class gradients_not_widened:
 
 
 class precision_ignored_in_the_gradients:
-    """the gradients are left in whatever dtype comes out: widen first, then cast each back"""
+    """the gradients take no care of dtypes; widen first, then cast each one back"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         inverse = _inverse_rms(x, eps)
@@ -892,7 +905,8 @@ class precision_ignored_in_the_gradients:
 
 
 class x_alone_squared_wide:
-    """the root is computed wide and the products in half precision; widen all of them first"""
+    """the root is computed in float32 but the products in half precision; widen x,
+    grad_output and weight first"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         root = 1 / _inverse_rms(_widen(x), eps)
@@ -903,7 +917,7 @@ class x_alone_squared_wide:
 
 
 class grad_output_scaled_in_place:
-    """grad_output *= weight changes the caller's tensor: make a new one"""
+    """grad_output *= weight changes the caller's tensor; make a new one"""
 
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad = _widen(x), _widen(grad_output)

@@ -1,7 +1,7 @@
 """Wrong answers to ex02_rope: each class is the solution with one change.
 
-A class holds definitions that replace the solution's own; its docstring finishes the sentence
-"this is exactly what comes out when ...".
+A class holds definitions that replace the solution's own; its docstring ends the sentence
+"these are exactly the numbers you get if ...".
 """
 
 import torch
@@ -25,63 +25,65 @@ class neighbouring_pairs_throughout:
 
 
 class interleaved_tables:
-    """each angle stands twice in a row in the tables; it is all of them, then all again"""
+    """each angle stands twice in a row in the tables; list all angles, then all of them again"""
 
     def _for_both_halves(table):
         return table.repeat_interleave(2, dim=-1)
 
 
 class exponent_without_two:
-    """the exponent is i/d; it is 2i/d"""
+    """the exponent is i/d; it should be 2i/d"""
 
     def _inverse_frequencies(dim, base):
         return 1.0 / base ** (torch.arange(dim // 2, dtype=torch.float32) / dim)
 
 
 class exponent_by_index_pairs:
-    """the exponent is 2i/(d/2): the step of two is divided by half the dimension"""
+    """the exponent is 2i/(d/2), since the step of two is divided by half the
+    dimension; it should be 2i/d"""
 
     def _inverse_frequencies(dim, base):
         return 1.0 / base ** (torch.arange(0, dim, 2, dtype=torch.float32) / (dim // 2))
 
 
 class exponent_reaches_one:
-    """the exponents run from 0 to 1, as linspace has them; they are 2i/d, the last is 1 - 2/d"""
+    """the exponents run from 0 to 1, as linspace gives them; they should be 2i/d, ending at 1 -
+    2/d"""
 
     def _inverse_frequencies(dim, base):
         return base ** -torch.linspace(0, 1, dim // 2)
 
 
 class pairs_from_one:
-    """pairs are counted from i = 1; the first is i = 0 and turns by p itself"""
+    """pairs are counted from i = 1; count from i = 0, so that the first pair turns by p itself"""
 
     def _inverse_frequencies(dim, base):
         return 1.0 / base ** (torch.arange(2, dim + 2, 2, dtype=torch.float32) / dim)
 
 
 class base_always_1e6:
-    """the base is always 1e6: use the argument rope_base (theta)"""
+    """the base is always 1e6; use the argument rope_base (theta)"""
 
     def _inverse_frequencies(dim, base):
         return 1.0 / 1e6 ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
 
 
 class base_always_1e4:
-    """the base is always 10000, as in the paper: use the argument rope_base (theta)"""
+    """the base is always 10000, as in the paper; use the argument rope_base (theta)"""
 
     def _inverse_frequencies(dim, base):
         return 1.0 / 1e4 ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
 
 
 class frequencies_not_inverted:
-    """the frequencies grow, base^(2i/d); they shrink, base^(-2i/d)"""
+    """the frequencies grow as base^(2i/d); they should shrink as base^(-2i/d)"""
 
     def _inverse_frequencies(dim, base):
         return base ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
 
 
 class default_base_1e4:
-    """the default of rope_base is 10000; MiniMind's is 1e6"""
+    """the default of rope_base is 10000; it should be 1e6, as in MiniMind"""
 
     def precompute_freqs_cis(dim, end=32768, rope_base=1e4):
         angles = _for_both_halves(_angles(dim, end, rope_base))
@@ -89,7 +91,7 @@ class default_base_1e4:
 
 
 class positions_from_one:
-    """positions are counted from 1; the first token stands at 0 and is not turned"""
+    """positions are counted from 1; count from 0, so that the first token is not turned"""
 
     def _angles(dim, end, base):
         positions = torch.arange(1, end + 1, dtype=torch.float32)
@@ -97,7 +99,7 @@ class positions_from_one:
 
 
 class bfloat16_positions:
-    """positions are made in bfloat16, which cannot tell 256 from 257; make them in float32"""
+    """positions are created in bfloat16, which cannot tell 256 from 257; create them in float32"""
 
     def _angles(dim, end, base):
         positions = torch.arange(end, dtype=torch.bfloat16).float()
@@ -113,7 +115,7 @@ class positions_rounded_to_bfloat16:
 
 
 class float16_positions:
-    """positions are made in float16, which cannot tell 2048 from 2049; make them in float32"""
+    """positions are created in float16, which cannot tell 2048 from 2049; create them in float32"""
 
     def _angles(dim, end, base):
         positions = torch.arange(end, dtype=torch.float16).float()
@@ -121,7 +123,7 @@ class float16_positions:
 
 
 class tables_in_float64:
-    """the tables are float64; they are float32, whatever the angles were computed in"""
+    """the tables are float64; they should be float32, whatever the angles were computed in"""
 
     def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
         angles = _for_both_halves(_angles(dim, end, rope_base)).double()
@@ -129,14 +131,14 @@ class tables_in_float64:
 
 
 class single_width_tables:
-    """the tables have d/2 columns; every angle stands in them twice, d columns in all"""
+    """the tables have d/2 columns; list every angle twice, which makes d columns"""
 
     def _for_both_halves(table):
         return table
 
 
 class tables_swapped:
-    """sin is returned before cos"""
+    """sin is returned before cos; return cos first"""
 
     def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
         angles = _for_both_halves(_angles(dim, end, rope_base))
@@ -152,7 +154,7 @@ class angles_returned:
 
 
 class tables_turn_backwards:
-    """the sines are negative: the angles are p times the frequency, not -p"""
+    """the sines are negative; use angles of p times the frequency, not -p"""
 
     def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
         angles = _for_both_halves(_angles(dim, end, rope_base))
@@ -160,7 +162,8 @@ class tables_turn_backwards:
 
 
 class turned_backwards:
-    """rotate_half puts the minus on the wrong half, (b, -a), which turns backwards"""
+    """rotate_half puts the minus on the wrong half, (b, -a), which turns backwards;
+    it should give (-b, a)"""
 
     def rotate_half(x):
         first, second = x.chunk(2, dim=-1)
@@ -168,7 +171,8 @@ class turned_backwards:
 
 
 class no_minus:
-    """rotate_half swaps the halves without a minus, which is no rotation"""
+    """rotate_half swaps the halves without a minus, which is no rotation; it should
+    give (-second, first)"""
 
     def rotate_half(x):
         first, second = x.chunk(2, dim=-1)
@@ -176,7 +180,8 @@ class no_minus:
 
 
 class halves_not_swapped:
-    """rotate_half negates the first half and leaves both in place; it is (-second, first)"""
+    """rotate_half negates the first half and leaves both in place; it should give (-second,
+    first)"""
 
     def rotate_half(x):
         first, second = x.chunk(2, dim=-1)
@@ -184,7 +189,8 @@ class halves_not_swapped:
 
 
 class second_half_negated:
-    """rotate_half negates the second half and leaves both in place; it is (-second, first)"""
+    """rotate_half negates the second half and leaves both in place; it should give (-second,
+    first)"""
 
     def rotate_half(x):
         first, second = x.chunk(2, dim=-1)
@@ -192,14 +198,14 @@ class second_half_negated:
 
 
 class neighbours_parted:
-    """the odd features are negated and put before the even ones; the halves change places"""
+    """the odd features are negated and put before the even ones; swap the two halves instead"""
 
     def rotate_half(x):
         return torch.cat((-x[..., 1::2], x[..., 0::2]), dim=-1)
 
 
 class joined_along_the_first_axis:
-    """the halves are joined along the first axis: torch.cat needs dim=-1"""
+    """the halves are joined along the first axis; torch.cat needs dim=-1"""
 
     def rotate_half(x):
         first, second = x.chunk(2, dim=-1)
@@ -218,7 +224,8 @@ class rotate_half_in_place:
 
 
 class rotate_half_always_float32:
-    """rotate_half widens x and leaves the result in float32; it has the dtype of x"""
+    """rotate_half widens x and leaves the result in float32; the result should have the dtype of
+    x"""
 
     def rotate_half(x):
         first, second = x.float().chunk(2, dim=-1)
@@ -226,7 +233,7 @@ class rotate_half_always_float32:
 
 
 class rotate_half_of_four_axes:
-    """rotate_half takes x for [B, S, H, d]; it may have any number of leading axes"""
+    """rotate_half works only for [B, S, H, d]; it should accept any number of leading axes"""
 
     def rotate_half(x):
         half = x.shape[3] // 2
@@ -234,7 +241,8 @@ class rotate_half_of_four_axes:
 
 
 class cos_and_sin_exchanged:
-    """x meets sin and rotate_half(x) meets cos; it is x · cos + rotate_half(x) · sin"""
+    """x is multiplied by sin and rotate_half(x) by cos; it should be x · cos + rotate_half(x) ·
+    sin"""
 
     def _rotate(x, cos, sin):
         wide = _widen(x)
@@ -242,7 +250,7 @@ class cos_and_sin_exchanged:
 
 
 class difference_of_terms:
-    """the two terms are subtracted; rotate_half has the minus already, so add them"""
+    """the two terms are subtracted; add them, since rotate_half has the minus already"""
 
     def _rotate(x, cos, sin):
         wide = _widen(x)
@@ -250,7 +258,7 @@ class difference_of_terms:
 
 
 class rotate_half_forgotten:
-    """x meets both tables as it is; it is x · cos + rotate_half(x) · sin"""
+    """x itself is multiplied by both tables; it should be x · cos + rotate_half(x) · sin"""
 
     def _rotate(x, cos, sin):
         wide = _widen(x)
@@ -258,7 +266,8 @@ class rotate_half_forgotten:
 
 
 class along_the_heads:
-    """the tables meet the axis of the heads; unsqueeze them so that they meet S"""
+    """the tables are lined up with the axis of the heads; unsqueeze them so that
+    they line up with S"""
 
     def _over_heads(table):
         return table.unsqueeze(0)
@@ -281,7 +290,8 @@ class rounded_tables:
 
 
 class tables_rounded_before_widening:
-    """the tables are cast to the dtype of q and then widened: what was cut off stays lost"""
+    """the tables are cast to the dtype of q and then widened, which does not bring the lost digits
+    back; leave them in float32"""
 
     def _rotate(x, cos, sin):
         wide = _widen(x)
@@ -290,7 +300,8 @@ class tables_rounded_before_widening:
 
 
 class rounded_products:
-    """x · cos and rotate_half(x) · sin are each cast back before they are added: cast once"""
+    """x · cos and rotate_half(x) · sin are each cast back before they are added;
+    cast their sum once"""
 
     def _rotate(x, cos, sin):
         wide = _widen(x)
@@ -317,7 +328,7 @@ class queries_not_turned:
 
 
 class keys_turned_backwards:
-    """keys are turned the other way; queries and keys turn alike, the scores do the rest"""
+    """keys are turned the other way; turn them the same way as the queries"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         _check_rows("cos", cos, q)
@@ -326,7 +337,7 @@ class keys_turned_backwards:
 
 
 class keys_returned_first:
-    """the keys are returned before the queries"""
+    """the keys are returned before the queries; return the queries first"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         _check_rows("cos", cos, q)
@@ -335,7 +346,7 @@ class keys_returned_first:
 
 
 class keys_not_returned:
-    """the turned queries are returned alone; return both, (q, k)"""
+    """only the turned queries are returned; return both, (q, k)"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         _check_rows("cos", cos, q)
@@ -344,7 +355,7 @@ class keys_not_returned:
 
 
 class keys_in_the_dtype_of_queries:
-    """keys are cast to the dtype of the queries; each keeps its own"""
+    """keys are cast to the dtype of the queries; each should keep its own dtype"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         _check_rows("cos", cos, q)
@@ -353,7 +364,8 @@ class keys_in_the_dtype_of_queries:
 
 
 class tables_made_again:
-    """the rows handed in are not used: a token's position is the caller's to say, not 0 … S - 1"""
+    """new tables for the positions 0 … S - 1 are made; use the rows that are passed in, since the
+    caller decides each token's position"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         _check_rows("cos", cos, q)
@@ -364,7 +376,7 @@ class tables_made_again:
 
 
 class queries_turned_in_place:
-    """q and k are turned in place, so that the caller's tensors change"""
+    """q and k are turned in place, which changes the caller's tensors; make new ones"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         _check_rows("cos", cos, q)
@@ -377,7 +389,7 @@ class queries_turned_in_place:
 
 
 class without_gradient:
-    """the turn runs under no_grad, so that no gradient reaches q and k"""
+    """the turn runs under no_grad, so that no gradient reaches q and k; leave gradients on"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         _check_rows("cos", cos, q)
@@ -387,7 +399,8 @@ class without_gradient:
 
 
 class no_row_check:
-    """a table of one row is broadcast over all positions: compare its rows with S and refuse"""
+    """a table of one row is broadcast over all positions; compare its rows with S
+    and raise a ValueError"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         return _rotate(q, cos, sin), _rotate(k, cos, sin)
@@ -417,7 +430,8 @@ class rows_asserted:
 
 
 class too_few_rows_are_accepted:
-    """only tables that are too long are refused; one row would be broadcast over all positions"""
+    """only tables that are too long are refused; refuse shorter ones too, since a single row would
+    be broadcast over all positions"""
 
     def _check_rows(name, table, x):
         if table.shape[0] > x.shape[1]:
@@ -425,7 +439,8 @@ class too_few_rows_are_accepted:
 
 
 class longer_tables_are_cut:
-    """a table that is too long is cut to S rows in silence; refuse it, the rows may be wrong"""
+    """a table that is too long is silently cut to S rows; refuse it, since they may
+    be the wrong rows"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         cos, sin = cos[: q.shape[1]], sin[: q.shape[1]]
@@ -435,7 +450,8 @@ class longer_tables_are_cut:
 
 
 class tables_are_cut_and_broadcast:
-    """tables are cut to S rows and not checked: refuse what is too long, and one row"""
+    """tables are cut to S rows and never checked; refuse those that are too long,
+    and those of one row"""
 
     def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         cos, sin = cos[: q.shape[1]], sin[: q.shape[1]]
@@ -443,7 +459,7 @@ class tables_are_cut_and_broadcast:
 
 
 class too_many_rows_break:
-    """only tables that are too short are refused; refuse those that are too long likewise"""
+    """only tables that are too short are refused; refuse those that are too long as well"""
 
     def _check_rows(name, table, x):
         if table.shape[0] < x.shape[1]:
@@ -451,7 +467,7 @@ class too_many_rows_break:
 
 
 class complex_form_pairs_halves:
-    """the complex form pairs i with i + d/2; it pairs neighbours, 2i with 2i + 1"""
+    """the complex form pairs i with i + d/2; it should pair neighbours, 2i with 2i + 1"""
 
     def _pairs_to_complex(x):
         return torch.complex(*x.chunk(2, dim=-1))
@@ -461,21 +477,22 @@ class complex_form_pairs_halves:
 
 
 class complex_form_reads_halves:
-    """the complex form takes i and i + d/2 for a pair and puts it back as neighbours"""
+    """the complex form reads i and i + d/2 as a pair but writes it back as neighbours; it should
+    read neighbours as well"""
 
     def _pairs_to_complex(x):
         return torch.complex(*x.chunk(2, dim=-1))
 
 
 class complex_parts_left_apart:
-    """real and imaginary parts come back as two halves; each pair goes back to its place"""
+    """real and imaginary parts come back as two halves; put each pair back where it was"""
 
     def _complex_to_pairs(z):
         return torch.cat((z.real, z.imag), dim=-1)
 
 
 class complex_conjugate:
-    """the complex form turns backwards: multiply by pos_cis, not by its conjugate"""
+    """the complex form turns backwards; multiply by pos_cis, not by its conjugate"""
 
     def apply_rotary_complex(x, pos_cis):
         _check_rows("pos_cis", pos_cis, x)
@@ -502,7 +519,7 @@ class complex_rounded_table:
 
 
 class complex_no_row_check:
-    """a complex table of one row is broadcast over all positions: compare its rows with S"""
+    """a complex table of one row is broadcast over all positions; compare its rows with S"""
 
     def apply_rotary_complex(x, pos_cis):
         turned = _pairs_to_complex(_widen(x)) * _over_heads(pos_cis)
@@ -510,7 +527,8 @@ class complex_no_row_check:
 
 
 class complex_rows_left_to_view:
-    """the table is viewed as S rows, which ends in torch's error; compare its rows and refuse"""
+    """the table is viewed as S rows, which ends in torch's own error; compare its
+    rows and raise a ValueError"""
 
     def apply_rotary_complex(x, pos_cis):
         table = pos_cis.view(1, x.shape[1], 1, -1)
@@ -518,7 +536,7 @@ class complex_rows_left_to_view:
 
 
 class complex_longer_table_is_cut:
-    """a complex table that is too long is cut to S rows in silence; refuse it"""
+    """a complex table that is too long is silently cut to S rows; refuse it"""
 
     def apply_rotary_complex(x, pos_cis):
         pos_cis = pos_cis[: x.shape[1]]
@@ -528,7 +546,8 @@ class complex_longer_table_is_cut:
 
 
 class complex_along_the_heads:
-    """the complex table meets the axis of the heads; unsqueeze it so that it meets S"""
+    """the complex table is lined up with the axis of the heads; unsqueeze it so
+    that it lines up with S"""
 
     def apply_rotary_complex(x, pos_cis):
         _check_rows("pos_cis", pos_cis, x)
@@ -544,7 +563,7 @@ class complex_pairs_not_flattened:
 
 
 class complex_viewed_without_copy:
-    """x.view(B, S, -1, 2) merges heads and pairs, which a transposed x does not allow"""
+    """x.view(B, S, -1, 2) merges heads and pairs, which fails for a transposed x; use reshape"""
 
     def apply_rotary_complex(x, pos_cis):
         _check_rows("pos_cis", pos_cis, x)
@@ -554,7 +573,7 @@ class complex_viewed_without_copy:
 
 
 class complex_sin_first:
-    """the complex table is sin t + j·cos t; it is cos t + j·sin t"""
+    """the complex table is sin t + j·cos t; it should be cos t + j·sin t"""
 
     def precompute_pos_cis(dim, end, theta):
         angles = _angles(dim, end, theta)
@@ -562,7 +581,7 @@ class complex_sin_first:
 
 
 class complex_table_conjugated:
-    """the complex table is cos t - j·sin t, which turns backwards; it is cos t + j·sin t"""
+    """the complex table is cos t - j·sin t, which turns backwards; it should be cos t + j·sin t"""
 
     def precompute_pos_cis(dim, end, theta):
         angles = _angles(dim, end, theta)
@@ -570,7 +589,8 @@ class complex_table_conjugated:
 
 
 class complex_table_in_complex128:
-    """the complex table is complex128; it is complex64, whatever the angles were computed in"""
+    """the complex table is complex128; it should be complex64, whatever the angles were computed
+    in"""
 
     def precompute_pos_cis(dim, end, theta):
         angles = _angles(dim, end, theta).double()
@@ -578,7 +598,7 @@ class complex_table_in_complex128:
 
 
 class complex_table_in_two:
-    """the complex table is returned as (cos, sin); it is one tensor of complex numbers"""
+    """the complex table is returned as (cos, sin); return one tensor of complex numbers"""
 
     def precompute_pos_cis(dim, end, theta):
         angles = _angles(dim, end, theta)
@@ -586,21 +606,21 @@ class complex_table_in_two:
 
 
 class across_heads:
-    """the rows of all heads are dealt out together; do it within each head"""
+    """the rows are reordered across all heads at once; reorder them within each head"""
 
     def interleaved_to_half(weight, n_heads):
         return torch.cat((weight[0::2], weight[1::2]))
 
 
 class rows_left_in_place:
-    """the rows stay where they are; within each head the even ones come first, then the odd ones"""
+    """the rows stay where they are; within each head, put the even ones first, then the odd ones"""
 
     def interleaved_to_half(weight, n_heads):
         return weight.clone()
 
 
 class the_way_back:
-    """the rows are put from half-split to neighbours; it is the other direction"""
+    """the rows are reordered from half-split to neighbours; it should be the other direction"""
 
     def interleaved_to_half(weight, n_heads):
         heads = weight.reshape(n_heads, 2, -1, weight.shape[-1])
@@ -608,7 +628,7 @@ class the_way_back:
 
 
 class odd_rows_first:
-    """the odd rows come first; the even ones do"""
+    """the odd rows come first; put the even ones first"""
 
     def interleaved_to_half(weight, n_heads):
         heads = weight.reshape(n_heads, -1, weight.shape[-1])
@@ -616,14 +636,14 @@ class odd_rows_first:
 
 
 class columns_reordered:
-    """the columns of the weight are reordered; features are its rows"""
+    """the columns of the weight are reordered; reorder its rows, which are the features"""
 
     def interleaved_to_half(weight, n_heads):
         return torch.cat((weight[:, 0::2], weight[:, 1::2]), dim=1)
 
 
 class heads_taken_for_the_inner_axis:
-    """the rows are read as [d, n_heads]; they are [n_heads, d], head after head"""
+    """the rows are read as [d, n_heads]; they should be read as [n_heads, d], head after head"""
 
     def interleaved_to_half(weight, n_heads):
         features = weight.reshape(-1, n_heads, weight.shape[-1])
@@ -631,7 +651,7 @@ class heads_taken_for_the_inner_axis:
 
 
 class heads_not_joined:
-    """the heads are left as an axis of their own, [n_heads, d, C]; join them again"""
+    """the heads are left on a separate axis, [n_heads, d, C]; join them again"""
 
     def interleaved_to_half(weight, n_heads):
         heads = weight.reshape(n_heads, -1, weight.shape[-1])
@@ -639,7 +659,7 @@ class heads_not_joined:
 
 
 class weight_always_float32:
-    """the weight comes back in float32; it keeps its dtype"""
+    """the weight comes back in float32; it should keep its dtype"""
 
     def interleaved_to_half(weight, n_heads):
         heads = weight.float().reshape(n_heads, -1, weight.shape[-1])

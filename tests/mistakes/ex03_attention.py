@@ -1,7 +1,7 @@
 """Wrong answers to ex03_attention: each class is the solution with one change.
 
-A class holds definitions that replace the solution's own; its docstring finishes the sentence
-"this is exactly what comes out when ...".
+A class holds definitions that replace the solution's own; its docstring ends the sentence
+"these are exactly the numbers you get if ...".
 """
 
 import math
@@ -12,7 +12,7 @@ import torch
 
 
 class softmax_not_shifted:
-    """softmax takes exp of the scores as they are: subtract each slice's maximum first"""
+    """softmax takes exp of the scores as they are; subtract each slice's maximum first"""
 
     def softmax(x, dim=-1):
         exponentials = torch.exp(_widen(x))
@@ -20,7 +20,7 @@ class softmax_not_shifted:
 
 
 class softmax_not_shifted_and_nan_removed:
-    """softmax takes exp of the scores as they are, and nan_to_num hides what overflows: subtract
+    """softmax takes exp of the scores as they are, and nan_to_num hides what overflows; subtract
     each slice's maximum first"""
 
     def softmax(x, dim=-1):
@@ -32,7 +32,7 @@ class softmax_not_shifted_and_nan_removed:
 
 
 class softmax_shifted_by_one_number:
-    """softmax subtracts the maximum of the whole tensor: each slice needs its own"""
+    """softmax subtracts the maximum of the whole tensor; subtract each slice's own"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -41,7 +41,8 @@ class softmax_shifted_by_one_number:
 
 
 class softmax_shifted_by_the_mean:
-    """softmax subtracts each slice's mean: only the maximum keeps every exponent at 0 or below"""
+    """softmax subtracts each slice's mean; subtract its maximum, so that every
+    exponent is 0 or below"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -50,7 +51,7 @@ class softmax_shifted_by_the_mean:
 
 
 class softmax_shifted_by_zero_at_least:
-    """softmax's maximum starts at 0, so that a slice far below 0 vanishes: start it at -inf"""
+    """softmax's maximum starts at 0, so that a slice far below 0 vanishes; start it at -inf"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -59,7 +60,7 @@ class softmax_shifted_by_zero_at_least:
 
 
 class softmax_maximum_of_the_last_axis:
-    """softmax takes the maximum along the last axis, whatever dim says: take it along dim"""
+    """softmax takes the maximum along the last axis, whatever dim says; take it along dim"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -68,7 +69,7 @@ class softmax_maximum_of_the_last_axis:
 
 
 class softmax_clamped:
-    """softmax clamps the scores to ±80 to avoid overflow: subtract each slice's maximum instead"""
+    """softmax clamps the scores to ±80 to avoid overflow; subtract each slice's maximum instead"""
 
     def softmax(x, dim=-1):
         exponentials = torch.exp(_widen(x).clamp(-80, 80))
@@ -76,7 +77,7 @@ class softmax_clamped:
 
 
 class softmax_always_over_the_last_axis:
-    """softmax does not use its argument dim"""
+    """softmax ignores its argument dim; take the maximum and the sum along dim"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -85,7 +86,7 @@ class softmax_always_over_the_last_axis:
 
 
 class softmax_over_everything:
-    """softmax divides by the sum of the whole tensor: each slice along dim sums to one"""
+    """softmax divides by the sum of the whole tensor; each slice along dim should sum to 1"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -94,7 +95,7 @@ class softmax_over_everything:
 
 
 class softmax_not_divided:
-    """softmax does not divide by the sum of the exponentials"""
+    """softmax does not divide by the sum of the exponentials; divide by it, along dim"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -102,7 +103,7 @@ class softmax_not_divided:
 
 
 class softmax_axis_dropped:
-    """the sum loses the axis it runs along, so it meets the wrong one: use keepdim=True"""
+    """the sum loses the axis it runs along, so it lines up with the wrong one; use keepdim=True"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -111,7 +112,7 @@ class softmax_axis_dropped:
 
 
 class softmax_default_is_the_first_axis:
-    """softmax runs along the first axis by default; the default is dim=-1"""
+    """softmax runs along the first axis by default; the default should be dim=-1"""
 
     def softmax(x, dim=0):
         wide = _widen(x)
@@ -120,7 +121,7 @@ class softmax_default_is_the_first_axis:
 
 
 class softmax_in_half_precision:
-    """softmax computes in the dtype of x: widen half precision first and cast the result back"""
+    """softmax computes in the dtype of x; widen half precision first and cast the result back"""
 
     def softmax(x, dim=-1):
         exponentials = torch.exp(x - x.amax(dim, keepdim=True))
@@ -137,7 +138,7 @@ class softmax_in_half_precision:
 
 
 class half_precision_throughout:
-    """scores, softmax and weights all stay in half precision: the softmax is computed in float32"""
+    """scores, softmax and weights all stay in half precision; compute the softmax in float32"""
 
     def softmax(x, dim=-1):
         exponentials = torch.exp(x - x.amax(dim, keepdim=True))
@@ -145,7 +146,7 @@ class half_precision_throughout:
 
 
 class attention_softmax_in_half_precision:
-    """the softmax inside attention runs in the dtype of q: widen the scores, as softmax does"""
+    """the softmax inside attention runs in the dtype of q; widen the scores, as softmax does"""
 
     def _weights(scores, visible):
         scores = scores.masked_fill(~visible, -math.inf)
@@ -155,7 +156,7 @@ class attention_softmax_in_half_precision:
 
 
 class softmax_left_in_float32:
-    """softmax leaves its result in float32: cast it back to the dtype of x"""
+    """softmax leaves its result in float32; cast it back to the dtype of x"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -171,7 +172,7 @@ class softmax_left_in_float32:
 
 class softmax_left_in_float32_and_its_weights:
     """softmax leaves its result in float32, and matmul refuses weights and values of different
-    dtypes: cast it back to the dtype of x"""
+    dtypes; cast it back to the dtype of x"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -180,7 +181,8 @@ class softmax_left_in_float32_and_its_weights:
 
 
 class weights_left_in_float32:
-    """the weights stay in float32 while the values do not, which matmul refuses: cast them back"""
+    """the weights stay in float32 but the values do not, which matmul refuses; cast
+    the weights back"""
 
     def _weights(scores, visible):
         weights = softmax(_widen(scores).masked_fill(~visible, -math.inf))
@@ -188,8 +190,8 @@ class weights_left_in_float32:
 
 
 class softmax_in_place:
-    """softmax subtracts the maximum in place (x -= ...; x.float() is x itself where x is float32),
-    so that the caller's tensor changes"""
+    """softmax subtracts the maximum in place (x -= …), which changes the caller's tensor, since
+    x.float() is x itself where x is float32; write x = x - x.amax(…)"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -199,7 +201,7 @@ class softmax_in_place:
 
 
 class softmax_sum_cut_off:
-    """no gradient flows through softmax's sum: only the maximum may be detached"""
+    """no gradient flows through softmax's sum; detach the maximum at most"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -208,7 +210,8 @@ class softmax_sum_cut_off:
 
 
 class softmax_loses_minus_infinity:
-    """softmax makes NaN of an entry of -inf (0 · inf, or inf - inf); it is to get weight 0"""
+    """softmax makes NaN of an entry of -inf (0 · inf, or inf - inf); such an entry
+    should get weight 0"""
 
     def softmax(x, dim=-1):
         wide = _widen(x)
@@ -225,64 +228,67 @@ class softmax_loses_minus_infinity:
 
 
 class aligned_top_left:
-    """the causal mask starts at the top left; it ends at the bottom right: the last query meets
-    the last key"""
+    """the causal mask starts at the top left; it should end at the bottom right, where the last
+    query meets the last key"""
 
     def causal_mask(q_len, kv_len):
         return torch.ones(q_len, kv_len, dtype=torch.bool).tril()
 
 
 class mask_moved_the_wrong_way:
-    """the diagonal is moved by S - T; it is T - S: the last query meets the last key"""
+    """the diagonal is moved by S - T; move it by T - S, so that the last query meets the last
+    key"""
 
     def causal_mask(q_len, kv_len):
         return torch.ones(q_len, kv_len, dtype=torch.bool).tril(q_len - kv_len)
 
 
 class causal_mask_inverted:
-    """causal_mask is True where a key is hidden; True means that it may be attended to"""
+    """causal_mask is True where a key is hidden; it should be True where a key is visible"""
 
     def causal_mask(q_len, kv_len):
         return torch.ones(q_len, kv_len, dtype=torch.bool).triu(kv_len - q_len + 1)
 
 
 class not_oneself:
-    """a token does not see itself; the diagonal is part of what it may see"""
+    """a token does not see itself; the diagonal should be visible"""
 
     def causal_mask(q_len, kv_len):
         return torch.ones(q_len, kv_len, dtype=torch.bool).tril(kv_len - q_len - 1)
 
 
 class one_token_ahead:
-    """a token sees the next one too; the diagonal is the last that it may see"""
+    """a token sees the next one too; the diagonal should be the last key it sees"""
 
     def causal_mask(q_len, kv_len):
         return torch.ones(q_len, kv_len, dtype=torch.bool).tril(kv_len - q_len + 1)
 
 
 class looks_ahead_only:
-    """a query sees itself and what comes later; it is to see itself and what came before"""
+    """a query sees itself and what comes later; it should see itself and what came before"""
 
     def causal_mask(q_len, kv_len):
         return torch.ones(q_len, kv_len, dtype=torch.bool).triu(kv_len - q_len)
 
 
 class more_queries_than_keys_start_at_zero:
-    """with S > T the causal mask starts at the top left; the first S - T rows are all False"""
+    """with S > T the causal mask starts at the top left; its first S - T rows should all be
+    False"""
 
     def causal_mask(q_len, kv_len):
         return torch.ones(q_len, kv_len, dtype=torch.bool).tril(max(kv_len - q_len, 0))
 
 
 class last_rows_of_a_square:
-    """the causal mask is cut out of one of T × T, which has too few rows where S > T"""
+    """the causal mask is cut out of a T × T mask, which has too few rows where S >
+    T; build it as [S, T]"""
 
     def causal_mask(q_len, kv_len):
         return torch.ones(kv_len, kv_len, dtype=torch.bool).tril()[-q_len:]
 
 
 class causal_mask_of_numbers:
-    """causal_mask holds numbers, 0 and 1; it is bool"""
+    """causal_mask holds the numbers 0 and 1; it should be bool"""
 
     def causal_mask(q_len, kv_len):
         return torch.ones(q_len, kv_len).tril(kv_len - q_len)
@@ -297,7 +303,8 @@ class causal_mask_of_numbers:
 
 
 class causal_mask_to_be_added:
-    """causal_mask holds 0 and -inf, to be added to scores; it is bool, True = may attend"""
+    """causal_mask holds 0 and -inf, to be added to the scores; it should be bool,
+    True where a key is visible"""
 
     def causal_mask(q_len, kv_len):
         return torch.full((q_len, kv_len), -math.inf).triu(kv_len - q_len + 1)
@@ -315,42 +322,43 @@ class causal_mask_to_be_added:
 
 
 class not_scaled:
-    """the scores are not scaled: divide them by √d"""
+    """the scores are not scaled; divide them by √d"""
 
     def _scores(q, k):
         return q @ k.transpose(-2, -1)
 
 
 class scaled_by_hidden_size:
-    """the scores are divided by the root of the hidden size, H · d; it is √d, of one head"""
+    """the scores are divided by the root of the hidden size, H · d; divide by √d,
+    with the d of one head"""
 
     def _scores(q, k):
         return q @ k.transpose(-2, -1) / math.sqrt(q.shape[1] * q.shape[-1])
 
 
 class scaled_by_d:
-    """the scores are divided by d; it is √d"""
+    """the scores are divided by d; divide them by √d"""
 
     def _scores(q, k):
         return q @ k.transpose(-2, -1) / q.shape[-1]
 
 
 class scaled_up:
-    """the scores are multiplied by √d; divide them"""
+    """the scores are multiplied by √d; divide them by √d"""
 
     def _scores(q, k):
         return q @ k.transpose(-2, -1) * math.sqrt(q.shape[-1])
 
 
 class scaled_by_the_number_of_keys:
-    """the scores are divided by √T, the number of keys; it is √d"""
+    """the scores are divided by √T, the number of keys; divide them by √d"""
 
     def _scores(q, k):
         return q @ k.transpose(-2, -1) / math.sqrt(k.shape[-2])
 
 
 class scaled_after_the_softmax:
-    """the weights are divided by √d, after the softmax: divide the scores, before it"""
+    """the weights are divided by √d, after the softmax; divide the scores, before it"""
 
     def _scores(q, k):
         return q @ k.transpose(-2, -1)
@@ -363,7 +371,8 @@ class scaled_after_the_softmax:
 
 
 class queries_scaled_in_place:
-    """the queries are scaled in place (q /= ...), so that the caller's tensor changes"""
+    """the queries are scaled in place (q /= …), which changes the caller's tensor; write q = q /
+    √d"""
 
     def _scores(q, k):
         q /= math.sqrt(q.shape[-1])
@@ -371,14 +380,15 @@ class queries_scaled_in_place:
 
 
 class keys_reshaped:
-    """the keys are reshaped to [B, H, d, T], which mixes them up: transpose the last two axes"""
+    """the keys are reshaped to [B, H, d, T], which mixes them up; transpose the last two axes"""
 
     def _scores(q, k):
         return q @ k.reshape(*k.shape[:2], k.shape[3], k.shape[2]) / math.sqrt(q.shape[-1])
 
 
 class heads_merged_by_view:
-    """q.view(B · H, S, d) wants its input contiguous: matmul needs no merging, reshape copies"""
+    """q.view(B · H, S, d) merges heads, which fails where q is not contiguous; use q as it is,
+    since matmul needs no merging"""
 
     def _scores(q, k):
         batch, heads, queries, dim = q.shape
@@ -390,7 +400,7 @@ class heads_merged_by_view:
 
 
 class softmax_over_queries:
-    """the weights sum to one over the queries: take the softmax over the keys, dim=-1"""
+    """the weights sum to one over the queries; take the softmax over the keys, dim=-1"""
 
     def _weights(scores, visible):
         weights = softmax(scores.masked_fill(~visible, -math.inf), dim=-2)
@@ -398,7 +408,7 @@ class softmax_over_queries:
 
 
 class softmax_over_heads:
-    """the weights sum to one over the heads: take the softmax over the keys, dim=-1"""
+    """the weights sum to one over the heads; take the softmax over the keys, dim=-1"""
 
     def _weights(scores, visible):
         weights = softmax(scores.masked_fill(~visible, -math.inf), dim=1)
@@ -406,15 +416,15 @@ class softmax_over_heads:
 
 
 class mask_after_softmax:
-    """weights are set to 0 after the softmax and no longer sum to one: hide scores before it"""
+    """weights are set to 0 after the softmax and no longer sum to one; hide the scores before it"""
 
     def _weights(scores, visible):
         return softmax(scores).masked_fill(~visible, 0.0)
 
 
 class mask_after_softmax_and_normalised_again:
-    """weights are set to 0 after the softmax and normalised again: one large hidden score and
-    nothing is left of the others; hide scores before the softmax"""
+    """weights are set to 0 after the softmax and normalised again, so that one large hidden score
+    leaves nothing of the others; hide the scores before the softmax"""
 
     def _weights(scores, visible):
         weights = softmax(scores).masked_fill(~visible, 0.0)
@@ -423,8 +433,8 @@ class mask_after_softmax_and_normalised_again:
 
 
 class mask_after_softmax_and_nan_removed:
-    """weights are set to 0 after the softmax and normalised again: one large hidden score and
-    nothing is left of the others, not even NaN; hide scores before the softmax"""
+    """weights are set to 0 after the softmax and normalised again, and NaN is replaced, so that one
+    large hidden score leaves nothing of the others; hide the scores before the softmax"""
 
     def _weights(scores, visible):
         weights = softmax(scores).masked_fill(~visible, 0.0)
@@ -432,21 +442,23 @@ class mask_after_softmax_and_nan_removed:
 
 
 class hidden_keys_get_zero:
-    """hidden scores are set to 0, which is a score like any other: set them to -inf"""
+    """hidden scores are set to 0, which is a score like any other; set them to -inf"""
 
     def _weights(scores, visible):
         return softmax(scores.masked_fill(~visible, 0.0))
 
 
 class hidden_keys_get_zero_first:
-    """hidden scores are set to 0 and their weights too, but the sum still counts them: -inf"""
+    """hidden scores are set to 0 and their weights too, but the sum still counts
+    them; set the scores to -inf"""
 
     def _weights(scores, visible):
         return softmax(scores.masked_fill(~visible, 0.0)).masked_fill(~visible, 0.0)
 
 
 class hidden_keys_get_zero_beside_an_empty_row:
-    """hidden scores are set to 0, a score like any other, unless all are: set them to -inf"""
+    """hidden scores are set to 0, a score like any other, unless all of a query's keys are hidden;
+    set them to -inf"""
 
     def _weights(scores, visible):
         weights = softmax(scores.masked_fill(~visible, 0.0))
@@ -454,21 +466,23 @@ class hidden_keys_get_zero_beside_an_empty_row:
 
 
 class hidden_keys_get_minus_ten:
-    """hidden scores are set to -10, which other scores may well be below: set them to -inf"""
+    """hidden scores are set to -10, and other scores may well be lower; set them to -inf"""
 
     def _weights(scores, visible):
         return softmax(scores.masked_fill(~visible, -10.0))
 
 
 class hidden_keys_get_minus_ten_first:
-    """hidden scores are set to -10 and their weights to 0, but the sum still counts them: -inf"""
+    """hidden scores are set to -10 and their weights to 0, but the sum still counts
+    them; set the scores to -inf"""
 
     def _weights(scores, visible):
         return softmax(scores.masked_fill(~visible, -10.0)).masked_fill(~visible, 0.0)
 
 
 class hidden_keys_get_minus_ten_beside_an_empty_row:
-    """hidden scores are set to -10, which other scores may be below, unless all are: -inf"""
+    """hidden scores are set to -10, and other scores may be lower, unless all of a query's keys are
+    hidden; set them to -inf"""
 
     def _weights(scores, visible):
         weights = softmax(scores.masked_fill(~visible, -10.0))
@@ -476,22 +490,22 @@ class hidden_keys_get_minus_ten_beside_an_empty_row:
 
 
 class minus_ten_is_added:
-    """-10 is added to hidden scores, which may still be large: set them to -inf"""
+    """-10 is added to hidden scores, which may still be large; set them to -inf"""
 
     def _weights(scores, visible):
         return softmax(scores - 10.0 * (~visible).to(scores.dtype))
 
 
 class minus_10000_is_added:
-    """-10000 is added to hidden scores, so that a query with no key gets the mean of hidden values
-    by their scores: set them to -inf, and the weights of such a query to 0"""
+    """-10000 is added to hidden scores, so that a query with no key gets a mean of hidden values,
+    weighted by their scores; set them to -inf, and the weights of such a query to 0"""
 
     def _weights(scores, visible):
         return softmax(_widen(scores) - 10000.0 * ~visible).to(scores.dtype)
 
 
 class minus_1e9_in_half_precision:
-    """hidden scores are set to -1e9, which float16 cannot hold: use -inf or torch.finfo(…).min"""
+    """hidden scores are set to -1e9, which float16 cannot hold; use -inf or torch.finfo(…).min"""
 
     def _weights(scores, visible):
         return softmax(scores.masked_fill(~visible, -1e9)).masked_fill(~visible, 0.0)
@@ -499,15 +513,15 @@ class minus_1e9_in_half_precision:
 
 class minus_1e9_throughout:
     """hidden scores are set to -1e9, which float16 cannot hold, and which gives a query with no key
-    the mean of all values: set them to -inf, and the weights of such a query to 0"""
+    the mean of all values; set them to -inf, and the weights of such a query to 0"""
 
     def _weights(scores, visible):
         return softmax(scores.masked_fill(~visible, -1e9))
 
 
 class minus_1e9_added_in_half_precision:
-    """-1e9 is added to hidden scores; in float16 it is -inf, and where every key is hidden the
-    gradients become NaN: fill the scores with -inf"""
+    """-1e9 is added to hidden scores, which is -inf in float16, so that the gradients become NaN
+    where every key is hidden; fill the scores with -inf instead"""
 
     def _weights(scores, visible):
         return softmax(scores - 1e9 * (~visible).to(scores.dtype)).masked_fill(~visible, 0.0)
@@ -515,7 +529,7 @@ class minus_1e9_added_in_half_precision:
 
 class minus_1e9_added_twice:
     """-1e9 is added once per mask, so that a query with no key gets the mean of the values that
-    only one of them hides: set its weights to 0"""
+    only one of them hides; set its weights to 0"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         scores = _widen(_scores(q, k))
@@ -528,8 +542,8 @@ class minus_1e9_added_twice:
 
 
 class as_in_minimind:
-    """MiniMind's own lines are used: its causal mask needs S ≤ T, 1 - mask needs numbers, and a
-    query with no key attends to padding; none of that matters there, all of it does here"""
+    """MiniMind's own lines are used, in which the causal mask needs S ≤ T, 1 - mask needs numbers,
+    and a query with no key attends to padding; here all three cases must work"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         scores, queries = _scores(q, k), q.shape[2]
@@ -542,7 +556,7 @@ class as_in_minimind:
 
 
 class no_key_means_all_keys:
-    """a query with no key gets the mean of all values, since its hidden scores are all alike: set
+    """a query with no key gets the mean of all values, since its hidden scores are all alike; set
     its weights, or its result, to 0"""
 
     def _weights(scores, visible):
@@ -550,8 +564,8 @@ class no_key_means_all_keys:
 
 
 class no_key_means_all_keys_by_adding:
-    """a very low number is added to hidden scores, which drowns them: a query with no key gets the
-    mean of all values; set its weights, or its result, to 0"""
+    """a very low number is added to hidden scores, which drowns them, so that a query with no key
+    gets the mean of all values; set its weights, or its result, to 0"""
 
     def _weights(scores, visible):
         lowest = torch.finfo(torch.float32).min
@@ -559,7 +573,7 @@ class no_key_means_all_keys_by_adding:
 
 
 class no_key_means_nan:
-    """a query with no key gets NaN, the softmax of nothing but -inf: set its weights to 0, by
+    """a query with no key gets NaN, the softmax of nothing but -inf; set its weights to 0 with
     masked_fill or nan_to_num (NaN · 0 is NaN)"""
 
     def _weights(scores, visible):
@@ -567,7 +581,7 @@ class no_key_means_nan:
 
 
 class nan_removed_from_the_result:
-    """NaN is replaced in the result, too late for the gradient of v: replace it in the weights"""
+    """NaN is replaced in the result, too late for the gradient of v; replace it in the weights"""
 
     def _weights(scores, visible):
         return softmax(scores.masked_fill(~visible, -math.inf))
@@ -580,8 +594,8 @@ class nan_removed_from_the_result:
 
 
 class minus_infinity_is_added:
-    """-inf is added to hidden scores, so the NaN of a query with no key reaches the gradients of q
-    and k: fill the scores (masked_fill, where), which stops it"""
+    """-inf is added to hidden scores, so that the NaN of a query with no key reaches the gradients
+    of q and k; fill the scores instead (masked_fill, where), which stops it"""
 
     def _weights(scores, visible):
         bias = torch.zeros(visible.shape, dtype=scores.dtype).masked_fill(~visible, -math.inf)
@@ -589,7 +603,7 @@ class minus_infinity_is_added:
 
 
 class minus_infinity_is_added_and_nan_left:
-    """-inf is added to hidden scores, and a query with no key gets NaN: fill the scores
+    """-inf is added to hidden scores, and a query with no key gets NaN; fill the scores
     (masked_fill, where), which keeps NaN out of the gradients, and set its weights to 0"""
 
     def _weights(scores, visible):
@@ -598,8 +612,8 @@ class minus_infinity_is_added_and_nan_left:
 
 
 class minus_infinity_is_added_for_padding:
-    """-inf is added to the scores of padding, so the NaN of a query with no key reaches the
-    gradients of q and k: fill the scores (masked_fill, where), which stops it"""
+    """-inf is added to the scores of padding, so that the NaN of a query with no key reaches the
+    gradients of q and k; fill the scores instead (masked_fill, where), which stops it"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         scores = _scores(q, k).masked_fill(~_visible(q, k, is_causal, None), -math.inf)
@@ -611,8 +625,8 @@ class minus_infinity_is_added_for_padding:
 
 
 class minus_infinity_is_added_for_causality:
-    """-inf is added to the scores of later keys, so the NaN of a query with no key reaches the
-    gradients of q and k: fill the scores (masked_fill, where), which stops it"""
+    """-inf is added to the scores of later keys, so that the NaN of a query with no key reaches the
+    gradients of q and k; fill the scores instead (masked_fill, where), which stops it"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         scores = _scores(q, k)
@@ -626,7 +640,7 @@ class minus_infinity_is_added_for_causality:
 
 
 class zero_times_infinity:
-    """(1 - mask) · (-inf) is 0 · inf = NaN for every key that is kept: fill instead"""
+    """(1 - mask) · (-inf) is 0 · inf = NaN for every key that is kept; use masked_fill instead"""
 
     def _weights(scores, visible):
         return softmax(scores + (1 - visible.to(scores.dtype)) * -math.inf)
@@ -634,14 +648,15 @@ class zero_times_infinity:
 
 class zero_times_infinity_made_zero:
     """(1 - mask) · (-inf) is 0 · inf = NaN for every key that is kept, and nan_to_num then removes
-    all weights: fill instead"""
+    all weights; use masked_fill instead"""
 
     def _weights(scores, visible):
         return softmax(scores + (1 - visible.to(scores.dtype)) * -math.inf).nan_to_num(0.0)
 
 
 class zero_times_infinity_for_padding:
-    """(1 - attention_mask) · (-inf) is 0 · inf = NaN for every key that is kept: fill instead"""
+    """(1 - attention_mask) · (-inf) is 0 · inf = NaN for every key that is kept;
+    use masked_fill instead"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         scores = _scores(q, k)
@@ -653,7 +668,7 @@ class zero_times_infinity_for_padding:
 
 class zero_times_infinity_for_padding_made_zero:
     """(1 - attention_mask) · (-inf) is 0 · inf = NaN for every key that is kept, and nan_to_num
-    then removes all weights: fill instead"""
+    then removes all weights; use masked_fill instead"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         scores = _scores(q, k).masked_fill(~_visible(q, k, is_causal, None), -math.inf)
@@ -664,7 +679,7 @@ class zero_times_infinity_for_padding_made_zero:
 
 
 class weights_cut_off:
-    """the weights are detached, so that no gradient reaches q and k"""
+    """the weights are detached, so that no gradient reaches q and k; do not detach them"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         if attention_mask is not None:
@@ -674,7 +689,7 @@ class weights_cut_off:
 
 
 class without_gradient:
-    """attention runs under no_grad, so that no gradient reaches q, k and v"""
+    """attention runs under no_grad, so that no gradient reaches q, k and v; leave gradients on"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         if attention_mask is not None:
@@ -688,7 +703,7 @@ class without_gradient:
 
 
 class padding_ignored:
-    """attention_mask is not used"""
+    """attention_mask is not used; hide the keys where it is 0"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         if attention_mask is not None:
@@ -697,21 +712,22 @@ class padding_ignored:
 
 
 class padding_inverted:
-    """attention_mask hides the keys at 1; 1 means keep"""
+    """attention_mask hides the keys at 1; it should hide those at 0, since 1 means keep"""
 
     def _over_keys(attention_mask):
         return ~attention_mask.bool()[:, None, None, :]
 
 
 class padding_on_the_query_axis:
-    """attention_mask meets the queries, [B, 1, T, 1]; it is about keys: [B, 1, 1, T]"""
+    """attention_mask is lined up with the queries, as [B, 1, T, 1]; line it up with
+    the keys, as [B, 1, 1, T]"""
 
     def _over_keys(attention_mask):
         return attention_mask.bool()[:, None, :, None]
 
 
 class padding_on_the_last_queries:
-    """attention_mask hides queries; it is about keys: [B, 1, 1, T]"""
+    """attention_mask hides queries; it should hide keys, as [B, 1, 1, T]"""
 
     def _visible(q, k, is_causal, attention_mask):
         queries, keys = q.shape[2], k.shape[2]
@@ -724,7 +740,8 @@ class padding_on_the_last_queries:
 
 
 class padding_hides_queries_too:
-    """attention_mask hides keys and queries: a query at 0 still gets the mean of what it may see"""
+    """attention_mask hides keys and queries; a query at 0 should still get the mean
+    of what it may see"""
 
     def _visible(q, k, is_causal, attention_mask):
         queries, keys = q.shape[2], k.shape[2]
@@ -738,7 +755,7 @@ class padding_hides_queries_too:
 
 
 class padding_zeroes_values:
-    """attention_mask sets values to 0, while their keys keep their weights: hide the scores"""
+    """attention_mask sets values to 0, while their keys keep their weights; hide the scores"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         if attention_mask is not None:
@@ -748,7 +765,8 @@ class padding_zeroes_values:
 
 
 class padding_zeroes_keys:
-    """attention_mask sets keys to 0, which gives them a score of 0, not a weight of 0: -inf"""
+    """attention_mask sets keys to 0, which gives them a score of 0, not a weight of
+    0; set their scores to -inf"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         if attention_mask is not None:
@@ -758,7 +776,8 @@ class padding_zeroes_keys:
 
 
 class padding_as_lengths:
-    """attention_mask is read as a number of real keys, the first ones; padding may be anywhere"""
+    """attention_mask is read as a number of real keys, as if they came first; use it key by key,
+    since padding may be anywhere"""
 
     def _over_keys(attention_mask):
         lengths = attention_mask.long().sum(-1, keepdim=True)
@@ -766,14 +785,14 @@ class padding_as_lengths:
 
 
 class padding_of_the_first_row:
-    """the first row of attention_mask is used for the whole batch; every row has its own"""
+    """the first row of attention_mask is used for the whole batch; use each sequence's own row"""
 
     def _over_keys(attention_mask):
         return attention_mask.bool()[:1, None, None, :]
 
 
 class causal_or_padding:
-    """with an attention_mask the causal mask is left out: a key must pass both"""
+    """the causal mask is left out when there is an attention_mask; a key must pass both"""
 
     def _visible(q, k, is_causal, attention_mask):
         if attention_mask is not None:
@@ -784,7 +803,7 @@ class causal_or_padding:
 
 
 class padding_or_causal:
-    """with is_causal the attention_mask is left out: a key must pass both"""
+    """the attention_mask is left out when is_causal is set; a key must pass both"""
 
     def _visible(q, k, is_causal, attention_mask):
         if is_causal:
@@ -795,7 +814,7 @@ class padding_or_causal:
 
 
 class either_mask_is_enough:
-    """a key is seen if either mask lets it; it must pass both: and, not or"""
+    """a key is seen if either mask lets it through; it must pass both: use and, not or"""
 
     def _visible(q, k, is_causal, attention_mask):
         visible = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool)
@@ -809,7 +828,7 @@ class either_mask_is_enough:
 
 
 class always_causal:
-    """is_causal=False is ignored"""
+    """is_causal=False is ignored; with it, later keys should be visible"""
 
     def _visible(q, k, is_causal, attention_mask):
         visible = causal_mask(q.shape[2], k.shape[2])
@@ -819,7 +838,7 @@ class always_causal:
 
 
 class never_causal:
-    """is_causal=True is ignored: the default hides later keys"""
+    """is_causal=True is ignored; it should hide later keys, and it is the default"""
 
     def _visible(q, k, is_causal, attention_mask):
         visible = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool)
@@ -829,7 +848,7 @@ class never_causal:
 
 
 class not_causal_by_default:
-    """is_causal is False by default; it is True"""
+    """is_causal is False by default; the default should be True"""
 
     def attention(q, k, v, *, is_causal=False, attention_mask=None):
         if attention_mask is not None:
@@ -838,7 +857,8 @@ class not_causal_by_default:
 
 
 class causal_for_whole_prompts_only:
-    """the causal mask is left out where S is not T: a chunk after a cache must not look ahead"""
+    """the causal mask is left out where S is not T; use it there too, since a chunk after a cache
+    must not look ahead"""
 
     def _visible(q, k, is_causal, attention_mask):
         visible = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool)
@@ -850,14 +870,15 @@ class causal_for_whole_prompts_only:
 
 
 class bool_masks_break:
-    """1 - attention_mask is not possible with a bool mask: make it bool first (mask.bool(), ~)"""
+    """1 - attention_mask is computed, which fails for a bool mask; make it bool first and use ~
+    (mask.bool(), ~)"""
 
     def _over_keys(attention_mask):
         return (1 - attention_mask)[:, None, None, :] == 0
 
 
 class only_bool_masks:
-    """~attention_mask turns 1 into -2 where the mask holds integers: make it bool first"""
+    """~attention_mask turns 1 into -2 where the mask holds integers; make it bool first"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         scores = _scores(q, k)
@@ -870,7 +891,8 @@ class only_bool_masks:
 
 
 class mask_modified:
-    """attention_mask is changed in place (0 becomes -inf), so that the caller's mask changes"""
+    """attention_mask is changed in place (0 becomes -inf), which changes the
+    caller's mask; make a new tensor"""
 
     def _over_keys(attention_mask):
         kept = (attention_mask != 0)[:, None, None, :]
@@ -880,15 +902,17 @@ class mask_modified:
 
 
 class mask_shape_unchecked:
-    """an attention_mask of another shape is no ValueError: unchecked, one row is broadcast over the
-    whole batch, and an assert or torch's own complaint is another error"""
+    """an attention_mask of another shape does not raise a ValueError (unchecked, one row is
+    broadcast over the whole batch; assert and torch raise another error); compare its shape with
+    (B, T) and raise a ValueError"""
 
     def _check_mask(attention_mask, q, k):
         pass
 
 
 class only_the_width_is_checked:
-    """only the last axis of attention_mask is compared with T: all of its shape is [B, T]"""
+    """only the last axis of attention_mask is compared with T; compare its whole shape with [B,
+    T]"""
 
     def _check_mask(attention_mask, q, k):
         if attention_mask.shape[-1] != k.shape[2]:
@@ -896,7 +920,8 @@ class only_the_width_is_checked:
 
 
 class only_the_batch_is_checked:
-    """only the first axis of attention_mask is compared with B: all of its shape is [B, T]"""
+    """only the first axis of attention_mask is compared with B; compare its whole shape with [B,
+    T]"""
 
     def _check_mask(attention_mask, q, k):
         if attention_mask.shape[0] != k.shape[0]:
@@ -904,7 +929,7 @@ class only_the_batch_is_checked:
 
 
 class any_two_axes_are_accepted:
-    """only the number of axes of attention_mask is checked: compare both sizes with [B, T]"""
+    """only the number of axes of attention_mask is checked; compare both sizes with [B, T]"""
 
     def _check_mask(attention_mask, q, k):
         if attention_mask.dim() != 2:
@@ -912,7 +937,7 @@ class any_two_axes_are_accepted:
 
 
 class broadcast_masks_are_accepted:
-    """a mask that broadcasts to [B, T] is accepted, of one row or one column: refuse it"""
+    """a mask of one row or one column is accepted, since it broadcasts to [B, T]; refuse it"""
 
     def _check_mask(attention_mask, q, k):
         rows, columns = (1, k.shape[0]), (1, k.shape[2])
@@ -922,7 +947,7 @@ class broadcast_masks_are_accepted:
 
 
 class mask_measured_by_queries:
-    """attention_mask is expected to have S columns; it covers all keys, T"""
+    """attention_mask is expected to have S columns; it should have T, one for each key"""
 
     def _check_mask(attention_mask, q, k):
         if list(attention_mask.shape) != [q.shape[0], q.shape[2]]:
@@ -933,7 +958,7 @@ class mask_measured_by_queries:
 
 
 class keys_averaged:
-    """the weights average the keys; they average the values"""
+    """the weights average the keys; they should average the values"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         if attention_mask is not None:
@@ -943,7 +968,7 @@ class keys_averaged:
 
 
 class positions_before_heads:
-    """the result is [B, S, H, d]; here heads come first, as in q: [B, H, S, d]"""
+    """the result is [B, S, H, d]; it should be [B, H, S, d], heads first, as in q"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         if attention_mask is not None:
@@ -953,7 +978,8 @@ class positions_before_heads:
 
 
 class heads_joined:
-    """the heads are joined to [B, S, H · d], as a layer does later; here it is [B, H, S, d]"""
+    """the heads are joined to [B, S, H · d], as a layer does later; here the result
+    should be [B, H, S, d]"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         if attention_mask is not None:
@@ -963,7 +989,8 @@ class heads_joined:
 
 
 class axes_of_one_squeezed:
-    """axes of size one are squeezed away, which takes B and S along where they are 1"""
+    """axes of size one are squeezed away, which removes B or S where it is 1; leave out
+    squeeze()"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         if attention_mask is not None:
@@ -973,7 +1000,7 @@ class axes_of_one_squeezed:
 
 
 class weights_returned_too:
-    """the weights are returned beside the result; return the result alone"""
+    """the weights are returned with the result; return only the result"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         if attention_mask is not None:
@@ -983,7 +1010,7 @@ class weights_returned_too:
 
 
 class result_in_float32:
-    """the result is left in float32: cast it back to the dtype of q"""
+    """the result is left in float32; cast it back to the dtype of q"""
 
     def attention(q, k, v, *, is_causal=True, attention_mask=None):
         q, k, v = _widen(q), _widen(k), _widen(v)

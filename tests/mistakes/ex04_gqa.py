@@ -1,7 +1,7 @@
 """Wrong answers to ex04_gqa: each class is the solution with one change.
 
-A class holds definitions that replace the solution's own; its docstring finishes the sentence
-"this is exactly what comes out when ...".
+A class holds definitions that replace the solution's own; its docstring ends the sentence
+"these are exactly the numbers you get if ...".
 """
 
 import torch
@@ -10,7 +10,8 @@ import torch
 
 
 class heads_tiled:
-    """repeat_kv lists all heads and then all again (repeat); it is repeat_interleave, a, a, b, b"""
+    """repeat_kv lists all heads and then all of them again (repeat); use
+    repeat_interleave: a, a, b, b"""
 
     def repeat_kv(x, n_rep):
         return x.repeat(1, 1, n_rep, 1)
@@ -45,14 +46,15 @@ class copies_left_on_an_axis:
 
 
 class one_copy_too_many:
-    """repeat_kv makes n_rep further copies; n_rep counts the original"""
+    """repeat_kv makes n_rep further copies; n_rep should count the original too"""
 
     def repeat_kv(x, n_rep):
         return x.repeat_interleave(n_rep + 1, dim=2)
 
 
 class heads_interleaved_by_reshape:
-    """repeat_kv reshapes before the copies lie next to their head: expand after the head axis"""
+    """repeat_kv reshapes before each copy lies next to its head; expand right after
+    the axis of the heads"""
 
     def repeat_kv(x, n_rep):
         batch, keys, kv_heads, width = x.shape
@@ -61,7 +63,8 @@ class heads_interleaved_by_reshape:
 
 
 class repeat_kv_by_view:
-    """repeat_kv calls view where the expanded copies do not lie in order: reshape copies"""
+    """repeat_kv calls view, which fails because expanded copies are not contiguous;
+    use reshape, which copies"""
 
     def repeat_kv(x, n_rep):
         batch, keys, kv_heads, width = x.shape
@@ -72,14 +75,14 @@ class repeat_kv_by_view:
 
 
 class repeat_kv_without_gradient:
-    """repeat_kv cuts the copies off from x (detach, no_grad): let the gradient through"""
+    """repeat_kv cuts the copies off from x (detach, no_grad); let the gradient through"""
 
     def repeat_kv(x, n_rep):
         return x.detach().repeat_interleave(n_rep, dim=2)
 
 
 class repeat_kv_in_float32:
-    """repeat_kv returns float32 whatever x was; copies keep the dtype"""
+    """repeat_kv returns float32 whatever x is; the copies should keep the dtype of x"""
 
     def repeat_kv(x, n_rep):
         return x.float().repeat_interleave(n_rep, dim=2)
@@ -89,7 +92,8 @@ class repeat_kv_in_float32:
 
 
 class every_kth_head_together:
-    """query head h reads key/value head h % K; it reads h // (H / K), neighbours share"""
+    """query head h reads key/value head h % K; it should read h // (H / K), so that
+    neighbours share a head"""
 
     def _stack_groups(q, kv_heads):
         batch, queries, heads, width = q.shape
@@ -103,7 +107,8 @@ class every_kth_head_together:
 
 
 class every_kth_head_together_throughout:
-    """repeat_kv and attention both give query head h the head h % K; it is h // (H / K)"""
+    """repeat_kv and attention both give query head h the key/value head h % K; it
+    should be h // (H / K)"""
 
     def repeat_kv(x, n_rep):
         return x.repeat(1, 1, n_rep, 1)
@@ -134,7 +139,7 @@ class group_size_and_heads_exchanged:
 
 
 class first_head_for_all:
-    """all query heads read key/value head 0; each group has its own"""
+    """all query heads read key/value head 0; each group should read its own"""
 
     def _attend(q, k, v, visible):
         k, v = k[:, :, :1].expand_as(k), v[:, :, :1].expand_as(v)
@@ -142,7 +147,8 @@ class first_head_for_all:
 
 
 class heads_come_back_interleaved:
-    """the heads come back group member by group member; undo the grouping in the same order"""
+    """the heads come back interleaved, the first of every group before the second of any; keep the
+    heads of a group together"""
 
     def _unstack_groups(out, queries):
         batch, kv_heads, _, width = out.shape
@@ -151,7 +157,7 @@ class heads_come_back_interleaved:
 
 
 class heads_and_queries_not_moved:
-    """the result is reshaped without moving the axes back: permute S before the heads first"""
+    """the result is reshaped without moving the axes back; permute S before the heads first"""
 
     def _unstack_groups(out, queries):
         batch, _, _, width = out.shape
@@ -159,7 +165,7 @@ class heads_and_queries_not_moved:
 
 
 class queries_reshaped_without_moving:
-    """q is reshaped to [B, K, G·S, d] as it lies; move the heads before S first"""
+    """q is reshaped to [B, K, G·S, d] as it lies in memory; move the heads before S first"""
 
     def _stack_groups(q, kv_heads):
         batch, _, _, width = q.shape
@@ -167,7 +173,7 @@ class queries_reshaped_without_moving:
 
 
 class keys_reshaped_without_moving:
-    """k and v are reshaped to [B, K, T, d] as they lie; transpose T and K instead"""
+    """k and v are reshaped to [B, K, T, d] as they lie in memory; transpose T and K instead"""
 
     def _attend(q, k, v, visible):
         batch, keys, kv_heads, width = k.shape
@@ -177,7 +183,7 @@ class keys_reshaped_without_moving:
 
 
 class heads_first:
-    """the result is [B, H, S, d]; it is [B, S, H, d], like q"""
+    """the result is [B, H, S, d]; it should be [B, S, H, d], like q"""
 
     def _unstack_groups(out, queries):
         batch, kv_heads, _, width = out.shape
@@ -194,7 +200,7 @@ class heads_merged:
 
 
 class queries_averaged_over_the_group:
-    """the queries of a group are averaged; every query head asks for itself"""
+    """the queries of a group are averaged; keep every query head separate"""
 
     def _stack_groups(q, kv_heads):
         batch, queries, heads, width = q.shape
@@ -204,7 +210,7 @@ class queries_averaged_over_the_group:
 
 
 class keys_and_values_exchanged:
-    """queries meet the values and the weights the keys; it is the other way round"""
+    """queries are multiplied by the values and weights by the keys; exchange the two"""
 
     def _attend(q, k, v, visible):
         return _weights(_scores(q, v), visible) @ k.transpose(1, 2)
@@ -214,28 +220,29 @@ class keys_and_values_exchanged:
 
 
 class no_scale:
-    """the scores are not divided by sqrt(d)"""
+    """the scores are not scaled; divide them by sqrt(d)"""
 
     def _scale(width):
         return 1.0
 
 
 class divided_by_d:
-    """the scores are divided by d, which is twice by sqrt(d); once is enough"""
+    """the scores are divided by d, which is sqrt(d) twice; divide by sqrt(d) once"""
 
     def _scale(width):
         return 1.0 / width
 
 
 class multiplied_by_the_root_of_d:
-    """the scores are multiplied by sqrt(d); divide by it"""
+    """the scores are multiplied by sqrt(d); divide them by it"""
 
     def _scale(width):
         return width**0.5
 
 
 class scaled_by_the_hidden_size:
-    """the scores are divided by sqrt(H·d), the hidden size; divide by sqrt(d), a head's"""
+    """the scores are divided by sqrt(H·d), the hidden size; divide by sqrt(d), with
+    the d of one head"""
 
     def grouped_attention(q, k, v, *, is_causal=True):
         queries, keys, kv_heads = q.shape[1], k.shape[1], k.shape[2]
@@ -245,7 +252,8 @@ class scaled_by_the_hidden_size:
 
 
 class scaled_by_the_width_of_the_keys:
-    """the scores are divided by sqrt(K·d), all key heads together; divide by sqrt(d), a head's"""
+    """the scores are divided by sqrt(K·d), all key heads together; divide by
+    sqrt(d), with the d of one head"""
 
     def grouped_attention(q, k, v, *, is_causal=True):
         queries, keys, kv_heads = q.shape[1], k.shape[1], k.shape[2]
@@ -255,14 +263,14 @@ class scaled_by_the_width_of_the_keys:
 
 
 class causal_ignored:
-    """is_causal does nothing, so that queries see later keys: mask them"""
+    """is_causal does nothing, so that queries see later keys; hide those keys"""
 
     def _weights(scores, visible):
         return scores.softmax(dim=-1)
 
 
 class always_causal:
-    """later keys are masked whatever is_causal says; with False every query sees all keys"""
+    """later keys are hidden whatever is_causal says; with False, every query should see all keys"""
 
     def grouped_attention(q, k, v, *, is_causal=True):
         queries, keys, kv_heads = q.shape[1], k.shape[1], k.shape[2]
@@ -272,7 +280,7 @@ class always_causal:
 
 
 class not_causal_by_default:
-    """is_causal is False unless given; its default is True"""
+    """is_causal is False by default; the default should be True"""
 
     def grouped_attention(q, k, v, *, is_causal=False):
         queries, keys, kv_heads = q.shape[1], k.shape[1], k.shape[2]
@@ -282,14 +290,15 @@ class not_causal_by_default:
 
 
 class aligned_top_left:
-    """query s sees keys 0 … s, as if nothing came before; the last query sees the last key"""
+    """query s sees keys 0 … s, as if nothing came before; the last query should see the last key"""
 
     def _visible(queries, keys, device):
         return torch.ones(queries, keys, dtype=torch.bool, device=device).tril()
 
 
 class aligned_top_left_but_for_one_query:
-    """several queries see keys 0 … s; also with a cache the last query stands with the last key"""
+    """query s sees keys 0 … s, as if nothing came before, unless there is only one query; the last
+    query should always see the last key"""
 
     def _visible(queries, keys, device):
         everything = torch.ones(queries, keys, dtype=torch.bool, device=device)
@@ -297,7 +306,7 @@ class aligned_top_left_but_for_one_query:
 
 
 class itself_not_seen:
-    """a query does not see the key at its own position; the diagonal is visible"""
+    """a query does not see the key at its own position; the diagonal should be visible"""
 
     def _visible(queries, keys, device):
         everything = torch.ones(queries, keys, dtype=torch.bool, device=device)
@@ -305,7 +314,7 @@ class itself_not_seen:
 
 
 class one_key_too_far:
-    """a query sees the key after its own; the diagonal is the last that is visible"""
+    """a query sees the key after its own; the diagonal should be the last key it sees"""
 
     def _visible(queries, keys, device):
         everything = torch.ones(queries, keys, dtype=torch.bool, device=device)
@@ -313,7 +322,8 @@ class one_key_too_far:
 
 
 class future_seen_and_past_hidden:
-    """the mask is inverted: queries see later keys alone; they see their own and earlier ones"""
+    """the mask is inverted, so that queries see only later keys; they should see
+    their own and earlier ones"""
 
     def _visible(queries, keys, device):
         everything = torch.ones(queries, keys, dtype=torch.bool, device=device)
@@ -321,7 +331,8 @@ class future_seen_and_past_hidden:
 
 
 class past_hidden:
-    """queries see their own and later keys (triu for tril); they see their own and earlier ones"""
+    """queries see their own and later keys (triu instead of tril); they should see
+    their own and earlier ones"""
 
     def _visible(queries, keys, device):
         everything = torch.ones(queries, keys, dtype=torch.bool, device=device)
@@ -329,7 +340,8 @@ class past_hidden:
 
 
 class mask_repeated_the_other_way:
-    """the mask's rows are repeated in place, while the queries are stacked head after head"""
+    """the mask's rows are repeated in place, while the queries are stacked head after head; repeat
+    the whole mask, head after head"""
 
     def _weights(scores, visible):
         if visible is None:
@@ -340,7 +352,8 @@ class mask_repeated_the_other_way:
 
 
 class stacked_queries_masked_as_one_text:
-    """the G·S stacked queries are masked as one long text; each head starts anew"""
+    """the G·S stacked queries are masked as one long text; apply the mask to each head
+    separately"""
 
     def _weights(scores, visible):
         if visible is None:
@@ -351,7 +364,8 @@ class stacked_queries_masked_as_one_text:
 
 
 class masked_after_the_softmax:
-    """later keys are zeroed after the softmax, so that the rest adds up to less than 1"""
+    """later keys are zeroed after the softmax, so that the rest sums to less than 1; hide the
+    scores before it"""
 
     def _weights(scores, visible):
         if visible is None:
@@ -361,7 +375,7 @@ class masked_after_the_softmax:
 
 
 class masked_by_zero:
-    """hidden scores become 0, which still has weight; fill with -inf"""
+    """hidden scores become 0, which still has weight; fill them with -inf"""
 
     def _weights(scores, visible):
         if visible is None:
@@ -373,7 +387,7 @@ class masked_by_zero:
 
 
 class lowered_by_ten:
-    """hidden scores are lowered by 10, which large scores outweigh; fill with -inf"""
+    """hidden scores are lowered by 10, which large scores outweigh; fill them with -inf"""
 
     def _weights(scores, visible):
         if visible is None:
@@ -385,7 +399,7 @@ class lowered_by_ten:
 
 
 class no_key_gives_nan:
-    """a query without a key gives NaN, since every score is -inf; it gives zeros"""
+    """a query without a key gives NaN, since all its scores are -inf; it should give zeros"""
 
     def _weights(scores, visible):
         if visible is None:
@@ -395,7 +409,7 @@ class no_key_gives_nan:
 
 
 class no_key_gives_the_mean:
-    """a query without a key gives the mean of all values (a finite mask); it gives zeros"""
+    """a query without a key gives the mean of all values (a finite mask); it should give zeros"""
 
     def _weights(scores, visible):
         if visible is None:
@@ -405,7 +419,8 @@ class no_key_gives_the_mean:
 
 
 class large_number_subtracted:
-    """10000 is subtracted from hidden scores: a query without a key sees all; it gives zeros"""
+    """10000 is subtracted from hidden scores, so that a query without a key sees all keys; it
+    should give zeros"""
 
     def _weights(scores, visible):
         if visible is None:
@@ -415,7 +430,7 @@ class large_number_subtracted:
 
 
 class minus_infinity_added:
-    """-inf is added and NaN replaced after it: gradients become NaN; use masked_fill"""
+    """-inf is added and NaN replaced afterwards, so that gradients become NaN; use masked_fill"""
 
     def _weights(scores, visible):
         if visible is None:
@@ -426,7 +441,7 @@ class minus_infinity_added:
 
 
 class no_key_gives_the_first_value:
-    """a query without a key sees key 0 after all (a clamped index); it gives zeros"""
+    """a query without a key sees key 0 after all (a clamped index); it should give zeros"""
 
     def _visible(queries, keys, device):
         last = (torch.arange(queries, device=device) + keys - queries).clamp_min(0)
@@ -434,7 +449,7 @@ class no_key_gives_the_first_value:
 
 
 class softmax_over_the_queries:
-    """the softmax runs over the queries; it runs over the keys, the last axis"""
+    """the softmax runs over the queries; it should run over the keys, the last axis"""
 
     def _weights(scores, visible):
         if visible is None:
@@ -459,7 +474,7 @@ class softmax_without_the_maximum:
 
 
 class no_softmax:
-    """the scores weigh the values as they are; a softmax over the keys comes between"""
+    """the scores themselves are used as weights; take the softmax over the keys first"""
 
     def _weights(scores, visible):
         if visible is None:
@@ -482,8 +497,8 @@ class repeated_after_all:
 
 
 class repeated_one_after_the_other:
-    """keys, then values, are repeated, be it by a matmul that broadcasts them over a group axis:
-    stack the queries of a group along S instead"""
+    """keys, then values, are repeated (a matmul that broadcasts them over a group axis does it,
+    too); stack the queries of a group along S instead"""
 
     def grouped_attention(q, k, v, *, is_causal=True):
         batch, queries, heads, width = q.shape
@@ -508,21 +523,22 @@ class no_cast_back:
 
 
 class weights_without_gradient:
-    """the weights are cut off from the gradient, so that q and k do not learn"""
+    """the weights are detached, so that q and k do not learn; let the gradient through"""
 
     def _attend(q, k, v, visible):
         return _weights(_scores(q, k), visible).detach() @ v.transpose(1, 2)
 
 
 class cache_without_gradient:
-    """keys and values are detached, as in a cache for text; the gradient reaches them here"""
+    """keys and values are detached, as in a cache for generating text; let the gradient reach
+    them"""
 
     def _attend(q, k, v, visible):
         return _weights(_scores(q, k.detach()), visible) @ v.detach().transpose(1, 2)
 
 
 class queries_scaled_in_place:
-    """q *= scale changes the caller's queries: make a new tensor"""
+    """q *= scale changes the caller's queries; make a new tensor"""
 
     def grouped_attention(q, k, v, *, is_causal=True):
         queries, keys, kv_heads = q.shape[1], k.shape[1], k.shape[2]
@@ -535,7 +551,7 @@ class queries_scaled_in_place:
 
 
 class queries_viewed:
-    """q.view splits axes that do not lie in order in a transposed q: reshape copies if it must"""
+    """q.view splits axes, which fails for a transposed q; use reshape, which copies if it must"""
 
     def _stack_groups(q, kv_heads):
         batch, queries, heads, width = q.shape
@@ -545,7 +561,7 @@ class queries_viewed:
 
 
 class keys_viewed:
-    """k.view merges axes that do not lie in order in transposed keys: transpose them instead"""
+    """k.view merges axes, which fails for transposed keys; transpose them instead"""
 
     def _scores(q, k):
         batch, keys, kv_heads, width = k.shape

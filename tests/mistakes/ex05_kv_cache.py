@@ -1,7 +1,7 @@
 """Wrong answers to ex05_kv_cache: each class is the solution with one change.
 
-A class holds definitions that replace the solution's own; its docstring finishes the sentence
-"this is exactly what comes out when ...".
+A class holds definitions that replace the solution's own; its docstring ends the sentence
+"these are exactly the numbers you get if ...".
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 
 class projections_with_bias:
-    """the projections have a bias; make them with bias=False"""
+    """the projections have a bias; create them with bias=False"""
 
     class Attention(Attention):
         def __init__(self, config):
@@ -21,7 +21,7 @@ class projections_with_bias:
 
 
 class keys_for_every_query_head:
-    """k_proj and v_proj are as wide as q_proj; they have num_key_value_heads heads"""
+    """k_proj and v_proj are as wide as q_proj; they should have num_key_value_heads heads"""
 
     class Attention(Attention):
         def __init__(self, config):
@@ -33,7 +33,7 @@ class keys_for_every_query_head:
 
 
 class head_dim_from_hidden_size:
-    """head_dim is computed as hidden_size // num_attention_heads; the config has its own"""
+    """head_dim is computed as hidden_size // num_attention_heads; use config.head_dim"""
 
     class Attention(Attention):
         def __init__(self, config):
@@ -49,7 +49,8 @@ class head_dim_from_hidden_size:
 
 
 class norms_over_all_heads:
-    """q_norm and k_norm span all heads together; they normalise the d features of each head"""
+    """q_norm and k_norm span all heads together; they should normalise the d features of each
+    head"""
 
     class Attention(Attention):
         def __init__(self, config):
@@ -64,7 +65,7 @@ class norms_over_all_heads:
 
 
 class one_norm_for_both:
-    """one RMSNorm serves queries and keys; q_norm and k_norm have a weight each"""
+    """one RMSNorm serves queries and keys; q_norm and k_norm should have a weight each"""
 
     class Attention(Attention):
         def __init__(self, config):
@@ -76,7 +77,7 @@ class one_norm_for_both:
 
 
 class no_norm:
-    """queries and keys are not normalised; q_norm and k_norm come before RoPE"""
+    """queries and keys are not normalised; apply q_norm and k_norm before RoPE"""
 
     class Attention(Attention):
         def _encode(self, q, k, position_embeddings):
@@ -84,7 +85,7 @@ class no_norm:
 
 
 class only_queries_normalised:
-    """keys are not normalised; k_norm does it, before RoPE"""
+    """keys are not normalised; apply k_norm before RoPE"""
 
     class Attention(Attention):
         def _encode(self, q, k, position_embeddings):
@@ -92,7 +93,7 @@ class only_queries_normalised:
 
 
 class only_keys_normalised:
-    """queries are not normalised; q_norm does it, before RoPE"""
+    """queries are not normalised; apply q_norm before RoPE"""
 
     class Attention(Attention):
         def _encode(self, q, k, position_embeddings):
@@ -108,7 +109,8 @@ class swapped_norms:
 
 
 class norm_after_rope:
-    """queries and keys are turned and then normalised; normalise first, or the weights turn too"""
+    """queries and keys are turned and then normalised; normalise first, or the norm's weights are
+    turned with them"""
 
     class Attention(Attention):
         def _encode(self, q, k, position_embeddings):
@@ -117,7 +119,7 @@ class norm_after_rope:
 
 
 class values_normalised:
-    """values go through k_norm as well; only queries and keys are normalised"""
+    """values go through k_norm as well; normalise only queries and keys"""
 
     class Attention(Attention):
         def _project(self, x):
@@ -126,7 +128,7 @@ class values_normalised:
 
 
 class norms_not_trained:
-    """the weights of the norms ask for no gradient; they are trained like all others"""
+    """the weights of the norms do not require gradients; they should be trained like all others"""
 
     class Attention(Attention):
         def __init__(self, config):
@@ -136,7 +138,7 @@ class norms_not_trained:
 
 
 class eps_left_at_its_default:
-    """RMSNorm is made without eps, so 1e-5 is used: hand it config.rms_norm_eps"""
+    """RMSNorm is created without eps, so that 1e-5 is used; pass config.rms_norm_eps to it"""
 
     class Attention(Attention):
         def __init__(self, config):
@@ -145,7 +147,7 @@ class eps_left_at_its_default:
 
 
 class eps_always_1e_6:
-    """eps is always 1e-6, the default of the config: use config.rms_norm_eps"""
+    """eps is always 1e-6, the default of the config; use config.rms_norm_eps"""
 
     class Attention(Attention):
         def __init__(self, config):
@@ -155,7 +157,7 @@ class eps_always_1e_6:
 
 
 class no_rope:
-    """queries and keys are never turned: apply_rotary_pos_emb is missing"""
+    """queries and keys are never turned; call apply_rotary_pos_emb"""
 
     class Attention(Attention):
         def _encode(self, q, k, position_embeddings):
@@ -163,7 +165,7 @@ class no_rope:
 
 
 class only_queries_turned:
-    """keys are not turned; apply_rotary_pos_emb returns both, use both"""
+    """keys are not turned; apply_rotary_pos_emb returns both: use both"""
 
     class Attention(Attention):
         def _encode(self, q, k, position_embeddings):
@@ -172,7 +174,7 @@ class only_queries_turned:
 
 
 class only_keys_turned:
-    """queries are not turned; apply_rotary_pos_emb returns both, use both"""
+    """queries are not turned; apply_rotary_pos_emb returns both: use both"""
 
     class Attention(Attention):
         def _encode(self, q, k, position_embeddings):
@@ -181,7 +183,7 @@ class only_keys_turned:
 
 
 class values_turned:
-    """values are turned like keys; RoPE is for queries and keys alone"""
+    """values are turned like keys; use RoPE only for queries and keys"""
 
     class Attention(Attention):
         def forward(self, x, position_embeddings, *args, **kwargs):
@@ -193,7 +195,7 @@ class values_turned:
 
 
 class cos_and_sin_swapped:
-    """position_embeddings is taken to be (sin, cos); it is (cos, sin)"""
+    """position_embeddings is taken to be (sin, cos); it should be read as (cos, sin)"""
 
     class Attention(Attention):
         def _encode(self, q, k, position_embeddings):
@@ -202,7 +204,8 @@ class cos_and_sin_swapped:
 
 
 class heads_first_into_rope:
-    """q and k are transposed to [B, H, S, d] before RoPE, which wants [B, S, H, d]"""
+    """q and k are transposed to [B, H, S, d] before RoPE; transpose after it, since
+    RoPE takes [B, S, H, d]"""
 
     class Attention(Attention):
         def _encode(self, q, k, position_embeddings):
@@ -212,7 +215,8 @@ class heads_first_into_rope:
 
 
 class positions_counted_again:
-    """cos and sin are sliced by P once more; the caller has cut out the new rows already"""
+    """cos and sin are sliced by P once more; use them as they are, since the caller has already cut
+    out the new rows"""
 
     class Attention(Attention):
         def forward(self, x, position_embeddings, past_key_value=None, *args, **kwargs):
@@ -223,7 +227,7 @@ class positions_counted_again:
 
 
 class reshaped_instead_of_transposed:
-    """[B, S, H, d] is reshaped to [B, H, S, d], which mixes heads and tokens: transpose"""
+    """[B, S, H, d] is reshaped to [B, H, S, d], which mixes heads and tokens; transpose instead"""
 
     def _heads_first(x):
         batch, tokens, heads, width = x.shape
@@ -231,7 +235,8 @@ class reshaped_instead_of_transposed:
 
 
 class heads_not_moved_back:
-    """[B, H, S, d] is reshaped to [B, S, H·d] as it lies: transpose heads and tokens first"""
+    """[B, H, S, d] is reshaped to [B, S, H·d] as it lies in memory; transpose heads
+    and tokens first"""
 
     def _heads_last(x):
         batch, heads, tokens, width = x.shape
@@ -239,21 +244,22 @@ class heads_not_moved_back:
 
 
 class repeated_always_twice:
-    """every key/value head is repeated twice; it is H / K times, as the config says"""
+    """every key/value head is repeated twice; repeat it H / K times, as the config says"""
 
     def _repeat(x, heads):
         return repeat_kv(x, 2)
 
 
 class tiled_keys_and_values:
-    """the kv heads are tiled, 0 1 2 0 1 2; query head h reads kv head h // (H / K): 0 0 1 1 2 2"""
+    """the kv heads are tiled, 0 1 2 0 1 2; repeat each in place, 0 0 1 1 2 2, so that query head h
+    reads kv head h // (H / K)"""
 
     def _repeat(x, heads):
         return x.repeat(1, 1, heads // x.shape[2], 1)
 
 
 class tiled_values:
-    """keys are repeated head by head but values are tiled, 0 1 2 0 1 2: repeat both alike"""
+    """keys are repeated head by head but values are tiled, 0 1 2 0 1 2; repeat both alike"""
 
     class Attention(Attention):
         def _attend(self, q, k, v, mask):
@@ -262,7 +268,7 @@ class tiled_values:
 
 
 class no_scale:
-    """the scores are not scaled: multiply them by 1 / sqrt(d)"""
+    """the scores are not scaled; multiply them by 1 / sqrt(d)"""
 
     def _scale(q):
         return 1.0
@@ -272,14 +278,15 @@ class no_scale:
 
 
 class no_scale_by_hand:
-    """the scores made by hand are not scaled; scaled_dot_product_attention does it: do it too"""
+    """the scores computed by hand are not scaled; divide them by sqrt(d), as
+    scaled_dot_product_attention does"""
 
     def _scale(q):
         return 1.0
 
 
 class scale_by_hidden_size:
-    """the scale is 1 / sqrt(C); it is 1 / sqrt(d), the features of one head"""
+    """the scale is 1 / sqrt(C); it should be 1 / sqrt(d), with the d of one head"""
 
     class Attention(Attention):
         def _encode(self, q, k, position_embeddings):
@@ -288,7 +295,7 @@ class scale_by_hidden_size:
 
 
 class scale_by_hidden_size_by_hand:
-    """by hand the scores are divided by sqrt(C), which flash does not do; divide by sqrt(d)"""
+    """the scores computed by hand are divided by sqrt(C); divide by sqrt(d), as flash does"""
 
     class Attention(Attention):
         def _attend(self, q, k, v, mask):
@@ -298,35 +305,35 @@ class scale_by_hidden_size_by_hand:
 
 
 class divided_by_d:
-    """the scores made by hand are divided by d; divide by sqrt(d)"""
+    """the scores computed by hand are divided by d; divide by sqrt(d)"""
 
     def _scale(q):
         return 1.0 / q.shape[-1]
 
 
 class scaled_twice:
-    """q is scaled before scaled_dot_product_attention, which scales as well: leave it to one"""
+    """q is scaled before scaled_dot_product_attention, which scales as well; scale it only once"""
 
     def _flash(q, k, v):
         return F.scaled_dot_product_attention(q * _scale(q), k, v, is_causal=True)
 
 
 class softmax_over_queries:
-    """the softmax runs over the queries; each query's weights over its keys sum to 1"""
+    """the softmax runs over the queries; each query's weights over its keys should sum to 1"""
 
     def _weights(scores):
         return scores.softmax(dim=-2)
 
 
 class softmax_over_heads:
-    """the softmax runs over the heads; each query's weights over its keys sum to 1"""
+    """the softmax runs over the heads; each query's weights over its keys should sum to 1"""
 
     def _weights(scores):
         return scores.softmax(dim=1)
 
 
 class softmax_overflows:
-    """exp is taken of scores as they are and overflows: subtract each row's maximum first"""
+    """exp is taken of scores as they are and overflows; subtract each row's maximum first"""
 
     def _weights(scores):
         grown = scores.exp()
@@ -334,14 +341,16 @@ class softmax_overflows:
 
 
 class no_causal_mask:
-    """nothing is hidden by hand: a token sees those after it"""
+    """nothing is hidden in the scores computed by hand, so that a token sees later ones; hide
+    those"""
 
     def _causal(queries, keys, device):
         return torch.ones(queries, keys, dtype=torch.bool, device=device)
 
 
 class no_causal_mask_anywhere:
-    """tokens see those after them, by hand and by flash: is_causal=True is missing too"""
+    """tokens see later ones, by hand and by flash; add the causal mask, and
+    is_causal=True for flash"""
 
     def _causal(queries, keys, device):
         return torch.ones(queries, keys, dtype=torch.bool, device=device)
@@ -351,14 +360,16 @@ class no_causal_mask_anywhere:
 
 
 class flash_not_causal:
-    """scaled_dot_product_attention is called without is_causal=True: tokens see later ones"""
+    """scaled_dot_product_attention is called without is_causal=True, so that tokens
+    see later ones; pass it"""
 
     def _flash(q, k, v):
         return F.scaled_dot_product_attention(q, k, v)
 
 
 class no_causal_mask_with_a_past:
-    """a chunk behind a past has no causal mask: its tokens see later ones of the same chunk"""
+    """a chunk after a past has no causal mask, so that its tokens see later ones of
+    the same chunk; mask it too"""
 
     def _causal(queries, keys, device):
         everything = torch.ones(queries, keys, dtype=torch.bool, device=device)
@@ -366,14 +377,15 @@ class no_causal_mask_with_a_past:
 
 
 class aligned_top_left:
-    """the causal mask starts at key 0 even with a past; the last query sees every key"""
+    """the causal mask starts at key 0 even with a past; the last query should see every key"""
 
     def _causal(queries, keys, device):
         return torch.ones(queries, keys, dtype=torch.bool, device=device).tril()
 
 
 class sees_one_ahead:
-    """the causal mask is one too wide: every token sees the next one"""
+    """the causal mask is one too wide, so that every token sees the next one; make it one
+    narrower"""
 
     def _causal(queries, keys, device):
         everything = torch.ones(queries, keys, dtype=torch.bool, device=device)
@@ -381,7 +393,7 @@ class sees_one_ahead:
 
 
 class does_not_see_itself:
-    """the causal mask hides a token's own key; it sees itself and those before"""
+    """the causal mask hides a token's own key; it should see itself and those before"""
 
     def _causal(queries, keys, device):
         everything = torch.ones(queries, keys, dtype=torch.bool, device=device)
@@ -389,7 +401,7 @@ class does_not_see_itself:
 
 
 class hides_the_past:
-    """new tokens see only each other, not the cached keys before them"""
+    """new tokens see only each other; they should see the cached keys before them as well"""
 
     def _causal(queries, keys, device):
         new = torch.ones(queries, queries, dtype=torch.bool, device=device).tril()
@@ -397,21 +409,23 @@ class hides_the_past:
 
 
 class hidden_by_minus_100:
-    """hidden keys get 100 less, which large scores make up for: use the lowest number or -inf"""
+    """hidden scores are lowered by 100, which large scores outweigh; use the lowest number or
+    -inf"""
 
     def _hide(scores, visible):
         return scores - 100.0 * ~visible
 
 
 class hidden_by_zero:
-    """hidden keys get the score 0, which is a weight of e^0: use the lowest number or -inf"""
+    """hidden keys get the score 0, which is a weight of e^0; use the lowest number or -inf"""
 
     def _hide(scores, visible):
         return scores * visible
 
 
 class hidden_after_the_softmax:
-    """weights of hidden keys are set to 0 after the softmax, so that the rest sum to less than 1"""
+    """weights of hidden keys are set to 0 after the softmax, so that the rest sums to less than 1;
+    hide the scores before it"""
 
     def _by_hand(q, k, v, visible):
         weights = _weights(_scores(q, k)).masked_fill(~visible, 0.0)
@@ -419,14 +433,15 @@ class hidden_after_the_softmax:
 
 
 class padding_gives_nan:
-    """a padded query sees no key, and a softmax of nothing but -inf is NaN: keep it finite"""
+    """a padded query sees no key, and a softmax of nothing but -inf gives NaN; hide scores with the
+    lowest finite number"""
 
     def _hide(scores, visible):
         return scores.masked_fill(~visible, float("-inf"))
 
 
 class minus_1e9_in_half_precision:
-    """hidden keys get -1e9 in x's dtype, where float16 has none: widen the scores first"""
+    """hidden keys get -1e9 in x's dtype, which float16 cannot hold; widen the scores first"""
 
     def _by_hand(q, k, v, visible):
         scores = q @ k.transpose(-2, -1) * _scale(q)
@@ -434,21 +449,23 @@ class minus_1e9_in_half_precision:
 
 
 class inf_times_zero:
-    """(1 - mask)·(-inf) is NaN wherever the mask is 1: use masked_fill"""
+    """(1 - mask)·(-inf) is computed, which is NaN wherever the mask is 1; use masked_fill"""
 
     def _hide(scores, visible):
         return scores + (1.0 - visible.to(scores.dtype)) * float("-inf")
 
 
 class padding_ignored:
-    """padded keys are seen: attention_mask is not used, or hides padded queries alone"""
+    """padded keys are seen, since attention_mask is not used or hides only padded
+    queries; hide the keys"""
 
     def _visible(queries, k, mask):
         return _causal(queries, k.shape[1], k.device)
 
 
 class padding_ignored_by_flash:
-    """flash attention is called with a mask in hand and does not get it: padding is seen"""
+    """flash attention is called although there is a mask, and does not get it, so that padding is
+    seen; compute by hand when there is a mask"""
 
     class Attention(Attention):
         def _may_flash(self, queries, keys, mask):
@@ -456,7 +473,7 @@ class padding_ignored_by_flash:
 
 
 class padding_ignored_with_a_past:
-    """attention_mask is used for the prompt alone; cached padding must stay hidden later, too"""
+    """attention_mask is used only for the prompt; cached padding must stay hidden later, too"""
 
     def _visible(queries, k, mask):
         causal = _causal(queries, k.shape[1], k.device)
@@ -464,7 +481,8 @@ class padding_ignored_with_a_past:
 
 
 class only_new_keys_masked:
-    """only the new tokens' part of attention_mask is used: cached padding is seen"""
+    """only the new tokens' part of attention_mask is used, so that cached padding
+    is seen; use all T columns"""
 
     def _visible(queries, k, mask):
         causal = _causal(queries, k.shape[1], k.device)
@@ -474,21 +492,22 @@ class only_new_keys_masked:
 
 
 class mask_inverted:
-    """attention_mask is read the wrong way round: 1 is a real token, 0 is padding"""
+    """attention_mask is read the wrong way round; read 1 as a real token and 0 as padding"""
 
     def _real_keys(mask):
         return (mask == 0)[:, None, None, :]
 
 
 class mask_along_the_queries:
-    """attention_mask meets the axis of the queries; it is padded keys that nobody may see"""
+    """attention_mask is lined up with the queries; line it up with the keys, since
+    nobody may see a padded key"""
 
     def _real_keys(mask):
         return (mask != 0)[:, None, :, None]
 
 
 class mask_replaces_causality:
-    """with an attention_mask the causal mask is left out: a key must pass both"""
+    """the causal mask is left out when there is an attention_mask; a key must pass both"""
 
     def _visible(queries, k, mask):
         causal = _causal(queries, k.shape[1], k.device)
@@ -496,7 +515,7 @@ class mask_replaces_causality:
 
 
 class mask_added_to_the_scores:
-    """attention_mask is added to the scores as 0 and 1: padding has to get no weight at all"""
+    """attention_mask is added to the scores as 0 and 1; padding should get no weight at all"""
 
     def _visible(queries, k, mask):
         causal = _causal(queries, k.shape[1], k.device)
@@ -509,14 +528,15 @@ class mask_added_to_the_scores:
 
 
 class no_mask_check:
-    """attention_mask's shape is not checked, and one row is broadcast to all sequences"""
+    """attention_mask's shape is not checked, so that one row is broadcast to all
+    sequences; compare it with (B, T)"""
 
     def _check_mask(mask, k):
         pass
 
 
 class only_the_mask_length_is_checked:
-    """only the last axis of attention_mask is compared with T; it must be [B, T]"""
+    """only the last axis of attention_mask is compared with T; its whole shape should be [B, T]"""
 
     def _check_mask(mask, k):
         if mask is not None and mask.shape[-1] != k.shape[1]:
@@ -524,7 +544,7 @@ class only_the_mask_length_is_checked:
 
 
 class mask_of_new_tokens_is_extended:
-    """a mask of the new tokens alone is taken, and the past held to be real: refuse it"""
+    """a mask of only the new tokens is accepted, as if the past had no padding; refuse it"""
 
     class Attention(Attention):
         def forward(self, x, tables, past_key_value=None, use_cache=False, attention_mask=None):
@@ -536,7 +556,7 @@ class mask_of_new_tokens_is_extended:
 
 
 class cached_before_rope:
-    """keys are cached before RoPE: a cached key is never turned again, so turn it first"""
+    """keys are cached before RoPE; turn them first, since a cached key is never turned again"""
 
     class Attention(Attention):
         def forward(
@@ -554,7 +574,7 @@ class cached_before_rope:
 
 
 class cached_before_the_norm:
-    """keys are cached as k_proj gives them: cache them after norm and RoPE"""
+    """keys are cached as k_proj gives them; cache them after norm and RoPE"""
 
     class Attention(Attention):
         def forward(
@@ -572,7 +592,7 @@ class cached_before_the_norm:
 
 
 class cached_keys_normalised_again:
-    """k_norm is applied to cached keys at every step; they were normalised when they were new"""
+    """k_norm is applied to cached keys at every step; normalise a key only once, when it is new"""
 
     class Attention(Attention):
         def _join(self, k, v, past):
@@ -582,7 +602,8 @@ class cached_keys_normalised_again:
 
 
 class cached_after_repetition:
-    """keys and values are cached once per query head, H / K times what is needed: repeat later"""
+    """keys and values are cached once per query head, H / K times what is needed;
+    repeat the heads after caching"""
 
     class Attention(Attention):
         def _join(self, k, v, past):
@@ -590,7 +611,7 @@ class cached_after_repetition:
 
 
 class cached_heads_first:
-    """the cache is [B, K, T, d]; it is [B, T, K, d]"""
+    """the cache is [B, K, T, d]; it should be [B, T, K, d]"""
 
     class Attention(Attention):
         def forward(self, x, position_embeddings, past_key_value=None, *args, **kwargs):
@@ -610,14 +631,15 @@ class only_new_keys_returned:
 
 
 class past_behind_the_new:
-    """cached keys and values are put behind the new ones; they come first"""
+    """cached keys and values are put after the new ones; put them first"""
 
     def _append(past, new):
         return torch.cat((new, past), dim=1)
 
 
 class past_only_with_use_cache:
-    """the past is attended to only if use_cache is set; that says what is returned, no more"""
+    """the past is attended to only if use_cache is set; attend to it always: use_cache decides only
+    what is returned"""
 
     class Attention(Attention):
         def forward(self, x, tables, past_key_value=None, use_cache=False, attention_mask=None):
@@ -627,7 +649,7 @@ class past_only_with_use_cache:
 
 
 class always_returns_the_cache:
-    """the cache is returned without use_cache, too: past is None then"""
+    """the cache is returned without use_cache, too; return None as past then"""
 
     class Attention(Attention):
         def forward(self, x, tables, past_key_value=None, use_cache=False, attention_mask=None):
@@ -635,14 +657,15 @@ class always_returns_the_cache:
 
 
 class past_detached:
-    """the past is detached, so that no gradient reaches it: leave it in the graph"""
+    """the past is detached, so that no gradient reaches it; leave it in the graph"""
 
     def _append(past, new):
         return torch.cat((past.detach(), new), dim=1)
 
 
 class cache_detached:
-    """the returned keys and values are detached: gradients flow through them to x"""
+    """the returned keys and values are detached, so that no gradient flows through them to x; leave
+    them in the graph"""
 
     class Attention(Attention):
         def forward(self, *args, **kwargs):
@@ -651,7 +674,8 @@ class cache_detached:
 
 
 class keeps_the_cache_on_the_module:
-    """the module keeps the cache and goes on from it without being told: use past_key_value"""
+    """the module keeps the cache and continues from it without being asked to;
+    continue only from past_key_value"""
 
     class Attention(Attention):
         kept = None
@@ -664,7 +688,8 @@ class keeps_the_cache_on_the_module:
 
 
 class past_is_only_a_sign:
-    """past_key_value only says that there is a past, and the module's own copy is used"""
+    """past_key_value is only compared with None, and the module's own copy is used; use the keys
+    and values in it"""
 
     class Attention(Attention):
         kept = None
@@ -677,7 +702,8 @@ class past_is_only_a_sign:
 
 
 class appends_to_the_callers_past:
-    """past is a list that grows in place, so that it cannot be continued a second time"""
+    """past is a list that grows in place, so that it cannot be continued a second
+    time; make new tensors"""
 
     class Attention(Attention):
         def forward(self, x, tables, past_key_value=None, use_cache=False, attention_mask=None):
@@ -690,7 +716,8 @@ class appends_to_the_callers_past:
 
 
 class continues_in_shared_memory:
-    """new tokens are written behind the past in memory that another continuation shares: join"""
+    """new tokens are written into memory after the past, which another continuation
+    shares; join with torch.cat"""
 
     class Attention(Attention):
         memory = None
@@ -705,7 +732,7 @@ class continues_in_shared_memory:
 
 
 class without_gradient:
-    """the layer runs under no_grad: nothing can be trained"""
+    """the layer runs under no_grad, so that nothing can be trained; leave gradients on"""
 
     class Attention(Attention):
         @torch.no_grad()
@@ -714,7 +741,7 @@ class without_gradient:
 
 
 class flash_never_called:
-    """flash_attn is ignored and everything done by hand: call scaled_dot_product_attention"""
+    """flash_attn is ignored and everything computed by hand; call scaled_dot_product_attention"""
 
     class Attention(Attention):
         def _may_flash(self, queries, keys, mask):
@@ -722,7 +749,7 @@ class flash_never_called:
 
 
 class flash_always_called:
-    """flash_attn=False is ignored: scaled_dot_product_attention must not be called then"""
+    """flash_attn=False is ignored; do not call scaled_dot_product_attention then"""
 
     class Attention(Attention):
         def _may_flash(self, queries, keys, mask):
@@ -730,7 +757,8 @@ class flash_always_called:
 
 
 class flash_with_a_past:
-    """flash with is_causal=True is called with a past: it aligns at the top left, only for S = T"""
+    """flash is called with is_causal=True and a past, and aligns its mask at the
+    top left; use it only for S = T"""
 
     class Attention(Attention):
         def _may_flash(self, queries, keys, mask):
@@ -738,7 +766,8 @@ class flash_with_a_past:
 
 
 class flash_for_chunks:
-    """flash with is_causal=True is called for chunks behind a past: it aligns at the top left"""
+    """flash is called with is_causal=True for chunks after a past, and aligns its mask at the top
+    left; use it only for S = T"""
 
     class Attention(Attention):
         def _may_flash(self, queries, keys, mask):
@@ -746,7 +775,8 @@ class flash_for_chunks:
 
 
 class flash_for_single_tokens:
-    """for one new token flash is called with is_causal=True, which shows it key 0 and no other"""
+    """flash is called with is_causal=True for a single new token, which then sees only key 0; use
+    it only for S = T"""
 
     class Attention(Attention):
         def _may_flash(self, queries, keys, mask):
@@ -754,7 +784,8 @@ class flash_for_single_tokens:
 
 
 class heads_last_into_flash:
-    """q, k and v go into flash as [B, S, H, d], so heads attend to heads: transpose them first"""
+    """q, k and v go into flash as [B, S, H, d], so that heads attend to heads; transpose them
+    first"""
 
     def _flash(q, k, v):
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
@@ -762,7 +793,7 @@ class heads_last_into_flash:
 
 
 class output_left_in_float32:
-    """out is left in float32: it has x's dtype"""
+    """out is left in float32; it should have the dtype of x"""
 
     class Attention(Attention):
         def forward(self, *args, **kwargs):
@@ -771,7 +802,7 @@ class output_left_in_float32:
 
 
 class cache_left_in_float32:
-    """cached keys and values are left in float32: they have x's dtype"""
+    """cached keys and values are left in float32; they should have the dtype of x"""
 
     class Attention(Attention):
         def _join(self, k, v, past):
@@ -782,14 +813,16 @@ class cache_left_in_float32:
 
 
 class weights_left_in_float32:
-    """float32 weights meet half-precision values, which matmul refuses: cast them to v's dtype"""
+    """float32 weights are multiplied by half-precision values, which matmul refuses; cast the
+    weights to v's dtype"""
 
     def _by_hand(q, k, v, visible):
         return _weights(_hide(_scores(q, k), visible)) @ v
 
 
 class out_not_projected:
-    """the heads are returned side by side, [B, S, H·d]: o_proj takes them back to [B, S, C]"""
+    """the heads are returned side by side, [B, S, H·d]; o_proj should take them back to [B, S,
+    C]"""
 
     class Attention(Attention):
         def forward(self, x, tables, past_key_value=None, use_cache=False, attention_mask=None):
@@ -801,7 +834,8 @@ class out_not_projected:
 
 
 class static_cache_grows_by_cat:
-    """the static cache joins tensors, allocating everything anew for each append: write into it"""
+    """the static cache joins tensors, which allocates everything anew for each append; write into
+    its memory instead"""
 
     class StaticCache(StaticCache):
         def _write(self, k, v):
@@ -812,7 +846,7 @@ class static_cache_grows_by_cat:
 
 
 class static_cache_returns_copies:
-    """append returns copies: return views, that is slices, of the cache's memory"""
+    """append returns copies; return views, that is slices, of the cache's memory"""
 
     class StaticCache(StaticCache):
         def _views(self):
@@ -837,7 +871,7 @@ class static_cache_returns_the_new:
 
 
 class static_cache_writes_at_the_front:
-    """every append writes at place 0, over what is there: write behind it, at `length`"""
+    """every append writes at place 0, over the tokens there; write after them, at `length`"""
 
     class StaticCache(StaticCache):
         def _write(self, k, v):
@@ -847,7 +881,7 @@ class static_cache_writes_at_the_front:
 
 
 class static_cache_counts_appends:
-    """length grows by one for each append; it counts tokens"""
+    """length grows by one for each append; it should count tokens"""
 
     class StaticCache(StaticCache):
         def _write(self, k, v):
@@ -858,7 +892,7 @@ class static_cache_counts_appends:
 
 
 class static_cache_length_is_a_tensor:
-    """length is a tensor; it is an int"""
+    """length is a tensor; it should be an int"""
 
     class StaticCache(StaticCache):
         def __init__(self, *args):
@@ -870,7 +904,7 @@ class static_cache_length_is_a_tensor:
 
 
 class static_cache_views_too_early:
-    """the views are taken before the new tokens are counted and end before them"""
+    """the views are taken before the new tokens are counted, and so end before them; count first"""
 
     class StaticCache(StaticCache):
         def append(self, k, v):
@@ -881,7 +915,7 @@ class static_cache_views_too_early:
 
 
 class static_cache_keys_for_values:
-    """keys and values are written into one and the same memory: each needs its own"""
+    """keys and values are written into the same memory; each should have its own"""
 
     class StaticCache(StaticCache):
         def __init__(self, *args):
@@ -890,7 +924,7 @@ class static_cache_keys_for_values:
 
 
 class static_cache_keys_and_values_swapped:
-    """append returns (v, k); it returns (k, v)"""
+    """append returns (v, k); return (k, v)"""
 
     class StaticCache(StaticCache):
         def _views(self):
@@ -898,7 +932,7 @@ class static_cache_keys_and_values_swapped:
 
 
 class static_cache_reset_allocates:
-    """reset allocates new memory; only length has to change"""
+    """reset allocates new memory; change only length"""
 
     class StaticCache(StaticCache):
         def reset(self):
@@ -916,7 +950,8 @@ class static_cache_reset_does_nothing:
 
 
 class static_cache_without_check:
-    """nothing checks for room: a token is lost, or torch's own error comes: check first"""
+    """nothing checks whether there is room, so that a token is lost or torch raises
+    its own error; check first"""
 
     class StaticCache(StaticCache):
         def _check_room(self, new):
@@ -933,7 +968,7 @@ class static_cache_raises_runtime_error:
 
 
 class static_cache_never_full:
-    """the last place is never used: exactly max_len tokens fit"""
+    """the last place is never used; exactly max_len tokens should fit"""
 
     class StaticCache(StaticCache):
         def _check_room(self, new):
@@ -942,7 +977,7 @@ class static_cache_never_full:
 
 
 class static_cache_writes_what_fits:
-    """what fits is written before the error is raised: check before writing anything"""
+    """the tokens that fit are written before the error is raised; check before writing anything"""
 
     class StaticCache(StaticCache):
         def append(self, k, v):
@@ -954,7 +989,7 @@ class static_cache_writes_what_fits:
 
 
 class static_cache_counts_what_it_refuses:
-    """length is raised before the check, so refused tokens count: check first"""
+    """length grows before the check, so that refused tokens are counted; check first"""
 
     class StaticCache(StaticCache):
         def append(self, k, v):
@@ -966,7 +1001,7 @@ class static_cache_counts_what_it_refuses:
 
 
 class static_cache_drops_the_oldest:
-    """a full cache goes on at place 0, over the oldest tokens; it is a ValueError"""
+    """a full cache starts again at place 0, over the oldest tokens; raise a ValueError"""
 
     class StaticCache(StaticCache):
         def _check_room(self, new):
@@ -975,7 +1010,7 @@ class static_cache_drops_the_oldest:
 
 
 class static_cache_always_float32:
-    """the static cache is always float32: use the argument dtype"""
+    """the static cache is always float32; use the argument dtype"""
 
     class StaticCache(StaticCache):
         def __init__(self, batch, max_len, kv_heads, head_dim, dtype, device):
@@ -984,7 +1019,7 @@ class static_cache_always_float32:
 
 
 class static_cache_ignores_the_device:
-    """the static cache is made on the default device: use the argument device"""
+    """the static cache is created on the default device; use the argument device"""
 
     UNDETECTABLE = "Without an accelerator there is one device, and every tensor lies on it."
 

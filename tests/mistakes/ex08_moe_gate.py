@@ -1,7 +1,7 @@
 """Wrong answers to ex08_moe_gate: each class is the solution with one change.
 
-A class holds definitions that replace the solution's own; its docstring finishes the sentence
-"this is exactly what comes out when ...".
+A class holds definitions that replace the solution's own; its docstring ends the sentence
+"these are exactly the numbers you get if ...".
 """
 
 import torch
@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 
 class loss_without_experts:
-    """the losses lack the factor E, so that balanced is 1/E; multiply by the number of experts"""
+    """the losses lack the factor E, so that a balanced load gives 1/E; multiply by
+    the number of experts"""
 
     def _balance(scores, topk_idx):
         wide = _widen(scores)
@@ -19,8 +20,8 @@ class loss_without_experts:
 
 
 class loss_without_experts_but_for_qwen:
-    """batch and sequence loss lack the factor E, so that balanced is 1/E: multiply by the number of
-    experts, as the qwen loss does"""
+    """batch and sequence loss lack the factor E, so that a balanced load gives 1/E; multiply by the
+    number of experts, as the qwen loss does"""
 
     def _balance(scores, topk_idx):
         wide = _widen(scores)
@@ -32,7 +33,7 @@ class loss_without_experts_but_for_qwen:
 
 
 class loss_times_k_in_place_of_experts:
-    """f · P is multiplied by k, the experts per token; the factor is E, all experts"""
+    """f · P is multiplied by k, the experts per token; multiply by E, the number of all experts"""
 
     def _balance(scores, topk_idx):
         wide = _widen(scores)
@@ -41,7 +42,7 @@ class loss_times_k_in_place_of_experts:
 
 
 class loss_of_counts_alone:
-    """the losses are E · Σ f², from counts alone, which have no gradient; use f · P"""
+    """the losses are E · Σ f², computed from counts alone, which have no gradient; use f · P"""
 
     def _balance(scores, topk_idx):
         share = _fractions(topk_idx, scores.shape[-1]).to(_widen(scores).dtype)
@@ -49,7 +50,7 @@ class loss_of_counts_alone:
 
 
 class loss_of_scores_alone:
-    """the losses are E · Σ P²; one of the factors is f, the share of the choices"""
+    """the losses are E · Σ P²; one of the factors should be f, the share of the choices"""
 
     def _balance(scores, topk_idx):
         return scores.shape[-1] * _mean_scores(_widen(scores)).square().sum(dim=-1)
@@ -63,7 +64,7 @@ class scores_detached:
 
 
 class gradient_through_the_counts:
-    """a gradient goes through f (straight through the choices); f is a constant"""
+    """a gradient goes through f (straight through the choices); f should be a constant"""
 
     def _balance(scores, topk_idx):
         wide = _widen(scores)
@@ -74,7 +75,7 @@ class gradient_through_the_counts:
 
 
 class counts_weighed_by_scores:
-    """f adds up the scores of the chosen experts; it counts choices, 1 for each"""
+    """f adds up the scores of the chosen experts; it should count choices, 1 for each"""
 
     def _balance(scores, topk_idx):
         wide = _widen(scores)
@@ -85,7 +86,8 @@ class counts_weighed_by_scores:
 
 
 class chosen_scores_alone:
-    """P leaves out the scores of experts that a token did not choose; it averages all scores"""
+    """P leaves out the scores of experts that a token did not choose; it should average all
+    scores"""
 
     def _balance(scores, topk_idx):
         wide = _widen(scores)
@@ -96,35 +98,36 @@ class chosen_scores_alone:
 
 
 class scores_summed_over_tokens:
-    """P is the sum of the scores; it is their mean over the tokens"""
+    """P is the sum of the scores; it should be their mean over the tokens"""
 
     def _mean_scores(wide):
         return wide.sum(dim=-2)
 
 
 class shares_of_tokens:
-    """counts are divided by the N tokens; f is the share of the N · k choices"""
+    """counts are divided by the N tokens; divide by the N · k choices"""
 
     def _fractions(topk_idx, experts):
         return _counts(topk_idx, experts) / topk_idx.shape[-2]
 
 
 class counts_not_divided:
-    """f is the counts themselves; divide by the N · k choices"""
+    """f is the counts themselves; divide them by the N · k choices"""
 
     def _fractions(topk_idx, experts):
         return _counts(topk_idx, experts)
 
 
 class first_choices_counted:
-    """only the first of each token's k experts is counted; every choice counts"""
+    """only the first of each token's k experts is counted; count every choice"""
 
     def _fractions(topk_idx, experts):
         return _counts(topk_idx[..., :1], experts) / topk_idx.shape[-2]
 
 
 class choices_looked_up_in_the_scores:
-    """f counts the experts of the largest score and not topk_idx; count what was chosen"""
+    """f counts each token's expert with the largest score instead of those in topk_idx; count the
+    experts that were chosen"""
 
     def _balance(scores, topk_idx):
         wide = _widen(scores)
@@ -134,21 +137,24 @@ class choices_looked_up_in_the_scores:
 
 
 class experts_counted_once:
-    """counts[topk_idx] += 1 adds one per expert, however often it stands there; use scatter_add_"""
+    """counts[topk_idx] += 1 adds only one to an expert that occurs several times; use
+    scatter_add_"""
 
     def _counts(topk_idx, experts):
         return F.one_hot(topk_idx, experts).amax(dim=(-3, -2))
 
 
 class experts_taken_from_the_choices:
-    """the number of experts is guessed from topk_idx: the last ones may have no token at all"""
+    """the number of experts is guessed from topk_idx, where the last ones may be missing; use
+    scores.shape[-1]"""
 
     def _counts(topk_idx, experts):
         return F.one_hot(topk_idx).sum(dim=(-3, -2))
 
 
 class empty_experts_skipped:
-    """experts that nobody chose are left out of the counts, so that later ones move up"""
+    """experts that nobody chose are left out of the counts, so that later ones move
+    up; count them as 0"""
 
     def _counts(topk_idx, experts):
         groups = topk_idx.reshape(-1, *topk_idx.shape[-2:])
@@ -181,7 +187,8 @@ class sequence_losses_not_averaged:
 
 
 class sequence_loss_per_token:
-    """the sequence loss is k times too large: its counts are divided by S · k, not by S"""
+    """the counts of the sequence loss are divided by S, which makes it k times too
+    large; divide by S · k"""
 
     def sequence_aux_loss(scores, topk_idx):
         return topk_idx.shape[-1] * _balance(scores, topk_idx).mean()
@@ -195,7 +202,8 @@ class one_loss_per_position:
 
 
 class choices_shifted_in_place:
-    """topk_idx += ... tells the sequences apart, and changes the caller's tensor"""
+    """topk_idx += ... tells the sequences apart, but changes the caller's tensor; make a new
+    tensor"""
 
     def sequence_aux_loss(scores, topk_idx):
         sequences, _, experts = scores.shape
@@ -207,7 +215,7 @@ class choices_shifted_in_place:
 
 
 class qwen_without_k:
-    """the qwen loss is the batch loss; it is k times that"""
+    """the qwen loss is the batch loss; it should be k times that"""
 
     def qwen_aux_loss(scores, topk_idx):
         return batch_aux_loss(scores, topk_idx)
@@ -221,7 +229,8 @@ class qwen_for_two_experts:
 
 
 class batch_loss_per_token:
-    """the batch loss is k times too large: its counts are divided by N · k, not by N"""
+    """the counts of the batch loss are divided by N, which makes it k times too
+    large; divide by N · k"""
 
     def batch_aux_loss(scores, topk_idx):
         return topk_idx.shape[-1] * _balance(scores, topk_idx)
@@ -231,7 +240,8 @@ class batch_loss_per_token:
 
 
 class losses_per_token:
-    """batch and sequence loss are k times too large, as the qwen loss: divide counts by N · k"""
+    """the counts of batch and sequence loss are divided by the number of tokens, as in the qwen
+    loss; divide by that number times k"""
 
     def _fractions(topk_idx, experts):
         return _counts(topk_idx, experts) / topk_idx.shape[-2]
@@ -253,7 +263,7 @@ class losses_not_widened:
 
 
 class losses_cast_back:
-    """the losses are cast to the dtype of the scores; they stay in float32"""
+    """the losses are cast to the dtype of the scores; they should stay in float32"""
 
     def batch_aux_loss(scores, topk_idx):
         return _balance(scores, topk_idx).to(scores.dtype)
@@ -263,7 +273,8 @@ class losses_cast_back:
 
 
 class weight_starts_constant:
-    """the weight starts constant, so that all experts score alike and never part; draw it"""
+    """the weight starts constant, so that all experts score alike and never become
+    different; use random numbers"""
 
     class MoEGate(MoEGate):
         def _initial_weight(self, experts, hidden):
@@ -279,7 +290,7 @@ class experts_start_alike:
 
 
 class weight_transposed:
-    """the weight is [C, E]; it is [E, C], one row per expert, as in nn.Linear"""
+    """the weight is [C, E]; it should be [E, C], one row per expert, as in nn.Linear"""
 
     class MoEGate(MoEGate):
         def _initial_weight(self, experts, hidden):
@@ -291,7 +302,7 @@ class weight_transposed:
 
 
 class with_a_bias:
-    """the router has a bias; it has the weight alone"""
+    """the router has a bias; it should have only the weight"""
 
     class MoEGate(MoEGate):
         def __init__(self, config):
@@ -314,7 +325,8 @@ class weight_not_trainable:
 
 
 class weight_under_another_name:
-    """the weight lies in an nn.Linear, as gate.weight; its name in the state dict is weight"""
+    """the weight belongs to an nn.Linear, as gate.weight; its name in the state
+    dict should be weight"""
 
     class MoEGate(MoEGate):
         def __init__(self, config):
@@ -327,7 +339,8 @@ class weight_under_another_name:
 
 
 class renormalises_a_single_weight:
-    """weights are renormalised when k = 1: all are 1, and the router's gradient is 0"""
+    """weights are renormalised when k = 1, so that all are 1 and the router's gradient is 0;
+    renormalise only when k > 1"""
 
     class MoEGate(MoEGate):
         def _renormalises(self):
@@ -335,7 +348,7 @@ class renormalises_a_single_weight:
 
 
 class never_renormalises:
-    """the weights are never renormalised; with norm_topk_prob and k > 1 they sum to 1"""
+    """the weights are never renormalised; with norm_topk_prob and k > 1 they should sum to 1"""
 
     class MoEGate(MoEGate):
         def _renormalises(self):
@@ -343,7 +356,8 @@ class never_renormalises:
 
 
 class norm_topk_prob_ignored:
-    """the weights are renormalised although norm_topk_prob is off"""
+    """the weights are renormalised although norm_topk_prob is off; renormalise only when it is
+    on"""
 
     class MoEGate(MoEGate):
         def _renormalises(self):
@@ -351,7 +365,8 @@ class norm_topk_prob_ignored:
 
 
 class always_renormalises:
-    """the weights are renormalised whatever norm_topk_prob and k are; both decide"""
+    """the weights are renormalised whatever norm_topk_prob and k are; renormalise only with
+    norm_topk_prob and k > 1"""
 
     class MoEGate(MoEGate):
         def _renormalises(self):
@@ -359,7 +374,8 @@ class always_renormalises:
 
 
 class renormalised_over_tokens:
-    """the weights are divided by their sum over the tokens; sum over a token's k experts"""
+    """the weights are divided by their sum over the tokens; divide by the sum over
+    a token's k experts"""
 
     class MoEGate(MoEGate):
         def _choose(self, scores):
@@ -370,7 +386,7 @@ class renormalised_over_tokens:
 
 
 class sum_detached:
-    """the sum is detached, so that renormalising is missing from the gradient"""
+    """the sum is detached, so that the gradient ignores renormalising; do not detach it"""
 
     class MoEGate(MoEGate):
         def _choose(self, scores):
@@ -392,7 +408,8 @@ class softmax_twice:
 
 
 class softmax_over_the_chosen:
-    """the softmax comes after the top-k, over the chosen logits; it runs over all E experts"""
+    """the softmax comes after the top-k, over the chosen logits; it should run over all E
+    experts"""
 
     class MoEGate(MoEGate):
         def _scores(self, x):
@@ -403,7 +420,8 @@ class softmax_over_the_chosen:
 
 
 class weights_by_softmax_over_the_chosen:
-    """the weights are a softmax over the chosen logits alone, which always renormalises"""
+    """the weights are a softmax over the chosen logits alone, which always
+    renormalises; take the chosen scores"""
 
     class MoEGate(MoEGate):
         def _choose(self, scores):
@@ -412,7 +430,7 @@ class weights_by_softmax_over_the_chosen:
 
 
 class renormalised_scores_in_the_loss:
-    """the loss is taken from the renormalised weights; it wants the scores before that"""
+    """the loss is computed from the renormalised weights; use the scores before that"""
 
     class MoEGate(MoEGate):
         def _aux_loss(self, scores, topk_idx):
@@ -424,7 +442,7 @@ class renormalised_scores_in_the_loss:
 
 
 class logits_in_the_loss:
-    """the loss is taken from the logits; it wants their softmax, the scores"""
+    """the loss is computed from the logits; use their softmax, the scores"""
 
     class MoEGate(MoEGate):
         def forward(self, x):
@@ -435,7 +453,7 @@ class logits_in_the_loss:
 
 
 class sigmoid_scores:
-    """the scores are sigmoids, each expert for itself; they are a softmax over the experts"""
+    """the scores are sigmoids, each expert for itself; they should be a softmax over the experts"""
 
     class MoEGate(MoEGate):
         def _scores(self, x):
@@ -443,7 +461,7 @@ class sigmoid_scores:
 
 
 class no_softmax:
-    """the logits themselves are taken for scores; take their softmax over the experts"""
+    """the logits themselves are used as scores; take their softmax over the experts"""
 
     class MoEGate(MoEGate):
         def _scores(self, x):
@@ -451,7 +469,7 @@ class no_softmax:
 
 
 class softmax_over_positions:
-    """the softmax runs over the positions; it runs over the experts, the last axis"""
+    """the softmax runs over the positions; it should run over the experts, the last axis"""
 
     class MoEGate(MoEGate):
         def _scores(self, x):
@@ -459,7 +477,7 @@ class softmax_over_positions:
 
 
 class softmax_over_tokens:
-    """the softmax runs over all tokens; it runs over the experts, the last axis"""
+    """the softmax runs over all tokens; it should run over the experts, the last axis"""
 
     class MoEGate(MoEGate):
         def _scores(self, x):
@@ -468,7 +486,7 @@ class softmax_over_tokens:
 
 
 class softmax_without_maximum:
-    """exp overflows on large logits: subtract the largest first, as torch.softmax does"""
+    """exp overflows for large logits; subtract the largest first, as torch.softmax does"""
 
     class MoEGate(MoEGate):
         def _scores(self, x):
@@ -489,7 +507,8 @@ class worst_experts:
 
 
 class one_expert_short:
-    """every token gets one expert, whatever num_experts_per_tok says"""
+    """every token gets one expert, whatever num_experts_per_tok says; choose
+    num_experts_per_tok of them"""
 
     class MoEGate(MoEGate):
         def _choose(self, scores):
@@ -498,7 +517,8 @@ class one_expert_short:
 
 
 class indices_sorted_alone:
-    """the experts' numbers are sorted and their weights are not: each weight meets another's"""
+    """the experts' numbers are sorted but their weights are not, so that each weight goes to
+    another expert; keep both in one order"""
 
     class MoEGate(MoEGate):
         def _choose(self, scores):
@@ -507,7 +527,8 @@ class indices_sorted_alone:
 
 
 class weights_without_gradient:
-    """the weights are detached: the router learns from the model's loss only through them"""
+    """the weights are detached; keep them in the graph, since only through them the router learns
+    from the model's loss"""
 
     class MoEGate(MoEGate):
         def _choose(self, scores):
@@ -515,7 +536,7 @@ class weights_without_gradient:
 
 
 class noisy_choice:
-    """noise is added to the logits in training; this router draws nothing"""
+    """noise is added to the logits in training; this router should draw nothing"""
 
     class MoEGate(MoEGate):
         def _logits(self, x):
@@ -532,7 +553,8 @@ class logits_in_half_precision:
 
 
 class dtypes_mixed:
-    """x meets the weight as it is: half precision in one and float32 in the other do not mix"""
+    """x and the weight are multiplied in their own dtypes, which fails for half precision and
+    float32; widen both"""
 
     class MoEGate(MoEGate):
         def _logits(self, x):
@@ -540,7 +562,7 @@ class dtypes_mixed:
 
 
 class weight_not_widened:
-    """only x is widened, which a weight in half precision does not allow; widen both"""
+    """only x is widened, which fails for a weight in half precision; widen both"""
 
     class MoEGate(MoEGate):
         def _logits(self, x):
@@ -581,7 +603,7 @@ class weights_not_cast_back:
 
 
 class loss_cast_to_the_dtype_of_x:
-    """in training aux_loss is cast to the dtype of x; it stays in float32"""
+    """in training, aux_loss is cast to the dtype of x; it should stay in float32"""
 
     class MoEGate(MoEGate):
         def forward(self, x):
@@ -590,7 +612,7 @@ class loss_cast_to_the_dtype_of_x:
 
 
 class loss_always_in_the_dtype_of_x:
-    """in training and in eval aux_loss is cast to the dtype of x; it stays in float32"""
+    """in training and in eval, aux_loss is cast to the dtype of x; it should stay in float32"""
 
     class MoEGate(MoEGate):
         def forward(self, x):
@@ -599,7 +621,7 @@ class loss_always_in_the_dtype_of_x:
 
 
 class zero_in_the_dtype_of_x:
-    """in eval the zero has the dtype of x; aux_loss is float32 there, too"""
+    """in eval, the zero has the dtype of x; aux_loss should be float32 there, too"""
 
     class MoEGate(MoEGate):
         def forward(self, x):
@@ -618,7 +640,7 @@ class rows_per_sequence:
 
 
 class tokens_by_position:
-    """the rows go position after position; they go sequence after sequence"""
+    """the rows go position by position; they should go sequence by sequence"""
 
     class MoEGate(MoEGate):
         def forward(self, x):
@@ -630,7 +652,7 @@ class tokens_by_position:
 
 
 class viewed_without_copy:
-    """x.view(-1, C) needs contiguous memory, which x may not have; use reshape or flatten"""
+    """x.view(-1, C) is used, which fails where x is not contiguous; use reshape or flatten"""
 
     class MoEGate(MoEGate):
         def _logits(self, x):
@@ -638,7 +660,7 @@ class viewed_without_copy:
 
 
 class squeezed:
-    """squeeze() also removes the axis of a single token or a single expert"""
+    """squeeze() removes the axis of a single token or a single expert as well; leave it out"""
 
     class MoEGate(MoEGate):
         def forward(self, x):
@@ -647,7 +669,8 @@ class squeezed:
 
 
 class weights_first:
-    """topk_weight is returned before topk_idx; the order is topk_idx, topk_weight, aux_loss"""
+    """topk_weight is returned before topk_idx; the order should be topk_idx, topk_weight,
+    aux_loss"""
 
     class MoEGate(MoEGate):
         def forward(self, x):
@@ -656,7 +679,7 @@ class weights_first:
 
 
 class coefficient_forgotten:
-    """aux_loss is not multiplied by router_aux_loss_coef"""
+    """aux_loss is not multiplied by router_aux_loss_coef; multiply it once"""
 
     class MoEGate(MoEGate):
         def _aux_loss(self, scores, topk_idx):
@@ -666,7 +689,7 @@ class coefficient_forgotten:
 
 
 class coefficient_twice:
-    """aux_loss is multiplied by router_aux_loss_coef twice"""
+    """aux_loss is multiplied by router_aux_loss_coef twice; multiply it once"""
 
     class MoEGate(MoEGate):
         def _aux_loss(self, scores, topk_idx):
@@ -684,7 +707,7 @@ class coefficient_always_the_default:
 
 
 class loss_in_eval:
-    """aux_loss is computed in eval as well; it is 0 there"""
+    """aux_loss is computed in eval as well; it should be 0 there"""
 
     class MoEGate(MoEGate):
         def _aux_loss(self, scores, topk_idx):
@@ -692,7 +715,7 @@ class loss_in_eval:
 
 
 class losses_pile_up:
-    """each call adds its aux_loss to those before; a call returns its own alone"""
+    """each call adds its aux_loss to those before; a call should return only its own"""
 
     class MoEGate(MoEGate):
         total = 0.0
@@ -703,7 +726,7 @@ class losses_pile_up:
 
 
 class padding_left_out:
-    """tokens of zeros are left out of the loss as padding; every position counts"""
+    """tokens of zeros are left out of the loss as padding; count every position"""
 
     class MoEGate(MoEGate):
         def forward(self, x):
@@ -717,7 +740,7 @@ class padding_left_out:
 
 
 class padding_weighs_nothing:
-    """tokens of zeros get the weight 0 as padding; every position is routed"""
+    """tokens of zeros get the weight 0 as padding; route every position"""
 
     class MoEGate(MoEGate):
         def forward(self, x):
@@ -727,7 +750,7 @@ class padding_weighs_nothing:
 
 
 class no_loss_in_eval:
-    """aux_loss is None in eval; it is a tensor there, too, without axes: 0"""
+    """aux_loss is None in eval; it should be 0 there, as a tensor without axes"""
 
     class MoEGate(MoEGate):
         def _aux_loss(self, scores, topk_idx):
@@ -735,7 +758,7 @@ class no_loss_in_eval:
 
 
 class zero_is_a_number:
-    """aux_loss is the number 0.0 in eval; it is a tensor there, too, without axes"""
+    """aux_loss is the number 0.0 in eval; it should be a tensor without axes there, too"""
 
     class MoEGate(MoEGate):
         def _aux_loss(self, scores, topk_idx):
@@ -743,7 +766,7 @@ class zero_is_a_number:
 
 
 class zero_with_an_axis:
-    """aux_loss has the shape [1] in eval; it has no axes there either"""
+    """aux_loss has the shape [1] in eval; it should have no axes there either"""
 
     class MoEGate(MoEGate):
         def _aux_loss(self, scores, topk_idx):
@@ -751,7 +774,7 @@ class zero_with_an_axis:
 
 
 class loss_with_an_axis:
-    """aux_loss has the shape [1]; it has no axes"""
+    """aux_loss has the shape [1]; it should have no axes"""
 
     class MoEGate(MoEGate):
         def _aux_loss(self, scores, topk_idx):
@@ -767,7 +790,8 @@ class loss_is_a_number:
 
 
 class loss_without_gradient:
-    """aux_loss is taken from detached scores, so that it teaches the router nothing"""
+    """aux_loss is computed from detached scores, so that it teaches the router
+    nothing; do not detach them"""
 
     class MoEGate(MoEGate):
         def _aux_loss(self, scores, topk_idx):
@@ -775,7 +799,7 @@ class loss_without_gradient:
 
 
 class always_the_qwen_loss:
-    """aux_loss is the qwen loss, whatever aux_loss_kind says"""
+    """aux_loss is the qwen loss, whatever aux_loss_kind says; use the kind that it names"""
 
     class MoEGate(MoEGate):
         def _balance_loss(self, scores, topk_idx):
@@ -783,7 +807,7 @@ class always_the_qwen_loss:
 
 
 class always_the_batch_loss:
-    """aux_loss is the batch loss, whatever aux_loss_kind says"""
+    """aux_loss is the batch loss, whatever aux_loss_kind says; use the kind that it names"""
 
     class MoEGate(MoEGate):
         def _balance_loss(self, scores, topk_idx):
@@ -791,7 +815,7 @@ class always_the_batch_loss:
 
 
 class always_the_sequence_loss:
-    """aux_loss is the sequence loss, whatever aux_loss_kind says"""
+    """aux_loss is the sequence loss, whatever aux_loss_kind says; use the kind that it names"""
 
     class MoEGate(MoEGate):
         def _balance_loss(self, scores, topk_idx):
@@ -799,7 +823,7 @@ class always_the_sequence_loss:
 
 
 class kinds_exchanged:
-    """the kind "batch" gives the sequence loss and "sequence" the batch loss"""
+    """the kind "batch" gives the sequence loss and "sequence" the batch loss; exchange the two"""
 
     class MoEGate(MoEGate):
         def _balance_loss(self, scores, topk_idx):
@@ -810,7 +834,7 @@ class kinds_exchanged:
 
 
 class no_qwen_loss:
-    """the kind "qwen" gives the batch loss; it is k times that"""
+    """the kind "qwen" gives the batch loss; it should give k times that"""
 
     class MoEGate(MoEGate):
         def _balance_loss(self, scores, topk_idx):
@@ -820,7 +844,7 @@ class no_qwen_loss:
 
 
 class sequences_cut_elsewhere:
-    """the sequence loss reshapes the tokens to [S, B, ...]; they are [B, S, ...]"""
+    """the sequence loss reshapes the tokens to [S, B, ...]; reshape them to [B, S, ...]"""
 
     class MoEGate(MoEGate):
         def _balance_loss(self, scores, topk_idx):

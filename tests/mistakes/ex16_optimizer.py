@@ -1,7 +1,7 @@
 """Wrong answers to ex16_optimizer: each class is the solution with one change.
 
-A class holds definitions that replace the solution's own; its docstring finishes the sentence
-"this is exactly what comes out when ...".
+A class holds definitions that replace the solution's own; its docstring ends the sentence
+"these are exactly the numbers you get if ...".
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 
 
 class eps_inside_the_root:
-    """eps is added under the root, √(v̂ + eps); it is √v̂ + eps"""
+    """eps is added under the root, √(v̂ + eps); it should be √v̂ + eps"""
 
     def _direction(state, betas, eps):
         mean = state["exp_avg"] / (1 - betas[0] ** state["step"])
@@ -37,14 +37,14 @@ class no_eps:
 
 
 class no_bias_correction:
-    """m and v are used as they are; divide them by 1 − β^t, for both started at 0"""
+    """m and v are used as they are; divide each by its 1 − β^t, since both start at 0"""
 
     def _direction(state, betas, eps):
         return state["exp_avg"] / (state["exp_avg_sq"].sqrt() + eps)
 
 
 class only_m_is_corrected:
-    """only m is divided by its 1 − β^t; v started at 0 as well"""
+    """only m is divided by its 1 − β^t; divide v by its own as well, since it starts at 0 too"""
 
     def _direction(state, betas, eps):
         mean = state["exp_avg"] / (1 - betas[0] ** state["step"])
@@ -52,7 +52,7 @@ class only_m_is_corrected:
 
 
 class only_v_is_corrected:
-    """only v is divided by its 1 − β^t; m started at 0 as well"""
+    """only v is divided by its 1 − β^t; divide m by its own as well, since it starts at 0 too"""
 
     def _direction(state, betas, eps):
         square = state["exp_avg_sq"] / (1 - betas[1] ** state["step"])
@@ -60,7 +60,7 @@ class only_v_is_corrected:
 
 
 class corrected_without_a_power:
-    """the bias correction is 1 − β at every step; it is 1 − β^t"""
+    """the bias correction is 1 − β at every step; it should be 1 − β^t"""
 
     def _direction(state, betas, eps):
         mean = state["exp_avg"] / (1 - betas[0])
@@ -69,7 +69,7 @@ class corrected_without_a_power:
 
 
 class steps_counted_from_zero:
-    """the first step is t = 0, which divides by 0; count the step before the bias correction"""
+    """the first step has t = 0, which divides by 0; count the step before the bias correction"""
 
     def _average(state, gradient, betas):
         state["exp_avg"].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
@@ -84,7 +84,7 @@ class steps_counted_from_zero:
 
 
 class steps_counted_from_two:
-    """the first step has t = 2; it is t = 1"""
+    """the first step has t = 2; it should have t = 1"""
 
     def _state_of(optimizer, p):
         state = optimizer.state[p]
@@ -96,7 +96,7 @@ class steps_counted_from_two:
 
 
 class moments_start_at_the_gradient:
-    """m and v start as the first gradient and its square; they start at 0"""
+    """m and v start as the first gradient and its square; they should start at 0"""
 
     def _state_of(optimizer, p):
         state = optimizer.state[p]
@@ -108,7 +108,7 @@ class moments_start_at_the_gradient:
 
 
 class moments_started_anew:
-    """m and v are made anew at every step; keep them in self.state"""
+    """m and v are created anew at every step; keep them in self.state"""
 
     def _state_of(optimizer, p):
         state = optimizer.state[p]
@@ -118,7 +118,7 @@ class moments_started_anew:
 
 
 class gradients_summed:
-    """m is β₁·m + g, a sum; it is β₁·m + (1 − β₁)·g, a mean"""
+    """m is β₁·m + g, a sum; it should be β₁·m + (1 − β₁)·g, a mean"""
 
     def _average(state, gradient, betas):
         state["step"] += 1
@@ -127,7 +127,7 @@ class gradients_summed:
 
 
 class no_momentum:
-    """the gradient itself is divided by √v̂; it is its running mean m̂"""
+    """the gradient itself is divided by √v̂; divide its running mean m̂ instead"""
 
     def _average(state, gradient, betas):
         state["step"] += 1
@@ -136,7 +136,7 @@ class no_momentum:
 
 
 class betas_exchanged:
-    """the betas are exchanged: the first is for m, the second for v"""
+    """the betas are exchanged; use the first for m and the second for v"""
 
     def _average(state, gradient, betas):
         state["step"] += 1
@@ -150,7 +150,7 @@ class betas_exchanged:
 
 
 class corrections_exchanged:
-    """m is divided by 1 − β₂^t and v by 1 − β₁^t: each has its own beta"""
+    """m is divided by 1 − β₂^t and v by 1 − β₁^t; use β₁ for m and β₂ for v"""
 
     def _direction(state, betas, eps):
         mean = state["exp_avg"] / (1 - betas[1] ** state["step"])
@@ -159,7 +159,7 @@ class corrections_exchanged:
 
 
 class beta_weights_the_gradient:
-    """β weights the new gradient and 1 − β what was there before; it is the other way round"""
+    """β weights the new gradient and 1 − β the old value; exchange the two"""
 
     def _average(state, gradient, betas):
         state["step"] += 1
@@ -168,7 +168,7 @@ class beta_weights_the_gradient:
 
 
 class size_of_the_mean:
-    """v is the running mean of m², not of g²"""
+    """v is the running mean of m²; it should be that of g²"""
 
     def _average(state, gradient, betas):
         state["step"] += 1
@@ -177,7 +177,7 @@ class size_of_the_mean:
 
 
 class largest_square:
-    """v never falls (that is AMSGrad); it is the running mean of the squares"""
+    """v never falls (that is AMSGrad); it should be the running mean of the squares"""
 
     def _average(state, gradient, betas):
         state["step"] += 1
@@ -187,7 +187,7 @@ class largest_square:
 
 
 class nesterov:
-    """the step looks ahead to the next m (that is NAdam); it uses m as it is"""
+    """the step looks ahead to the next m (that is NAdam); use m as it is"""
 
     def _update(optimizer, p, group):
         state, betas = _state_of(optimizer, p), group["betas"]
@@ -199,7 +199,7 @@ class nesterov:
 
 
 class uphill:
-    """the step is added; it is subtracted"""
+    """the step is added; subtract it"""
 
     def _update(optimizer, p, group):
         state = _state_of(optimizer, p)
@@ -209,7 +209,8 @@ class uphill:
 
 
 class decay_through_the_gradient:
-    """the decay is added to the gradient (Adam with L2); AdamW takes it off p itself"""
+    """the decay is added to the gradient (Adam with L2); subtract it from p itself, as AdamW
+    does"""
 
     def _update(optimizer, p, group):
         state = _state_of(optimizer, p)
@@ -218,7 +219,7 @@ class decay_through_the_gradient:
 
 
 class decay_of_the_new_p:
-    """p decays after the step; the decay takes the old p"""
+    """p decays after the step; decay it before the step, from its old value"""
 
     def _update(optimizer, p, group):
         state = _state_of(optimizer, p)
@@ -228,7 +229,7 @@ class decay_of_the_new_p:
 
 
 class decay_without_the_learning_rate:
-    """p decays by weight_decay alone; multiply it by the learning rate"""
+    """p decays by weight_decay alone; multiply that by the learning rate"""
 
     def _update(optimizer, p, group):
         state = _state_of(optimizer, p)
@@ -247,7 +248,7 @@ class no_decay:
 
 
 class no_decay_by_default:
-    """weight_decay is 0 by default, as in Adam; AdamW's default is 0.01"""
+    """weight_decay is 0 by default, as in Adam; the default should be 0.01, as in AdamW"""
 
     class AdamW(AdamW):
         def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
@@ -255,7 +256,7 @@ class no_decay_by_default:
 
 
 class second_beta_95:
-    """β₂ is 0.95 by default, as large models are often trained; torch's default is 0.999"""
+    """β₂ is 0.95 by default, as for many large models; the default should be 0.999, as in torch"""
 
     class AdamW(AdamW):
         def __init__(self, params, lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=1e-2):
@@ -263,7 +264,7 @@ class second_beta_95:
 
 
 class larger_default_eps:
-    """eps is 1e-6 by default; torch's default is 1e-8"""
+    """eps is 1e-6 by default; the default should be 1e-8, as in torch"""
 
     class AdamW(AdamW):
         def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-6, weight_decay=1e-2):
@@ -271,7 +272,8 @@ class larger_default_eps:
 
 
 class one_count_for_all:
-    """all parameters share one count of steps; each counts those in which it had a gradient"""
+    """all parameters share one count of steps; each should count those in which it had a
+    gradient"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -291,7 +293,7 @@ class one_count_for_all:
 
 
 class one_step_per_parameter:
-    """the count of steps goes up once for every parameter, not once for every step"""
+    """the count of steps goes up once for every parameter; it should go up once for every step"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -312,7 +314,7 @@ class one_step_per_parameter:
 
 
 class skipped_steps_counted:
-    """a parameter without a gradient counts the step; it is left out entirely"""
+    """a parameter without a gradient counts the step; leave it out entirely"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -328,7 +330,8 @@ class skipped_steps_counted:
 
 
 class no_gradient_is_a_gradient_of_zero:
-    """a gradient of None is taken for one of 0, and the parameter goes on moving; leave it out"""
+    """a gradient of None is treated as one of 0, so that the parameter keeps
+    moving; leave that parameter out"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -344,7 +347,7 @@ class no_gradient_is_a_gradient_of_zero:
 
 
 class decay_without_a_gradient:
-    """a parameter without a gradient decays all the same; it is left out entirely"""
+    """a parameter without a gradient still decays; leave it out entirely"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -388,7 +391,7 @@ class stops_at_a_missing_gradient:
 
 
 class settings_of_the_constructor:
-    """the settings are those of the constructor; read them from the group at every step"""
+    """the constructor's settings are used; read them from the group at every step"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -402,7 +405,7 @@ class settings_of_the_constructor:
 
 
 class learning_rate_of_the_constructor:
-    """the learning rate is that of the constructor; read it from the group at every step"""
+    """the constructor's learning rate is used; read it from the group at every step"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -416,7 +419,7 @@ class learning_rate_of_the_constructor:
 
 
 class betas_of_the_constructor:
-    """the betas are those of the constructor; read them from the group at every step"""
+    """the constructor's betas are used; read them from the group at every step"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -441,7 +444,7 @@ class settings_read_once:
 
 
 class settings_of_the_first_group:
-    """the first group's settings are used for all; every group has its own"""
+    """the first group's settings are used for all groups; use each group's own"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -468,7 +471,8 @@ class only_the_first_group:
 
 
 class only_the_variable_moves:
-    """p = p − … binds a local name and leaves the parameter where it was; change it in place"""
+    """p = p − … only gives another tensor the name p and leaves the parameter as it
+    was; change it in place"""
 
     def _update(optimizer, p, group):
         state = _state_of(optimizer, p)
@@ -478,7 +482,8 @@ class only_the_variable_moves:
 
 
 class new_memory:
-    """p.data gets new memory at every step; write into what it has, others share it"""
+    """p.data gets new memory at every step; write into the memory it has, since others may share
+    it"""
 
     def _update(optimizer, p, group):
         state = _state_of(optimizer, p)
@@ -502,7 +507,8 @@ class gradients_on:
 
 
 class gradients_left_off:
-    """gradients are switched off and never on again; no_grad in a with-block ends by itself"""
+    """gradients are switched off and never on again; use a with-block for no_grad,
+    which ends by itself"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -516,7 +522,8 @@ class gradients_left_off:
 
 
 class decay_written_into_the_gradient:
-    """weight_decay · p is added into the gradient itself: Adam with L2, in the caller's tensor"""
+    """weight_decay · p is added to p.grad in place, which is Adam with L2 and changes the caller's
+    tensor; subtract the decay from p itself"""
 
     def _update(optimizer, p, group):
         state = _state_of(optimizer, p)
@@ -534,7 +541,7 @@ class gradient_is_overwritten:
 
 
 class gradients_are_cleared:
-    """the step sets the gradients to None; that is zero_grad's to do, when the caller asks"""
+    """the step sets the gradients to None; leave that to zero_grad, which the caller calls"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -551,7 +558,7 @@ class closure_is_not_called:
 
 
 class loss_is_not_returned:
-    """the closure's loss is not returned"""
+    """the closure's loss is not returned; return it"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -559,7 +566,7 @@ class loss_is_not_returned:
 
 
 class closure_comes_last:
-    """the closure is called after the step; its gradients are those to use"""
+    """the closure is called after the step; call it first, since the step needs its gradients"""
 
     class AdamW(AdamW):
         def step(self, closure=None):
@@ -568,7 +575,7 @@ class closure_comes_last:
 
 
 class closure_called_twice:
-    """the closure is called twice, for its gradients and for its loss; once is enough"""
+    """the closure is called twice, for its gradients and for its loss; call it once"""
 
     def _loss_of(closure):
         if closure is None:
@@ -579,7 +586,7 @@ class closure_called_twice:
 
 
 class closure_without_gradients:
-    """the closure runs under no_grad, where it cannot call backward; call it before that"""
+    """the closure runs under no_grad, where it cannot call backward; call it under enable_grad"""
 
     def _loss_of(closure):
         if closure is None:
@@ -589,7 +596,8 @@ class closure_without_gradients:
 
 
 class moments_outside_the_state:
-    """m, v and t are attributes of the optimizer, and no state dict has them: use self.state"""
+    """m, v and t are attributes of the optimizer, which no state dict contains;
+    keep them in self.state"""
 
     def _state_of(optimizer, p):
         kept = optimizer.__dict__.setdefault("kept", {})
@@ -603,7 +611,8 @@ class moments_outside_the_state:
 
 
 class count_outside_the_state:
-    """the count of steps is an attribute of the optimizer, and no state dict has it: self.state"""
+    """the count of steps is an attribute of the optimizer, which no state dict
+    contains; keep it in self.state"""
 
     def _update(optimizer, p, group):
         state = _state_of(optimizer, p)
@@ -617,7 +626,8 @@ class count_outside_the_state:
 
 
 class moments_in_the_default_dtype:
-    """m and v come from torch.zeros(p.shape), without the dtype of p: zeros_like has it"""
+    """m and v come from torch.zeros(p.shape), which ignores the dtype of p; use
+    torch.zeros_like(p)"""
 
     def _state_of(optimizer, p):
         state = optimizer.state[p]
@@ -629,7 +639,7 @@ class moments_in_the_default_dtype:
 
 
 class moments_in_float32:
-    """m and v are float32 whatever their parameter is; they have its dtype"""
+    """m and v are float32 whatever their parameter is; they should have its dtype"""
 
     def _state_of(optimizer, p):
         state = optimizer.state[p]
@@ -647,7 +657,7 @@ class moments_in_float32:
 
 
 class moments_at_least_float32:
-    """m and v of a bfloat16 parameter are float32; they have its dtype"""
+    """m and v of a bfloat16 parameter are float32; they should have its dtype"""
 
     def _state_of(optimizer, p):
         state = optimizer.state[p]
@@ -666,7 +676,8 @@ class moments_at_least_float32:
 
 
 class step_in_float32:
-    """the step is rounded to float32, whatever p is; a float64 parameter keeps all its digits"""
+    """the step is rounded to float32, whatever p is; a float64 parameter should keep all its
+    digits"""
 
     def _direction(state, betas, eps):
         mean = state["exp_avg"].float() / (1 - betas[0] ** state["step"])
@@ -675,49 +686,49 @@ class step_in_float32:
 
 
 class everything_decays:
-    """all parameters decay; norm weights, biases and other vectors do not"""
+    """all parameters decay; norm weights, biases and other vectors should not"""
 
     def _decays(p):
         return True
 
 
 class nothing_decays:
-    """no parameter decays; matrices do"""
+    """no parameter decays; matrices should"""
 
     def _decays(p):
         return False
 
 
 class groups_exchanged:
-    """vectors decay and matrices do not; it is the other way round"""
+    """vectors decay and matrices do not; exchange the two groups"""
 
     def _decays(p):
         return p.dim() < 2
 
 
 class only_more_than_two_dimensions:
-    """only parameters of three and more dimensions decay; two are enough"""
+    """only parameters with three or more dimensions decay; those with two should decay as well"""
 
     def _decays(p):
         return p.dim() > 2
 
 
 class exactly_two_dimensions:
-    """only parameters of exactly two dimensions decay; those with more do as well"""
+    """only parameters with exactly two dimensions decay; those with more should decay as well"""
 
     def _decays(p):
         return p.dim() == 2
 
 
 class scalars_decay:
-    """a parameter without dimensions decays; it has fewer than two"""
+    """a parameter without dimensions decays; only those with two or more should"""
 
     def _decays(p):
         return p.dim() != 1
 
 
 class decay_by_name:
-    """the name decides, norm or bias; it is the number of dimensions"""
+    """the name decides (norm or bias); the number of dimensions should"""
 
     def decay_groups(model, weight_decay):
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -730,7 +741,7 @@ class decay_by_name:
 
 
 class embeddings_do_not_decay:
-    """embeddings do not decay; they are matrices like the others"""
+    """embeddings do not decay; they should, since they are matrices like the others"""
 
     def decay_groups(model, weight_decay):
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -750,7 +761,8 @@ class frozen_parameters_too:
 
 
 class tied_parameters_twice:
-    """a tied parameter is listed under each of its names; it is one parameter, list it once"""
+    """a tied parameter is listed under each of its names; list it once, since it is one
+    parameter"""
 
     def _trained(model):
         every = model.named_parameters(remove_duplicate=False)
@@ -758,7 +770,8 @@ class tied_parameters_twice:
 
 
 class group_without_its_decay:
-    """the group that does not decay does not say weight_decay=0, so that it gets the default"""
+    """the group that does not decay does not say weight_decay=0, so that it gets
+    the default; write 0.0 there"""
 
     def decay_groups(model, weight_decay):
         decayed = [p for p in _trained(model) if _decays(p)]
@@ -767,7 +780,7 @@ class group_without_its_decay:
 
 
 class decay_of_one_tenth:
-    """the decay is always 0.1: use the argument weight_decay"""
+    """the decay is always 0.1; use the argument weight_decay"""
 
     def decay_groups(model, weight_decay):
         decayed = [p for p in _trained(model) if _decays(p)]
@@ -776,7 +789,8 @@ class decay_of_one_tenth:
 
 
 class one_norm_per_parameter:
-    """every gradient is clipped by its own norm; there is one factor, from the norm of all"""
+    """every gradient is clipped by its own norm; use one factor, from the norm of
+    all gradients together"""
 
     def clip_grad_norm_(parameters, max_norm):
         gradients = _gradients(parameters)
@@ -793,21 +807,22 @@ class norms_added:
 
 
 class norm_without_a_root:
-    """the sum of the squares is taken for the norm; take its root"""
+    """the sum of the squares is used as the norm; take its root"""
 
     def _global_norm(gradients):
         return sum((gradient.square().sum() for gradient in gradients), torch.zeros(()))
 
 
 class absolute_values_summed:
-    """the norm is the sum of the absolute values; it is the root of the sum of the squares"""
+    """the norm is the sum of the absolute values; it should be the root of the sum of the
+    squares"""
 
     def _global_norm(gradients):
         return sum((gradient.abs().sum() for gradient in gradients), torch.zeros(()))
 
 
 class root_mean_square:
-    """the norm is the root of the mean square; it is the root of the sum of the squares"""
+    """the norm is the root of the mean square; it should be the root of the sum of the squares"""
 
     def _global_norm(gradients):
         if not gradients:
@@ -816,7 +831,7 @@ class root_mean_square:
 
 
 class norm_of_the_parameters:
-    """the norm is that of the parameters; it is that of their gradients"""
+    """the norm is that of the parameters; it should be that of their gradients"""
 
     def clip_grad_norm_(parameters, max_norm):
         parameters = list(parameters)
@@ -839,28 +854,28 @@ class single_entries_clipped:
 
 
 class small_gradients_scaled_up:
-    """gradients are always scaled to max_norm, small ones up: the factor is 1 at most"""
+    """gradients are always scaled to max_norm, small ones up; the factor should be at most 1"""
 
     def _factor(norm, max_norm):
         return max_norm / (norm + 1e-6)
 
 
 class divided_by_the_norm:
-    """large gradients are scaled to a norm of 1; it is max_norm"""
+    """large gradients are scaled to a norm of 1; scale them to a norm of max_norm"""
 
     def _factor(norm, max_norm):
         return torch.where(norm > max_norm, 1 / (norm + 1e-6), torch.ones_like(norm))
 
 
 class never_clipped:
-    """the norm is computed and nothing is scaled"""
+    """the norm is computed but nothing is scaled; scale the gradients in place"""
 
     def _factor(norm, max_norm):
         return torch.ones_like(norm)
 
 
 class norm_after_clipping:
-    """the norm that is returned is that after clipping; it is that from before"""
+    """the norm after clipping is returned; return the one from before"""
 
     def clip_grad_norm_(parameters, max_norm):
         gradients = _gradients(parameters)
@@ -871,7 +886,7 @@ class norm_after_clipping:
 
 
 class norm_is_a_float:
-    """the norm is returned as a Python float; it is a 0-dim tensor"""
+    """the norm is returned as a Python float; it should be a 0-dim tensor"""
 
     def clip_grad_norm_(parameters, max_norm):
         gradients = _gradients(parameters)
@@ -882,7 +897,7 @@ class norm_is_a_float:
 
 
 class norm_has_one_dimension:
-    """the norm is returned with shape [1]; it is a 0-dim tensor"""
+    """the norm is returned with shape [1]; it should be a 0-dim tensor"""
 
     def clip_grad_norm_(parameters, max_norm):
         gradients = _gradients(parameters)
@@ -893,7 +908,7 @@ class norm_has_one_dimension:
 
 
 class norm_is_not_returned:
-    """the norm is not returned"""
+    """the norm is not returned; return the one from before clipping"""
 
     def clip_grad_norm_(parameters, max_norm):
         gradients = _gradients(parameters)
@@ -903,7 +918,7 @@ class norm_is_not_returned:
 
 
 class parameters_read_twice:
-    """parameters are read twice, and a generator is empty the second time: make a list first"""
+    """parameters are read twice, and a generator is empty the second time; make a list first"""
 
     def clip_grad_norm_(parameters, max_norm):
         norm = _global_norm(_gradients(parameters))
@@ -914,7 +929,7 @@ class parameters_read_twice:
 
 
 class gradients_replaced:
-    """p.grad becomes a new tensor; scale the one that is there, in place"""
+    """p.grad becomes a new tensor; scale the existing one, in place"""
 
     def clip_grad_norm_(parameters, max_norm):
         parameters = [p for p in parameters if p.grad is not None]
@@ -937,21 +952,22 @@ class parameters_scaled:
 
 
 class every_gradient_expected:
-    """a gradient of None is used like any other; pass over such a parameter"""
+    """a gradient of None is used like any other; skip such a parameter"""
 
     def _gradients(parameters):
         return [p.grad.detach() for p in parameters]
 
 
 class no_gradients_not_expected:
-    """torch.stack of no norms raises an error; without gradients the norm is 0"""
+    """torch.stack is called on an empty list, which raises an error; without
+    gradients, return a norm of 0"""
 
     def _global_norm(gradients):
         return torch.stack([gradient.norm() for gradient in gradients]).norm()
 
 
 class norm_in_float32:
-    """the norm is computed in float32; float64 gradients keep all their digits"""
+    """the norm is computed in float32; float64 gradients should keep all their digits"""
 
     def _global_norm(gradients):
         total = torch.zeros((), dtype=torch.float32)
@@ -961,84 +977,88 @@ class norm_in_float32:
 
 
 class no_floor:
-    """the learning rate falls to 0; it falls to lr / 10"""
+    """the learning rate falls to 0; it should fall to lr / 10"""
 
     def get_lr(step, total_steps, lr):
         return lr * 0.5 * (1 + math.cos(math.pi * step / total_steps))
 
 
 class floor_on_top:
-    """lr / 10 is added to a whole wave, which starts at 1.1 · lr: the wave is 0.45 high, not 0.5"""
+    """lr / 10 is added to a full-height wave, which then starts at 1.1 · lr;
+    multiply the wave by 0.45, not 0.5"""
 
     def get_lr(step, total_steps, lr):
         return lr / 10 + 0.5 * lr * (1 + math.cos(math.pi * step / total_steps))
 
 
 class floor_by_maximum:
-    """the wave goes to 0 and is cut off at lr / 10; squeeze the wave instead"""
+    """the wave goes to 0 and is cut off at lr / 10; make the wave lower instead, so
+    that it ends at lr / 10"""
 
     def get_lr(step, total_steps, lr):
         return max(0.1 * lr, lr * 0.5 * (1 + math.cos(math.pi * step / total_steps)))
 
 
 class no_pi:
-    """the cosine gets step / total_steps without π, and falls only half-way"""
+    """the cosine gets step / total_steps without π, so that the rate falls only part of the way;
+    use π · step / total_steps"""
 
     def get_lr(step, total_steps, lr):
         return lr * (0.1 + 0.45 * (1 + math.cos(step / total_steps)))
 
 
 class whole_wave:
-    """the cosine gets 2π, comes back up and ends at lr; half a wave is π"""
+    """the cosine gets 2π · step / total_steps, so that it ends at lr again; use π for half a
+    wave"""
 
     def get_lr(step, total_steps, lr):
         return lr * (0.1 + 0.45 * (1 + math.cos(2 * math.pi * step / total_steps)))
 
 
 class upwards:
-    """the learning rate rises from lr / 10 to lr; it falls"""
+    """the learning rate rises from lr / 10 to lr; it should fall"""
 
     def get_lr(step, total_steps, lr):
         return lr * (0.1 + 0.45 * (1 - math.cos(math.pi * step / total_steps)))
 
 
 class straight_line:
-    """the learning rate falls along a straight line; it is a cosine"""
+    """the learning rate falls along a straight line; it should follow a cosine"""
 
     def get_lr(step, total_steps, lr):
         return lr * (1 - 0.9 * step / total_steps)
 
 
 class one_step_late:
-    """the learning rate is that of the step before; step is what the formula says"""
+    """the learning rate is that of the step before; use step as it is in the formula"""
 
     def get_lr(step, total_steps, lr):
         return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step - 1) / total_steps)))
 
 
 class one_step_early:
-    """the learning rate is that of the next step; step is what the formula says"""
+    """the learning rate is that of the next step; use step as it is in the formula"""
 
     def get_lr(step, total_steps, lr):
         return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step + 1) / total_steps)))
 
 
 class one_step_short:
-    """the wave ends at total_steps − 1; it ends at total_steps"""
+    """the wave ends at total_steps − 1; it should end at total_steps"""
 
     def get_lr(step, total_steps, lr):
         return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * step / max(1, total_steps - 1))))
 
 
 class whole_numbers:
-    """step // total_steps is 0 until the end; divide with /"""
+    """step // total_steps is used, which is 0 until the end; divide with /"""
 
     def get_lr(step, total_steps, lr):
         return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step // total_steps))))
 
 
 class with_a_warm_up:
-    """the learning rate warms up over the first tenth; it starts at lr"""
+    """the learning rate warms up over the first tenth; it should start at lr"""
 
     def get_lr(step, total_steps, lr):
         warm = min(1.0, (step + 1) / (0.1 * total_steps + 1))

@@ -1,7 +1,7 @@
 """Wrong answers to ex17_train_step: each class is the solution with one change.
 
-A class holds definitions that replace the solution's own; its docstring finishes the sentence
-"this is exactly what comes out when ...".
+A class holds definitions that replace the solution's own; its docstring ends the sentence
+"these are exactly the numbers you get if ...".
 """
 
 import contextlib
@@ -11,7 +11,8 @@ import torch
 
 
 class not_divided:
-    """each micro-batch's loss goes into backward whole: divide it by their number"""
+    """each micro-batch's loss goes into backward undivided; divide it by the number
+    of micro-batches"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         total = 0.0
@@ -24,7 +25,7 @@ class not_divided:
 
 
 class summed_over_the_window:
-    """the loss is the sum over the micro-batches, gradients and all; it is their mean"""
+    """the loss is the sum over the micro-batches, and so are the gradients; use their mean"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         total = 0.0
@@ -37,7 +38,8 @@ class summed_over_the_window:
 
 
 class divided_twice:
-    """the mean of the losses is divided by the number of micro-batches once more"""
+    """the mean of the losses is divided by the number of micro-batches once more; divide only
+    once"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         total = 0.0
@@ -50,7 +52,7 @@ class divided_twice:
 
 
 class reported_loss_is_the_sum:
-    """the loss that is reported is the sum over the micro-batches; it is their mean"""
+    """the reported loss is the sum over the micro-batches; it should be their mean"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         total = 0.0
@@ -63,7 +65,8 @@ class reported_loss_is_the_sum:
 
 
 class reported_loss_is_divided_twice:
-    """the loss that is reported is the mean divided by their number once more"""
+    """the reported loss is the mean, divided by the number of micro-batches once
+    more; divide only once"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         total = 0.0
@@ -76,7 +79,7 @@ class reported_loss_is_divided_twice:
 
 
 class reported_loss_is_the_last:
-    """the loss that is reported is that of the last micro-batch; it is the mean of all"""
+    """the reported loss is that of the last micro-batch; it should be the mean of all"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         for micro_batch in micro_batches:
@@ -87,7 +90,7 @@ class reported_loss_is_the_last:
 
 
 class reported_loss_is_the_last_divided:
-    """the loss that is reported is the last micro-batch's share, not the mean of all"""
+    """the reported loss is the last micro-batch's share; it should be the mean of all"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         for micro_batch in micro_batches:
@@ -98,7 +101,7 @@ class reported_loss_is_the_last_divided:
 
 
 class reported_loss_is_scaled:
-    """the loss that is reported contains the scaler's scale: take it before scaling"""
+    """the reported loss contains the scaler's scale; take it before scaling"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         total = 0.0
@@ -113,7 +116,7 @@ class reported_loss_is_scaled:
 
 
 class loss_is_a_tensor:
-    """the loss is returned as a tensor: .item() makes it a float"""
+    """the loss is returned as a tensor; make it a float with .item()"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         total = 0.0
@@ -126,7 +129,7 @@ class loss_is_a_tensor:
 
 
 class norm_is_a_tensor:
-    """grad_norm is returned as a tensor: .item() makes it a float"""
+    """grad_norm is returned as a tensor; make it a float with .item()"""
 
     def _clip(model, optimizer, grad_clip, scaler):
         if scaler is not None:
@@ -135,7 +138,7 @@ class norm_is_a_tensor:
 
 
 class weighted_by_tokens:
-    """micro-batches weigh by their counted tokens; all weigh the same"""
+    """micro-batches are weighted by their counted tokens; all should weigh the same"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         counts = [int((labels != -100).sum()) for _, labels in micro_batches]
@@ -149,7 +152,7 @@ class weighted_by_tokens:
 
 
 class weighted_by_rows:
-    """micro-batches weigh by their rows; all weigh the same"""
+    """micro-batches are weighted by their rows; all should weigh the same"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         counts = [len(labels) for _, labels in micro_batches]
@@ -163,7 +166,7 @@ class weighted_by_rows:
 
 
 class only_the_first_micro_batch:
-    """only the first micro-batch is used; the update is for all of them"""
+    """only the first micro-batch is used; use all of them for the update"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         with _autocast(model, autocast_dtype):
@@ -173,7 +176,8 @@ class only_the_first_micro_batch:
 
 
 class only_the_last_gradient:
-    """gradients are cleared before every micro-batch, so that only the last one's is left"""
+    """gradients are cleared before every micro-batch, so that only the last one's is left; clear
+    them once per update"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         total = 0.0
@@ -187,7 +191,8 @@ class only_the_last_gradient:
 
 
 class labels_by_position:
-    """labels are given by position, where the model expects an attention mask: labels=labels"""
+    """labels are passed by position, where the model expects an attention mask; write
+    labels=labels"""
 
     def _objective(model, micro_batch):
         output = model(*micro_batch)
@@ -203,7 +208,7 @@ class no_aux_loss:
 
 
 class aux_loss_subtracted:
-    """the aux loss is subtracted; it is made small like the loss: add it"""
+    """the aux loss is subtracted; add it, since it should become small like the loss"""
 
     def _objective(model, micro_batch):
         input_ids, labels = micro_batch
@@ -212,7 +217,7 @@ class aux_loss_subtracted:
 
 
 class aux_loss_without_gradient:
-    """the aux loss is added as a number, so that no gradient comes from it"""
+    """the aux loss is added as a number, so that no gradient comes from it; add the tensor"""
 
     def _objective(model, micro_batch):
         input_ids, labels = micro_batch
@@ -221,7 +226,7 @@ class aux_loss_without_gradient:
 
 
 class aux_loss_not_reported:
-    """the aux loss has its gradient and is missing in the loss that is reported"""
+    """the aux loss has its gradient but is missing from the reported loss; add it there, too"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         total = 0.0
@@ -235,7 +240,7 @@ class aux_loss_not_reported:
 
 
 class aux_loss_not_divided:
-    """only the loss is divided by the number of micro-batches: divide loss + aux_loss"""
+    """only the loss is divided by the number of micro-batches; divide loss + aux_loss"""
 
     def _accumulate(model, micro_batches, autocast_dtype, scaler):
         total = 0.0
@@ -249,7 +254,7 @@ class aux_loss_not_divided:
 
 
 class step_per_micro_batch:
-    """the optimizer steps after every micro-batch: accumulate first, then step once"""
+    """the optimizer steps after every micro-batch; accumulate first, then step once"""
 
     def train_step(
         model,
@@ -272,7 +277,7 @@ class step_per_micro_batch:
 
 
 class clipped_per_micro_batch:
-    """gradients are clipped after every micro-batch: clip once, when all of them are in"""
+    """gradients are clipped after every micro-batch; clip once, after all of them"""
 
     def train_step(
         model,
@@ -299,7 +304,8 @@ class clipped_per_micro_batch:
 
 
 class clipped_before_unscaling:
-    """gradients are clipped while they still contain the scale: unscale_ first"""
+    """gradients are clipped while they still contain the scale; call
+    scaler.unscale_(optimizer) first"""
 
     def _clip(model, optimizer, grad_clip, scaler):
         norm = clip_grad_norm_(model.parameters(), grad_clip).item()
@@ -309,7 +315,8 @@ class clipped_before_unscaling:
 
 
 class norm_without_the_scale_gradients_with_it:
-    """gradients are clipped while they contain the scale, and only the norm is divided by it"""
+    """gradients are clipped while they contain the scale, and only the norm is divided by it; call
+    scaler.unscale_(optimizer) first"""
 
     def _clip(model, optimizer, grad_clip, scaler):
         norm = clip_grad_norm_(model.parameters(), grad_clip).item()
@@ -320,7 +327,7 @@ class norm_without_the_scale_gradients_with_it:
 
 
 class never_clipped:
-    """gradients are not clipped: the norm is measured and no more"""
+    """the norm is measured but gradients are not clipped; clip them to grad_clip"""
 
     def _clip(model, optimizer, grad_clip, scaler):
         if scaler is not None:
@@ -329,7 +336,7 @@ class never_clipped:
 
 
 class always_clipped_to_one:
-    """gradients are clipped to 1 whatever grad_clip is: use the argument"""
+    """gradients are clipped to 1 whatever grad_clip is; use the argument"""
 
     def _clip(model, optimizer, grad_clip, scaler):
         if scaler is not None:
@@ -338,7 +345,7 @@ class always_clipped_to_one:
 
 
 class another_default_clip:
-    """grad_clip is 0.5 by default; it is 1.0"""
+    """grad_clip is 0.5 by default; the default should be 1.0"""
 
     def train_step(
         model,
@@ -359,7 +366,7 @@ class another_default_clip:
 
 
 class clipped_after_the_step:
-    """gradients are not clipped before the step: afterwards is too late"""
+    """gradients are clipped after the step, which is too late; clip them before it"""
 
     def train_step(
         model,
@@ -382,7 +389,7 @@ class clipped_after_the_step:
 
 
 class norm_after_clipping:
-    """grad_norm is the norm after clipping; it is that from before"""
+    """grad_norm is the norm after clipping; it should be the one from before"""
 
     def _clip(model, optimizer, grad_clip, scaler):
         if scaler is not None:
@@ -392,21 +399,21 @@ class norm_after_clipping:
 
 
 class learning_rate_not_set:
-    """the learning rate is not set: write it into every group of optimizer.param_groups"""
+    """the learning rate is not set; write it into every group of optimizer.param_groups"""
 
     def _set_lr(optimizer, lr):
         pass
 
 
 class only_the_first_group:
-    """the learning rate is set on the first group alone: write it into every group"""
+    """the learning rate is set only on the first group; write it into every group"""
 
     def _set_lr(optimizer, lr):
         optimizer.param_groups[0]["lr"] = lr
 
 
 class learning_rate_set_after_the_step:
-    """the learning rate is set after the step, which still has the old one: set it before"""
+    """the learning rate is set after the step, which still uses the old one; set it before"""
 
     def train_step(
         model,
@@ -427,7 +434,7 @@ class learning_rate_set_after_the_step:
 
 
 class learning_rate_multiplied:
-    """the group's learning rate is multiplied by lr; lr replaces it"""
+    """the group's learning rate is multiplied by lr; replace it by lr"""
 
     def _set_lr(optimizer, lr):
         for group in optimizer.param_groups:
@@ -435,7 +442,7 @@ class learning_rate_multiplied:
 
 
 class gradients_not_cleared:
-    """gradients are not cleared after the step, and the next one adds to them"""
+    """gradients are not cleared after the step, so that the next one adds to them; clear them"""
 
     def train_step(
         model,
@@ -454,7 +461,8 @@ class gradients_not_cleared:
 
 
 class cleared_only_at_the_start:
-    """gradients are cleared before the step and left afterwards; they are None when it returns"""
+    """gradients are cleared before the step and left afterwards; they should be None when
+    train_step returns"""
 
     def train_step(
         model,
@@ -474,7 +482,8 @@ class cleared_only_at_the_start:
 
 
 class gradients_set_to_zero:
-    """gradients are zeros after the step; they are None, so that AdamW leaves unused ones out"""
+    """gradients are zeros after the step; they should be None, so that AdamW leaves unused ones
+    out"""
 
     def train_step(
         model,
@@ -495,7 +504,8 @@ class gradients_set_to_zero:
 
 
 class gradients_left_after_a_skip:
-    """gradients are cleared only where the step was made; a skipped one leaves infinite ones"""
+    """gradients are cleared only if the step was made, so that a skipped one leaves infinite ones;
+    clear them always"""
 
     def train_step(
         model,
@@ -517,7 +527,7 @@ class gradients_left_after_a_skip:
 
 
 class switched_to_training:
-    """the model is put into training mode: leave that to the caller"""
+    """the model is put into training mode; leave the mode to the caller"""
 
     def _objective(model, micro_batch):
         model.train()
@@ -527,7 +537,7 @@ class switched_to_training:
 
 
 class switched_to_eval:
-    """the model is put into eval mode: leave that to the caller"""
+    """the model is put into eval mode; leave the mode to the caller"""
 
     def _objective(model, micro_batch):
         model.eval()
@@ -537,7 +547,8 @@ class switched_to_eval:
 
 
 class switched_to_eval_afterwards:
-    """the model trains in training mode and is left in eval mode: leave both to the caller"""
+    """the model is put into training mode for the step and into eval mode afterwards; leave the
+    mode to the caller"""
 
     def _objective(model, micro_batch):
         model.train()
@@ -548,7 +559,8 @@ class switched_to_eval_afterwards:
 
 
 class mode_put_back_as_one:
-    """training mode is on during the step and put back for all parts alike: do not touch it"""
+    """training mode is on during the step, and all parts are put back into one mode afterwards;
+    leave the mode to the caller"""
 
     def _objective(model, micro_batch):
         training = model.training
@@ -560,7 +572,7 @@ class mode_put_back_as_one:
 
 
 class scaler_not_used:
-    """the scaler is not used at all: scale the loss, unscale, step and update through it"""
+    """the scaler is not used at all; scale the loss, unscale, step and update through it"""
 
     def _backward(loss, scaler):
         loss.backward()
@@ -574,14 +586,15 @@ class scaler_not_used:
 
 
 class loss_not_scaled:
-    """the loss is not scaled, and the gradients are unscaled all the same: scale it first"""
+    """the loss is not scaled, but the gradients are unscaled; scale it first"""
 
     def _backward(loss, scaler):
         loss.backward()
 
 
 class stepped_past_the_scaler:
-    """optimizer.step() is called itself, infinite gradients or not: scaler.step(optimizer) looks"""
+    """optimizer.step() is called directly, even with infinite gradients; call
+    scaler.step(optimizer), which checks for them"""
 
     def _move(optimizer, scaler):
         optimizer.step()
@@ -593,7 +606,8 @@ class stepped_past_the_scaler:
 
 
 class scale_not_updated:
-    """scaler.update() is not called: the scale stays, and the next step cannot unscale"""
+    """scaler.update() is not called, so that the scale stays and the next step cannot unscale; call
+    it after scaler.step"""
 
     def _move(optimizer, scaler):
         if scaler is None:
@@ -605,7 +619,8 @@ class scale_not_updated:
 
 
 class stepped_twice_with_a_scaler:
-    """with a scaler both scaler.step and optimizer.step are called: the first calls the second"""
+    """both scaler.step and optimizer.step are called with a scaler; call only the first, which
+    calls the second"""
 
     def _move(optimizer, scaler):
         if scaler is None:
@@ -619,7 +634,8 @@ class stepped_twice_with_a_scaler:
 
 
 class skipped_is_always_false:
-    """skipped is False even where the scaler withheld the step: its scale goes down then"""
+    """skipped is False even where the scaler withheld the step; compare the scale,
+    which goes down then"""
 
     def _move(optimizer, scaler):
         if scaler is None:
@@ -631,7 +647,8 @@ class skipped_is_always_false:
 
 
 class skipped_when_the_scale_changes:
-    """skipped is True whenever the scale changes; it goes up, too, after good steps"""
+    """skipped is True whenever the scale changes; it should be True only when the scale goes down,
+    since it goes up after good steps"""
 
     def _move(optimizer, scaler):
         if scaler is None:
@@ -644,7 +661,8 @@ class skipped_when_the_scale_changes:
 
 
 class skipped_by_what_step_returns:
-    """skipped is whether scaler.step returned None; optimizers return None without a closure"""
+    """skipped is taken from what scaler.step returns; compare the scale instead, since optimizers
+    return None without a closure"""
 
     def _move(optimizer, scaler):
         if scaler is None:
@@ -656,7 +674,8 @@ class skipped_by_what_step_returns:
 
 
 class skipped_without_a_scaler:
-    """skipped is True for infinite gradients without a scaler; nothing is skipped then"""
+    """skipped is True for infinite gradients without a scaler; it should be False,
+    since nothing is skipped then"""
 
     def train_step(
         model,
@@ -677,7 +696,8 @@ class skipped_without_a_scaler:
 
 
 class disabled_scaler_taken_for_enabled:
-    """skipped is True for infinite gradients with a disabled scaler; that one skips nothing"""
+    """skipped is True for infinite gradients with a disabled scaler; it should be False, since that
+    one skips nothing"""
 
     def train_step(
         model,
@@ -698,21 +718,21 @@ class disabled_scaler_taken_for_enabled:
 
 
 class autocast_not_used:
-    """the model does not run under autocast: enter it for the model's own device"""
+    """the model does not run under autocast; enter it for the model's own device"""
 
     def _autocast(model, dtype):
         return contextlib.nullcontext()
 
 
 class autocast_always_on:
-    """autocast is on without being asked for: with None the model runs as it is"""
+    """autocast is always on; with a dtype of None, run the model without it"""
 
     def _autocast(model, dtype):
         return torch.autocast("cpu", dtype=dtype or torch.bfloat16)
 
 
 class autocast_to_bfloat16:
-    """autocast goes to bfloat16 whatever dtype is given: hand autocast_dtype on"""
+    """autocast goes to bfloat16 whatever dtype is given; pass autocast_dtype on"""
 
     def _autocast(model, dtype):
         if dtype is None:
@@ -721,7 +741,7 @@ class autocast_to_bfloat16:
 
 
 class autocast_left_on:
-    """autocast is switched on for good: a with-block ends it"""
+    """autocast is switched on for good; use a with-block, which ends it"""
 
     def _autocast(model, dtype):
         if dtype is not None:
@@ -731,7 +751,8 @@ class autocast_left_on:
 
 
 class model_cast_instead:
-    """the model itself is cast to the dtype: its weights stay float32, autocast casts copies"""
+    """the model itself is cast to the dtype; leave its weights in float32, since
+    autocast casts copies"""
 
     def _autocast(model, dtype):
         if dtype is not None:
@@ -740,7 +761,7 @@ class model_cast_instead:
 
 
 class last_window_lost:
-    """the last, shorter window is dropped: it is an update, too"""
+    """the last, shorter window is dropped; make an update of it, too"""
 
     def _windows(batches, size):
         window = []
@@ -752,7 +773,7 @@ class last_window_lost:
 
 
 class short_window_divided_by_the_full_size:
-    """the last window is divided by accumulation_steps: divide by its own length"""
+    """the last window is divided by accumulation_steps; divide it by its own length"""
 
     def train_epoch(
         model,
@@ -785,7 +806,7 @@ class short_window_divided_by_the_full_size:
 
 
 class empty_window_at_the_end:
-    """a window without micro-batches follows where the others used them up: leave it out"""
+    """an empty window follows once the micro-batches are used up; leave it out"""
 
     def _windows(batches, size):
         window = []
@@ -798,7 +819,7 @@ class empty_window_at_the_end:
 
 
 class windows_of_one:
-    """every micro-batch is an update: collect accumulation_steps of them first"""
+    """every micro-batch is an update; collect accumulation_steps of them first"""
 
     def _windows(batches, size):
         for batch in batches:
@@ -806,7 +827,8 @@ class windows_of_one:
 
 
 class first_window_is_shorter:
-    """(step + 1) % accumulation_steps counts from 1, which makes the first window too short"""
+    """(step + 1) % accumulation_steps is used, which counts from 1 and makes the first window too
+    short; make every window but the last full"""
 
     def _windows(batches, size):
         window = []
@@ -820,7 +842,8 @@ class first_window_is_shorter:
 
 
 class whole_stream_read_first:
-    """all micro-batches are put into a list before the first update: a stream may have no end"""
+    """all micro-batches are put into a list before the first update; take only one window at a
+    time, since a stream may have no end"""
 
     def _windows(batches, size):
         batches = list(batches)
@@ -829,7 +852,7 @@ class whole_stream_read_first:
 
 
 class length_of_a_stream:
-    """len(batches) is asked for, which a stream does not have: take from it until it ends"""
+    """len(batches) is used, which a stream does not have; take micro-batches until it ends"""
 
     def _windows(batches, size):
         for first in range(0, len(batches), size):
@@ -837,7 +860,7 @@ class length_of_a_stream:
 
 
 class rest_joined_to_the_last_window:
-    """what is left at the end joins the last full window; it is an update of its own"""
+    """the micro-batches left at the end join the last full window; make them a separate update"""
 
     def _windows(batches, size):
         stream = iter(batches)
@@ -851,7 +874,7 @@ class rest_joined_to_the_last_window:
 
 
 class results_after_the_epoch:
-    """all results come when the epoch is over: yield each right after its update"""
+    """all results come when the epoch is over; yield each right after its update"""
 
     def train_epoch(model, batches, optimizer, *, lr, total_steps, **options):
         first = options.pop("start_step", 0) + 1
@@ -864,7 +887,7 @@ class results_after_the_epoch:
 
 
 class result_one_update_late:
-    """a result comes after the next update: yield it right after its own"""
+    """a result comes after the next update; yield it right after its own"""
 
     def train_epoch(model, batches, optimizer, *, lr, total_steps, **options):
         first = options.pop("start_step", 0) + 1
@@ -881,14 +904,15 @@ class result_one_update_late:
 
 
 class schedule_from_zero:
-    """the first update has the learning rate of step 0; it is step 1, and the last gets lr/10"""
+    """the first update has the learning rate of step 0; it should have that of step
+    1, and the last lr/10"""
 
     def get_lr(step, total_steps, lr):
         return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step - 1) / total_steps)))
 
 
 class schedule_per_micro_batch:
-    """the schedule counts micro-batches; a step is one update"""
+    """the schedule counts micro-batches; it should count updates"""
 
     def train_epoch(
         model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
@@ -902,14 +926,14 @@ class schedule_per_micro_batch:
 
 
 class no_schedule:
-    """every update has the largest learning rate: ask get_lr"""
+    """every update has the largest learning rate; use get_lr"""
 
     def get_lr(step, total_steps, lr):
         return lr
 
 
 class start_step_not_used:
-    """start_step is not used: it shifts the schedule"""
+    """start_step is not used; add it to the step of the schedule"""
 
     def train_epoch(
         model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
@@ -920,7 +944,7 @@ class start_step_not_used:
 
 
 class micro_batches_skipped:
-    """the first start_step windows are passed over: start_step shifts the schedule alone"""
+    """the first start_step windows are skipped; start_step should shift only the schedule"""
 
     def train_epoch(
         model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
@@ -932,7 +956,7 @@ class micro_batches_skipped:
 
 
 class start_step_added_to_the_total:
-    """total_steps is counted from start_step on; it is the whole training's"""
+    """total_steps is counted from start_step on; it should be that of the whole training"""
 
     def train_epoch(
         model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
@@ -944,7 +968,7 @@ class start_step_added_to_the_total:
 
 
 class clip_not_handed_on:
-    """train_epoch does not hand grad_clip on to train_step"""
+    """train_epoch does not pass grad_clip to train_step; pass it on"""
 
     def train_epoch(
         model,
@@ -972,7 +996,7 @@ class clip_not_handed_on:
 
 
 class scaler_not_handed_on:
-    """train_epoch does not hand the scaler on to train_step"""
+    """train_epoch does not pass the scaler to train_step; pass it on"""
 
     def train_epoch(
         model,
@@ -1000,7 +1024,7 @@ class scaler_not_handed_on:
 
 
 class autocast_not_handed_on:
-    """train_epoch does not hand autocast_dtype on to train_step"""
+    """train_epoch does not pass autocast_dtype to train_step; pass it on"""
 
     def train_epoch(
         model,

@@ -13,23 +13,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grader.learner.report.portfolio import Account, Work, state
-from grader.messages.catalog import (
-    exercise_title,
-    language,
-    part_plan,
-    part_title,
-    path_title,
-    say,
-    sentences,
-)
-from grader.messages.console import duration, points
+from grader.course.titles import exercise_title, part_plan, part_title, path_title
+from grader.learner.report.portfolio import ExerciseRecord, Portfolio, state
+from grader.messages.catalog import language, say, sentences
+from grader.messages.quantities import duration, points
 from grader.messages.sanitize import harmless
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from grader.learner.report.pictures.painting import Picture
+    from grader.learner.report.pictures.picture import Picture
 
 TEMPLATE = "report.html"
 NEEDED = ("jinja2", "matplotlib")
@@ -51,7 +44,7 @@ class _Bar:
     label: str
 
 
-def page(account: Account, pictures: Mapping[str, Picture], journey: Picture | None) -> str:
+def page(portfolio: Portfolio, pictures: Mapping[str, Picture], journey: Picture | None) -> str:
     """The whole HTML file; `pictures` are those of exercises by id."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -79,7 +72,7 @@ def page(account: Account, pictures: Mapping[str, Picture], journey: Picture | N
         "title_of_path": path_title,
     }
     return environment.get_template(TEMPLATE).render(
-        account=account, pictures=pictures, journey=journey, policy=_POLICY
+        portfolio=portfolio, pictures=pictures, journey=journey, policy=_POLICY
     )
 
 
@@ -90,10 +83,10 @@ def _say(key: str, /, **values: object) -> Markup:
     return escape(sentences(language())[key]).format(**values)
 
 
-def attempt_bars(work: Work) -> Sequence[_Bar]:
+def attempt_bars(record: ExerciseRecord) -> Sequence[_Bar]:
     """The newest attempts, each as a bar as high as the part of the tests that passed."""
     bars = []
-    for run in work.attempts[-_MOST_ATTEMPTS:]:
+    for run in record.attempts[-_MOST_ATTEMPTS:]:
         share = run.passed / run.tests if run.tests else 0.0
         height = max(_LOWEST_BAR, min(100, round(100 * share)))
         label = say("html.attempt", when=moment(run.when), passed=run.passed, tests=run.tests)

@@ -1,4 +1,4 @@
-"""What a learner has to show: points, time, attempts, mistakes met and mended. Pure."""
+"""What a learner has to show: points, time, attempts, mistakes made and fixed. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 from grader.course.syllabus import Exercise, LearningPath, Part, Syllabus
 from grader.learner.history import RunRecord
 from grader.observation.kind import Kind
+from grader.results.record import VERSION
 
 if TYPE_CHECKING:
-    from grader.learner.progress import Progress, Standing
-
-VERSION = 1
-"""Of the JSON; `schemas/report.schema.json` describes it."""
+    from grader.learner.progress import ExerciseProgress, Progress
 
 LONGEST_PAUSE = 30 * 60.0
 """Seconds between two runs after which the learner was elsewhere: that time is not counted."""
@@ -27,7 +25,7 @@ _POINTS = re.compile(r"[0-9]{1,9}(/[1-9][0-9]{0,8})?")
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake that a run has named; mended once the newest run is past it."""
+    """A known mistake that a run has named; it counts as fixed once the newest run is past it."""
 
     id: str
     sentence: str
@@ -38,14 +36,14 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class Work:
+class ExerciseRecord:
     """All that is known of a learner's work on one exercise: where it stands and how it went.
 
     `seconds` is the time at work, as far as runs tell; `hints` are the highest level that was read
     about each function.
     """
 
-    standing: Standing
+    standing: ExerciseProgress
     attempts: tuple[RunRecord, ...] = ()
     seconds: float = 0.0
     mistakes: tuple[Mistake, ...] = ()
@@ -75,9 +73,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Milestone:
-    """A moment of the learner's way, after so many seconds at work.
+    """A moment in the learner's progress, after so many seconds at work.
 
-    `points` are the best so far, `finished` the short name of the exercise finished then.
+    `points` are the best so far; `finished` is the short name of the exercise finished then.
     """
 
     seconds: float
@@ -86,38 +84,38 @@ class Milestone:
 
 
 @dataclass(frozen=True)
-class PartAccount:
-    """The exercises of one part; none where it is only planned."""
+class PartRecord:
+    """The records of one part's exercises; none where the part is only planned."""
 
     part: Part
-    works: tuple[Work, ...]
+    records: tuple[ExerciseRecord, ...]
 
     @property
     def points(self) -> Fraction:
-        return sum((work.standing.points for work in self.works), Fraction(0))
+        return sum((record.standing.points for record in self.records), Fraction(0))
 
     @property
     def possible(self) -> int:
-        return sum(work.exercise.points for work in self.works)
+        return sum(record.exercise.points for record in self.records)
 
 
 @dataclass(frozen=True)
-class Account:
-    """A learner's whole way, at one moment, on one learning path.
+class Portfolio:
+    """All that a learner has done on one learning path, as it stands at the moment `made`.
 
     `name` is what they call themself.
     """
 
     made: float
-    parts: tuple[PartAccount, ...]
+    parts: tuple[PartRecord, ...]
     path: LearningPath
     milestones: tuple[Milestone, ...] = ()
     name: str = ""
     history_problem: str = ""
-    works: tuple[Work, ...] = field(init=False)
+    records: tuple[ExerciseRecord, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "works", tuple(w for part in self.parts for w in part.works))
+        object.__setattr__(self, "records", tuple(r for part in self.parts for r in part.records))
 
     @property
     def points(self) -> Fraction:
@@ -128,66 +126,60 @@ class Account:
         return sum(part.possible for part in self.parts)
 
     @property
-    def finished(self) -> tuple[Work, ...]:
-        return tuple(work for work in self.works if work.standing.done)
+    def finished(self) -> tuple[ExerciseRecord, ...]:
+        return tuple(record for record in self.records if record.standing.done)
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
         """All mistakes met, the first met first."""
-        met = (mistake for work in self.works for mistake in work.mistakes)
+        met = (mistake for record in self.records for mistake in record.mistakes)
         return tuple(sorted(met, key=lambda mistake: mistake.first_met))
 
     @property
     def attempts(self) -> int:
-        return sum(len(work.attempts) for work in self.works)
+        return sum(len(record.attempts) for record in self.records)
 
     @property
     def seconds(self) -> float:
-        return sum(work.seconds for work in self.works)
+        return sum(record.seconds for record in self.records)
 
     def as_json(self) -> dict[str, object]:
-        """The report for other programs; points are exact fractions as text."""
+        """The report for other programs; points that were earned are exact fractions as text."""
         return {
             "version": VERSION,
             "name": self.name,
             "made": self.made,
             "path": self.path.title,
-            "points": str(self.points),
-            "possible": self.possible,
+            "earned": str(self.points),
+            "points": self.possible,
             "seconds": round(self.seconds, 3),
             "attempts": self.attempts,
             "parts": [
                 {
                     "id": part.part.id,
                     "title": part.part.title,
-                    "points": str(part.points),
-                    "possible": part.possible,
-                    "exercises": [_work_as_json(work) for work in part.works],
+                    "earned": str(part.points),
+                    "points": part.possible,
+                    "exercises": [_record_as_json(record) for record in part.records],
                 }
                 for part in self.parts
             ],
         }
 
 
-def _work_as_json(work: Work) -> dict[str, object]:
-    result = work.standing.result
+def _record_as_json(record: ExerciseRecord) -> dict[str, object]:
+    result = record.standing.result
     return {
-        "id": work.exercise.id,
-        "title": work.exercise.title,
-        "state": state(work.standing),
-        "points": str(work.standing.points),
-        "possible": work.exercise.points,
-        "tests": [
-            {"test": test.test, "sentence": test.sentence, "verdict": test.verdict}
-            for test in (result.tests if result else ())
-        ],
-        "graded": result.when if result else None,
-        "seed": result.seed if result else None,
-        "seconds": round(work.seconds, 3),
-        "attempts": len(work.attempts),
-        "attempts_to_pass": work.attempts_to_pass,
-        "hint": work.hint,
-        "gave_up": work.gave_up,
+        "id": record.exercise.id,
+        "title": record.exercise.title,
+        "state": state(record.standing),
+        "earned": str(record.standing.points),
+        "points": record.exercise.points,
+        "seconds": round(record.seconds, 3),
+        "attempts": len(record.attempts),
+        "attempts_to_pass": record.attempts_to_pass,
+        "hint": record.hint,
+        "gave_up": record.gave_up,
         "mistakes": [
             {
                 "id": mistake.id,
@@ -196,12 +188,13 @@ def _work_as_json(work: Work) -> dict[str, object]:
                 "first_met": mistake.first_met,
                 "mended": mistake.mended,
             }
-            for mistake in work.mistakes
+            for mistake in record.mistakes
         ],
+        "result": result.as_json() if result else None,
     }
 
 
-def state(standing: Standing) -> str:
+def state(standing: ExerciseProgress) -> str:
     """ "done", "started" or "not started", whatever language the learner reads."""
     if standing.done:
         return "done"
@@ -217,7 +210,7 @@ class Memory:
     solutions: Mapping[str, bool] = field(default_factory=dict)
 
 
-def account(
+def portfolio_of(
     progress: Progress,
     syllabus: Syllabus,
     memory: Memory,
@@ -227,11 +220,11 @@ def account(
     path: LearningPath,
     name: str = "",
     problem: str = "",
-) -> Account:
-    """Put together what was measured and what is remembered; `problem` is the history's.
+) -> Portfolio:
+    """Put together what was measured and what the history remembers.
 
-    `sentences` are those of the known mistakes, by exercise and id; a mistake that the course no
-    longer knows is left out.
+    `problem` says what is wrong with the history, if anything. `sentences` are those of the known
+    mistakes, by exercise and id; a mistake that the course no longer knows is left out.
     """
     known = {standing.exercise.id for standing in progress.standings}
     shares = _time_shares([run for run in memory.runs if run.exercise in known])
@@ -239,11 +232,11 @@ def account(
     for run, share in shares:
         seconds[run.exercise] = seconds.get(run.exercise, 0.0) + share
 
-    def work(standing: Standing) -> Work:
+    def record(standing: ExerciseProgress) -> ExerciseRecord:
         id = standing.exercise.id
         runs = tuple(run for run in memory.runs if run.exercise == id)
         mistakes = _mistakes(standing.exercise, runs, sentences.get(id, {}))
-        return Work(
+        return ExerciseRecord(
             standing,
             runs,
             seconds.get(id, 0.0),
@@ -253,10 +246,10 @@ def account(
         )
 
     parts = [
-        PartAccount(part, tuple(work(s) for s in progress.standings if s.exercise.part == part.id))
+        PartRecord(part, tuple(record(s) for s in progress.standings if s.exercise.part == part.id))
         for part in syllabus.parts
     ]
-    return Account(made, tuple(parts), path, _milestones(shares), name, problem)
+    return Portfolio(made, tuple(parts), path, _milestones(shares), name, problem)
 
 
 def _time_shares(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, float]]:

@@ -1,4 +1,4 @@
-"""Gather everything that a learner's report is made of, and write it in the forms asked for."""
+"""Gathers everything that a learner's report is made of and writes the files asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grader.course.syllabus import LearningPath
 from grader.isolation.launch import ZygoteClient, start_zygote
 from grader.learner.history import History
 from grader.learner.progress import Progress, measure
-from grader.learner.report.portfolio import Account, Memory, account
+from grader.learner.report.portfolio import Memory, Portfolio, portfolio_of
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
 
@@ -55,8 +55,8 @@ def write_report(wanted: Wanted, course: Course, path: LearningPath, name: str =
             # It imports torch while this process does.
             if (zygote := start_zygote(course.root)) is not None:
                 stack.callback(zygote.close)
-        told = _account(progress, course, path, name)
-        texts = dict(_texts(wanted, told, course, zygote))
+        portfolio = _portfolio(progress, course, path, name)
+        texts = dict(_texts(wanted, portfolio, course, zygote))
     for file, text in texts.items():
         try:
             write_output(file, text.encode("utf-8"))
@@ -67,21 +67,23 @@ def write_report(wanted: Wanted, course: Course, path: LearningPath, name: str =
 
 
 def _texts(
-    wanted: Wanted, told: Account, course: Course, zygote: ZygoteClient | None
+    wanted: Wanted, portfolio: Portfolio, course: Course, zygote: ZygoteClient | None
 ) -> Iterator[tuple[Path, str]]:
     """Each file with what goes into it."""
     if wanted.html is not None:
-        yield wanted.html, _html(told, course, zygote)
+        yield wanted.html, _html(portfolio, course, zygote)
     if wanted.json is not None:
-        yield wanted.json, json.dumps(told.as_json(), indent=1, ensure_ascii=False) + "\n"
+        yield wanted.json, json.dumps(portfolio.as_json(), indent=1, ensure_ascii=False) + "\n"
     if wanted.junit is not None:
-        from grader.results.exports import junit
+        from grader.results.junit import junit
 
-        yield wanted.junit, junit(told)
+        results = ((r.exercise.id, r.standing.result) for r in portfolio.records)
+        yield wanted.junit, junit(results)
     if wanted.badge is not None:
-        from grader.results.exports import badge
+        from grader.results.badge import badge
 
-        yield wanted.badge, json.dumps(badge(told), indent=1) + "\n"
+        content = badge(portfolio.points, portfolio.possible)
+        yield wanted.badge, json.dumps(content, indent=1) + "\n"
 
 
 def _check_installed() -> None:
@@ -93,7 +95,7 @@ def _check_installed() -> None:
         raise CannotReport(say("reporting.not_installed", modules=named, install=INSTALL))
 
 
-def _account(progress: Progress, course: Course, path: LearningPath, name: str) -> Account:
+def _portfolio(progress: Progress, course: Course, path: LearningPath, name: str) -> Portfolio:
     from grader.course.variants import read_variants
 
     with closing(History.open(course.root)) as history:
@@ -103,7 +105,7 @@ def _account(progress: Progress, course: Course, path: LearningPath, name: str) 
         exercise.id: {v.id: v.sentence for v in read_variants(course.paths(exercise).mistakes)}
         for exercise in course.syllabus.on(path)
     }
-    return account(
+    return portfolio_of(
         progress,
         course.syllabus,
         memory,
@@ -115,11 +117,11 @@ def _account(progress: Progress, course: Course, path: LearningPath, name: str) 
     )
 
 
-def _html(told: Account, course: Course, zygote: ZygoteClient | None) -> str:
+def _html(portfolio: Portfolio, course: Course, zygote: ZygoteClient | None) -> str:
     from grader.learner.report.page import page
     from grader.learner.report.pictures.journey import journey
     from grader.learner.report.pictures.studio import pictures
 
-    finished = [work.exercise for work in told.finished]
+    finished = [record.exercise for record in portfolio.finished]
     drawn = dict(pictures(finished, course, course.root / "exercises", zygote))
-    return page(told, drawn, journey(told.milestones, told.possible))
+    return page(portfolio, drawn, journey(portfolio.milestones, portfolio.possible))

@@ -21,9 +21,10 @@ from rich.text import Text
 from grader.course.answers import NoAnswer, read_source
 from grader.course.stub_markers import BEGIN, END
 from grader.course.syllabus import Exercise
+from grader.course.titles import exercise_title, path_title
 from grader.learner.watch.session import Listing, Page, Session
-from grader.messages.catalog import exercise_title, path_title, say
-from grader.messages.console import duration
+from grader.messages.catalog import say
+from grader.messages.quantities import duration
 from grader.messages.sanitize import harmless
 
 _BAR = 16
@@ -32,15 +33,15 @@ _SEPARATOR = " · "
 
 def header(session: Session) -> Text:
     """One line: how far the learner is on the path, and how long the rest takes."""
-    standings = session.standings
-    share = standings.points / standings.possible if standings.possible else 0
+    progress = session.standings.on_path()
+    share = progress.points / progress.possible if progress.possible else 0
     filled = int(share * _BAR)
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append("█" * filled + "░" * (_BAR - filled), style="green")
     told = (
-        say("watch.done", done=standings.done, count=len(standings.exercises)),
-        say("report.points", points=f"{float(standings.points):.4g}", possible=standings.possible),
-        say("watch.left", time=duration(standings.minutes_left)),
+        say("watch.done", done=progress.done, count=len(progress.standings)),
+        say("report.points", points=f"{float(progress.points):.4g}", possible=progress.possible),
+        say("watch.left", time=duration(progress.minutes_left)),
     )
     return text.append(f" {_SEPARATOR.join(told)}")
 
@@ -143,7 +144,7 @@ def _verdict(session: Session) -> RenderableType:
         )
     told = (line.removeprefix(f"{exercise.id} · ") for line in verdict.lines)
     parts = [*_passed(session)] if verdict.done else [*_lines(map(harmless, told))]
-    if session.standings.is_missing(exercise):
+    if session.standings.of(exercise).is_missing:
         parts += [Text(), Text(f"x   {say('watch.puts_back')}")]
     if session.standings.is_not_started(exercise):
         parts += [Text(), *_where_to_begin(exercise)]
@@ -262,7 +263,7 @@ def _list(session: Session) -> RenderableType:
             ">" if place == listing.cursor else " ",
             "✓" if standings.is_done(exercise) else "·",
             exercise.id,
-            standings.short_state(exercise),
+            standings.state(exercise, is_short=True),
             exercise_title(exercise),
             style="bold" if place == listing.cursor else "",
         )
@@ -299,7 +300,7 @@ def _end(session: Session) -> RenderableType:
     done = say("watch.path_done", path=path_title(session.path))
     count = len(standings.exercises)
     parts = [Text(done, style="bold green"), Text()]
-    parts.append(Text(say("watch.all_yours", count=count, points=standings.possible)))
+    parts.append(Text(say("watch.all_yours", count=count, points=standings.on_path().possible)))
     if len(days) == 1:
         parts.append(Text(say("watch.days_one", runs=len(runs))))
     elif days:

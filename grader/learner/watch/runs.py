@@ -16,15 +16,17 @@ import pytest
 
 from grader.course.answers import NoAnswer, read_source
 from grader.course.course import Course
+from grader.course.files import file_hash
 from grader.isolation.machine import best_profile
 from grader.judging.complaints import complaints
 from grader.judging.options import RunOptions
-from grader.judging.run import Outcome, RunObserver, TestsFailed, run_tests
+from grader.judging.outcome import Outcome, result_of
+from grader.judging.run import RunObserver, TestsFailed, run_tests
+from grader.learner.history import RunRecord
 from grader.learner.watch.verdict import Verdict
 from grader.messages.catalog import say
 from grader.observation.late import late_imports
 from grader.observation.learner_warnings import split
-from grader.results.record import file_hash, result_of
 
 _MOST_WARNINGS = 20
 _MOST_PRINTED = 200
@@ -77,7 +79,7 @@ class Runs:
             (outcome,) = run_tests([exercise], options, observer)
         except TestsFailed as failure:
             return Verdict(observer.number or wait(), id, problem=str(failure))
-        return _verdict(outcome, self._course.root, observer, options.seed)
+        return _verdict(outcome, self._course.root, observer)
 
 
 @dataclass(eq=False)
@@ -97,19 +99,19 @@ class _Waiting(RunObserver):
         self.file_hash = file_hash(self.answer)
 
 
-def _verdict(outcome: Outcome, root: Path, run: _Waiting, seed: int) -> Verdict:
+def _verdict(outcome: Outcome, root: Path, run: _Waiting) -> Verdict:
     exercise = outcome.exercise
     result = result_of(
         outcome,
+        root,
         when=run.when,
-        seed=seed,
         file_hash=run.file_hash,
-        lines=complaints(outcome, root, seed),
+        lines=complaints(outcome, root),
     )
     return Verdict(
         run.number,
         exercise.id,
-        record=result.as_record(exercise, "watch"),
+        record=RunRecord.of(result, "watch"),
         lines=result.lines,
         printed=tuple(_printed(outcome, root)),
     )

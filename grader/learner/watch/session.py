@@ -11,18 +11,19 @@ from collections.abc import Callable
 from typing import Literal
 
 from grader.course.course import Course
+from grader.course.files import file_hash
 from grader.course.stubs import MissingFile, reset
 from grader.course.syllabus import Exercise, LearningPath
+from grader.course.titles import exercise_title
 from grader.learner.hints import first_hints
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import current_exercise
 from grader.learner.watch.hints import HintPages
 from grader.learner.watch.judge_client import JudgeEnded
-from grader.learner.watch.standings import Standings
+from grader.learner.watch.standings import WatchProgress
 from grader.learner.watch.verdict import Verdict
-from grader.messages.catalog import exercise_title, say
+from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
-from grader.results.record import file_hash
 
 Page = Literal["verdict", "hint", "lesson", "diff", "list", "keys", "reset", "end"]
 Ask = Callable[[Exercise, int], None]
@@ -34,7 +35,7 @@ _CURSOR = {"down": 1, "j": 1, "up": -1, "k": -1}
 class Listing:
     """The list of exercises: which are shown, and at which the cursor is."""
 
-    def __init__(self, standings: Standings, at: Exercise | None = None) -> None:
+    def __init__(self, standings: WatchProgress, at: Exercise | None = None) -> None:
         self._standings = standings
         self.filter = _FILTERS[0]
         self.search = ""
@@ -98,7 +99,7 @@ class Session:
         self.path = path
         self.course = course
         self.history = history
-        self.standings = Standings(course, path, history)
+        self.standings = WatchProgress(course, path, history)
         self.listing = Listing(self.standings)
         self.verdicts: dict[str, Verdict] = {}
         self.hints: HintPages | None = None

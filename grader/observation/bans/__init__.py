@@ -1,10 +1,10 @@
 """Did the answer call the built-in that it was asked to write?
 
-A ban is a dotted name from the syllabus and covers every spelling of that built-in (`families`).
+A ban is a dotted name from the syllabus and covers every spelling of that built-in (`spellings`).
 Two detectors look for them, and a course needs both:
 
-* `scan_source` reads the source (`scanning`). It runs where the learner's code does not.
-* `BanWatch` watches a run (`watching`) and sees what no reader can: names put together as it goes.
+* `scan_source` reads the text (`source_scan`). It runs where the learner's code does not.
+* `BanWatch` watches a run (`call_watch`) and sees names that are put together as it goes.
 
 Libraries (tokenizers) leave no trace in torch, so only the source scan finds them.
 

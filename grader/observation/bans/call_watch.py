@@ -1,11 +1,13 @@
-"""Which built-ins does a run call, however they are spelled?
+"""Sees which built-ins a run calls, however they are spelled.
 
-The watch sits in torch's own modes, sees each function (and on request each kernel), and walks up
-the stack to whoever called it. It runs beside the learner's code, which could tamper with it: what
-it finds is evidence, what it misses is not.
+The watch is a function mode of torch: torch calls it for every function and tensor method, and it
+walks up the stack to find out who made the call. It runs beside the learner's code, which could
+tamper with it, so what it finds is evidence, but finding nothing proves nothing. Torch does not
+call it in a backward pass or under `torch._C.DisableTorchFunction`: there only the source scan
+finds something, as far as names are written out.
 
-It relies on two things: code objects carry the learner's file names as `BanWatch` was given them,
-and torch, Python and the grader itself can be told by the folders that their files lie in.
+It relies on code objects that carry the learner's file names as `BanWatch` was given them, and on
+the folders in which the files of torch, Python and `grader.observation` lie.
 
 Runs beside learner code: standard library and torch only.
 """
@@ -15,42 +17,39 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Collection, Iterable
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable
 from functools import cache, partial
 from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from grader.observation.bans.spellings import BanHit, bans_of
+from grader.observation.calls import CALLED_BY_THE_SCENARIO
 
 
-class BanWatch:
+class BanWatch(TorchFunctionMode):
     """Sees what is called inside a `with` block, on this thread, by the learner's own code.
 
     A call is the learner's if the code that makes it, past torch's and Python's own, lies in one
     of the learner's files: calls of the scenario or of another exercise's answer do not count, not
-    even below a frame of the learner's. `hits` can be read inside the block and after it.
+    even below a frame of the learner's. A call is also the learner's if the scenario called
+    something of the answer's and no file stands between the two, as with an answer that is
+    `operator.methodcaller("softmax")` or comes from `exec`. `hits` can be read inside the block and
+    after it.
 
     Args:
         bans: dotted names from the syllabus.
         learner_files: file names as the learner's code objects carry them.
-        dispatch: look at the kernels too. Only there one sees what the learner's code calls in
-            a backward pass or under `torch._C.DisableTorchFunction`. Kernels show what ran rather
-            than what was called: cross entropy, too, runs a log-softmax.
     """
 
-    def __init__(
-        self, bans: Iterable[str], learner_files: Collection[str], *, dispatch: bool = False
-    ) -> None:
+    def __init__(self, bans: Iterable[str], learner_files: Collection[str]) -> None:
+        super().__init__()
         self._bans = bans_of(tuple(bans))
         self._learner_files = frozenset(learner_files)
-        self._dispatch = dispatch
+        self._answer_file = ""
         self._hits: dict[tuple[str, int, str], BanHit] = {}
-        self._modes = ExitStack()
 
     @property
     def hits(self) -> tuple[BanHit, ...]:
@@ -66,51 +65,12 @@ class BanWatch:
             handed_out: what the scenario got from the answer by name.
             file: the learner's file, for the hit; its line is not known and given as 1.
         """
+        self._answer_file = file
         while isinstance(handed_out, partial):
             handed_out = handed_out.func
         kinds = handed_out.__mro__ if isinstance(handed_out, type) else (handed_out,)
         for path in map(_full_name, kinds):
-            ban = self._bans.path(path)
-            if ban is not None:
-                self._hits.setdefault((file, 1, ban), BanHit(1, path, ban, file))
-
-    def __enter__(self) -> Self:
-        self._modes.enter_context(_FunctionMode(self._see))
-        if self._dispatch:
-            self._modes.enter_context(_KernelMode(self._see))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._modes.close()
-
-    def _see(self, called: str) -> None:
-        """Judge one call, and the functions of torch on the way to it from the learner's code."""
-        on_the_way = [called]
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename not in self._learner_files:
-            if not _is_transparent(frame.f_code.co_filename):
-                return
-            on_the_way.append(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}")
-            frame = frame.f_back
-        if frame is not None:
-            self._judge(frame, reversed(on_the_way))
-
-    def _judge(self, frame: FrameType, paths: Iterable[str]) -> None:
-        """Record the first path that is banned: what the learner wrote comes first."""
-        for path in paths:
-            ban = self._bans.path(path)
-            if ban is not None:
-                file, line = frame.f_code.co_filename, frame.f_lineno
-                self._hits.setdefault((file, line, ban), BanHit(line, path, ban, file))
-                return
-
-
-class _FunctionMode(TorchFunctionMode):
-    """Tells of every function and tensor method that is called."""
-
-    def __init__(self, see: Callable[[str], None]) -> None:
-        super().__init__()
-        self._see = see
+            self._judge(file, 1, [path])
 
     def __torch_function__(
         self,
@@ -122,28 +82,30 @@ class _FunctionMode(TorchFunctionMode):
         self._see(_full_name(func))
         return func(*args, **(kwargs or {}))
 
+    def _see(self, called: str) -> None:
+        """Judge one call, and the functions of torch on the way to it from the learner's code."""
+        on_the_way = [called]
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            code = frame.f_code
+            if code.co_filename in self._learner_files:
+                self._judge(code.co_filename, frame.f_lineno, reversed(on_the_way))
+                return
+            if not _is_transparent(code.co_filename):
+                return
+            if code.co_qualname == CALLED_BY_THE_SCENARIO:
+                self._judge(self._answer_file, 1, reversed(on_the_way))
+                return
+            on_the_way.append(f"{frame.f_globals.get('__name__')}.{code.co_qualname}")
+            frame = frame.f_back
 
-class _KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Tells of every kernel that runs."""
-
-    def __init__(self, see: Callable[[str], None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._see = see
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Otherwise the first operation imports the compiler and sympy, which takes a second.
-        return False
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        self._see(_full_name(func))
-        return func(*args, **(kwargs or {}))
+    def _judge(self, file: str, line: int, paths: Iterable[str]) -> None:
+        """Record the first path that is banned: what the learner wrote comes first."""
+        for path in paths:
+            ban = self._bans.path(path)
+            if ban is not None:
+                self._hits.setdefault((file, line, ban), BanHit(line, path, ban, file))
+                return
 
 
 def _full_name(func: Any) -> str:
@@ -160,7 +122,8 @@ def _full_name(func: Any) -> str:
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _PYTHON = sysconfig.get_path("stdlib") + os.sep
-# What runs beside an answer; the rest of the grader does not stand between it and torch.
+# `grader.observation` runs beside an answer, so its frames may stand between the answer and torch
+# (those of `Recorder` and of this watch do). Calls from the rest of the grader are the judge's own.
 _OBSERVATION = os.path.dirname(os.path.dirname(_full_name.__code__.co_filename)) + os.sep
 
 

@@ -52,7 +52,7 @@ class _Family:
     libraries: frozenset[str] = frozenset()
 
     def covers(self, path: str) -> bool:
-        """Whether a full dotted name, such as ``torch.ops.aten._softmax.default``, is one of it."""
+        """Whether a full dotted name, such as ``torch.ops.aten._softmax.default``, is in here."""
         first, *rest = path.split(".")
         if first != "torch":
             return first in self.libraries
@@ -64,7 +64,7 @@ class _Family:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        """All names in one: a scan asks about each part of every name in a file."""
+        """All names in one pattern, since a scan asks about each part of every name in a file."""
         return re.compile("|".join(map(translate, self.names)) or "(?!)")
 
     def _in_package(self, path: str) -> bool:
@@ -108,7 +108,7 @@ _FAMILIES = (
             " native_layer_norm_fake"
         ),
     ),
-    # Since torch 2.6 the two halves of `clip_grad_norm_` can be called by themselves.
+    # Since torch 2.6 the two halves of `clip_grad_norm_` are functions of their own.
     _Family(
         names=_names(
             "clip_grad_norm clip_grad_norm_ _clip_grad_norm_"
@@ -175,5 +175,5 @@ class Bans:
 
 @cache
 def bans_of(bans: tuple[str, ...]) -> Bans:
-    """The same for every run of an exercise, with what it has found out by then."""
+    """The same object for every run of an exercise, so that what it has looked up is kept."""
     return Bans(bans)

@@ -19,12 +19,12 @@ from grader.course.course import Course
 from grader.isolation.launch import start_zygote
 from grader.isolation.machine import best_profile
 from grader.observation.kind import Kind
-from grader.proof.figures.benches import MODES, right_answers
 from grader.proof.figures.figure import Figure, Measured, stages
+from grader.proof.figures.isolation import MODES, right_answers
 
 if TYPE_CHECKING:
     from grader.judging.comparison import Finding
-    from grader.judging.run import Outcome
+    from grader.judging.outcome import Outcome
 
 _BURNERS, _QUICK_BURNERS = 16, 4
 _QUICK_ANSWERS = 2

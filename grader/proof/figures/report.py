@@ -19,8 +19,8 @@ _LARGEST_MB = 2.0
 _ATTEMPTS = 200
 
 
-def figures(root: Path) -> Measured:
-    """All figures of the report of a learner with everything solved and a long way behind."""
+def figures(root: Path, quick: bool) -> Measured:
+    """The report of a learner who solved everything in many attempts, `quick` or not."""
     with tempfile.TemporaryDirectory() as folder:
         course = solved_course(root, Path(folder))
         _remember(course)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+_SETTLING = 0.3
+"""Processor seconds of our own: meanwhile a killed process has as many turns as we do to end."""
 _TICK = 0.5
 """The longest that one look may count as time slept: between two looks much may have happened."""
 
@@ -52,6 +57,37 @@ def _below(pid: int, everybody: Mapping[int, Process]) -> dict[int, Process]:
         found |= more
         family = set(more)
     return found
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every process below this one that loses its own (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def left_running(before: Container[int]) -> dict[int, str]:
+    """The names of processes that were not there `before` and do not end by themselves soon."""
+    end = time.process_time() + _SETTLING
+    while True:
+        now = below(os.getpid())
+        found = {pid: process.name for pid, process in now.items() if pid not in before}
+        if not found or time.process_time() > end:
+            return found
+        time.sleep(0.02)
+
+
+def end_all_but(before: Container[int]) -> None:
+    """Kill every process below this one that was not there `before`."""
+    for _ in range(100):
+        remaining = [pid for pid in below(os.getpid()) if pid not in before]
+        for pid in remaining:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except (ProcessLookupError, ChildProcessError):
+                continue
+        if not remaining:
+            return
 
 
 class Patience:

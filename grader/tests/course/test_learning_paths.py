@@ -28,7 +28,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             copy.write_bytes(pristine)
     syllabus = (ROOT / "grader" / "curriculum.toml").read_bytes()
     (tmp_path / "grader" / "curriculum.toml").write_bytes(syllabus)
-    monkeypatch.setattr("grader.cli.ROOT", tmp_path)
+    monkeypatch.setattr("grader.course.arguments.ROOT", tmp_path)
     return tmp_path
 
 

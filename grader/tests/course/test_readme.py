@@ -10,7 +10,7 @@ import pytest
 import grader
 from grader.cli import main
 from grader.course.syllabus import ROOT, load
-from grader.messages.console import duration
+from grader.messages.quantities import duration
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MISTAKE = "exponent_without_two"

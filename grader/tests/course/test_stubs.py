@@ -296,7 +296,7 @@ def test_a_reset_without_a_pristine_copy_touches_nothing(written: Sample) -> Non
     """No stub to put back: the work stays where it is."""
     written.paths.pristine.unlink()
     written.edit()
-    with pytest.raises(MissingFile, match="ex01_a: got no .*ex01_a.py"):
+    with pytest.raises(MissingFile, match="ex01_a: .*ex01_a.py is missing"):
         reset(written.exercise, written.course)
     assert written.paths.stub.read_bytes() == EDITED
 
@@ -369,7 +369,7 @@ def test_an_undo_works_where_the_file_was_deleted(written: Sample) -> None:
 def test_an_undo_without_a_backup_touches_nothing(written: Sample) -> None:
     """There is nothing to bring back, and the error names the command that makes backups."""
     written.edit()
-    with pytest.raises(MissingFile, match="(?s)ex01_a: got no backup.*next: grader reset ex01"):
+    with pytest.raises(MissingFile, match="(?s)ex01_a: there is no backup.*grader reset ex01"):
         undo_reset(written.exercise, written.course)
     assert written.paths.stub.read_bytes() == EDITED
 

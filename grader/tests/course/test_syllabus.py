@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from grader.course.syllabus import (
+    FEWEST_MISTAKES,
     ROOT,
     Exercise,
     HintLadder,
@@ -139,7 +140,7 @@ def test_every_file_name_follows_from_the_id(syllabus: Syllabus, tmp_path: Path)
         "test_file": "tests/test_05_kv_cache.py",
         "mistakes": "tests/mistakes/ex05_kv_cache.py",
         "alternatives": "tests/alternatives/ex05_kv_cache.py",
-        "evaluations": "tests/evaluations/ex05_kv_cache.py",
+        "roundings": "tests/roundings/ex05_kv_cache.py",
         "lesson": "lessons/05_kv_cache.md",
     }
 
@@ -276,6 +277,10 @@ WRONG = {
         changed("torch.softmax", "torch.softmax()", "ex02_rope"),
         ["exercise ex02_rope, field bans", "got 'torch.softmax()'", "a dotted name"],
     ),
+    "no mistakes wanted": (
+        changed('fact = "A fact."', 'fact = "A fact."\nfewest_mistakes = 0', "ex02_rope"),
+        ["exercise ex02_rope, field fewest_mistakes", "got 0", "a positive whole number"],
+    ),
     "same id twice": (
         SYLLABUS + entry("ex10_block", part=2),
         ["exercise ex10_block, field id", "got 'ex10_block'", "another than"],
@@ -353,6 +358,13 @@ def test_a_wrong_syllabus_is_refused_by_field(text: str, parts: list[str]) -> No
     assert str(caught.value).startswith("s.toml")
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_an_exercise_may_want_more_known_mistakes_than_others() -> None:
+    wanted = changed('fact = "A fact."', 'fact = "A fact."\nfewest_mistakes = 12', "ex02_rope")
+    fewest = {exercise.id: exercise.fewest_mistakes for exercise in parse(wanted).exercises}
+    assert fewest.pop("ex02_rope") == 12
+    assert set(fewest.values()) == {FEWEST_MISTAKES}
 
 
 def test_a_method_without_hints_of_its_own_is_in_those_about_its_class() -> None:

@@ -1,15 +1,13 @@
-"""Known answers are read as text and put over a solution; null answers have its form alone."""
+"""Known answers are read as text and put over a solution."""
 
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from grader.course.variants import NULLS, VariantError, load_null, load_variant, read_variants
+from grader.course.variants import VariantError, load_variant, read_variants
 from grader.observation.answer import Answer, Source
 
 SOLUTION = Answer(
@@ -29,13 +27,7 @@ def _scale():
 
 def scaled(x):
     calls.append(x)
-    if x is None:
-        raise ValueError("x is None")
     return _scale() * x
-
-
-def counted(x):
-    return {"count": len(x), "both": (x, [x.long()])}
 
 
 class Layer(torch.nn.Module):
@@ -156,48 +148,3 @@ class TestApplying:
         before = sys.modules.get("solutions")
         self.variant(tmp_path, "x = 1")
         assert sys.modules.get("solutions") is before
-
-
-class TestNulls:
-    X = torch.tensor([0.5, 3.0])
-
-    def null(self, kind: str) -> Any:
-        return load_null(kind, SOLUTION)
-
-    @pytest.mark.parametrize(
-        ("kind", "values"),
-        [("zeros", [0, 0]), ("ones", [1, 1]), ("half", [0.5, 0.5]), ("input", [0.5, 3.0])],
-    )
-    def test_outputs_have_the_form_and_nothing_else(self, kind: str, values: list[float]) -> None:
-        out = self.null(kind).scaled(self.X)
-        assert out.tolist() == values
-        assert out.dtype == torch.float32
-
-    def test_random_ones_are_random(self) -> None:
-        first, second = (self.null("random").scaled(self.X) for _ in range(2))
-        assert first.shape == (2,)
-        assert not torch.equal(first, second)
-
-    def test_nothing_is_none(self) -> None:
-        assert self.null("nothing").scaled(self.X) is None
-
-    @pytest.mark.parametrize("kind", [kind for kind in NULLS if kind != "nothing"])
-    def test_nested_outputs_keep_their_form(self, kind: str) -> None:
-        out = self.null(kind).counted(self.X)
-        whole, (longs,) = out["both"]
-        assert out["count"] == 2
-        assert (whole.shape, longs.shape) == ((2,), (2,))
-        assert (whole.dtype, longs.dtype) == (torch.float32, torch.int64)
-
-    def test_a_layer_s_forward_does_no_work(self) -> None:
-        layer = self.null("ones").Layer()
-        assert layer(self.X).tolist() == [1.0, 1.0]
-        assert isinstance(layer.weight, Tensor)
-
-    def test_what_the_solution_refuses_is_accepted(self) -> None:
-        assert self.null("zeros").scaled(None) is None
-
-    def test_arguments_are_left_alone(self) -> None:
-        x = self.X.clone()
-        self.null("zeros").scaled(x)
-        assert torch.equal(x, self.X)

@@ -15,6 +15,10 @@ from grader.proof.jobs import Fact, Job, TestFact
 
 EXERCISE = load(ROOT).find("ex02")
 OK, NOT_AS_IT_SHOULD_BE, NOT_UNDERSTOOD, COURSE_BROKEN = range(4)
+SLOW = {
+    *("torch", "numpy", "pytest", "watchfiles", "jinja2", "matplotlib"),
+    *("rich.markdown", "rich.syntax", "rich.progress"),
+}
 
 Grader = Callable[..., Result]
 
@@ -146,7 +150,7 @@ class TestBrokenCourse:
     @pytest.fixture
     def broken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / "grader").mkdir()
-        monkeypatch.setattr("grader.cli.ROOT", tmp_path)
+        monkeypatch.setattr("grader.course.arguments.ROOT", tmp_path)
         return tmp_path / "grader" / "curriculum.toml"
 
     @pytest.mark.parametrize("text", [None, "not = [toml", "version = 99\n"])
@@ -163,7 +167,7 @@ class TestBrokenCourse:
     def test_a_lesson_that_is_not_written(
         self, small_course: Path, grader: Grader, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("grader.cli.ROOT", small_course)
+        monkeypatch.setattr("grader.course.arguments.ROOT", small_course)
         assert grader("show", "ex02").exit_code == OK
         EXERCISE.paths(small_course).lesson.unlink()
         result = grader("show", "ex02")
@@ -205,7 +209,7 @@ class TestCheck:
         result = grader("check", "ex02", "--seeds=1", f"--json={file}")
         assert result.exit_code == code
         written = json.loads(file.read_text())
-        assert (written["version"], written["course_problems"]) == (1, course)
+        assert (written["version"], written["course_problems"]) == (2, course)
         for problem in (*course, *written["exercises"][0]["problems"]):
             assert problem in result.stdout
 
@@ -230,7 +234,7 @@ class TestCheck:
     "words",
     [("hint", "ex02"), ("hint", "5", "--about=StaticCache"), ("list",), ("hint", "nonsense")],
 )
-def test_commands_that_run_nothing_do_not_wait_for_torch(
+def test_commands_that_run_nothing_wait_for_nothing_that_is_slow(
     words: tuple[str, ...], tmp_path: Path
 ) -> None:
     program = (
@@ -241,12 +245,19 @@ def test_commands_that_run_nothing_do_not_wait_for_torch(
         "try:\n"
         "    main(sys.argv[1:])\n"
         "finally:\n"
-        "    print({'torch', 'pytest'} & set(sys.modules), file=sys.stderr)\n"
+        f"    print({SLOW} & set(sys.modules), file=sys.stderr)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True
     )
     assert done.stderr.splitlines()[-1] == "set()"
+
+
+def test_the_commands_are_listed_without_what_they_need_to_run() -> None:
+    program = f"import sys, grader.cli; print({SLOW | {'rich'}} & set(sys.modules))"
+    run = [sys.executable, "-c", program]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from click.testing import Result as Done
 
 from grader.cli import main
 from grader.course.syllabus import ROOT, load
-from grader.learner.progress import Progress, Standing
-from grader.results.record import Result, TestResult
+from grader.learner.progress import ExerciseProgress, Progress
+from grader.observation.kind import Kind
+from grader.results.record import ExerciseResult, TestResult
 from grader.tests.processes import BACKSTOP
 
 EXERCISE = load(ROOT).find("ex02")
@@ -49,7 +50,7 @@ class TestQuiet:
     def test_next_is_an_id_and_the_report_a_line(
         self, grader: Grader, small_course: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("grader.cli.ROOT", small_course)
+        monkeypatch.setattr("grader.course.arguments.ROOT", small_course)
         for exercise in load(ROOT).exercises:
             shutil.copy(exercise.paths(ROOT).pristine, exercise.paths(small_course).pristine)
             shutil.copy(exercise.paths(ROOT).pristine, exercise.paths(small_course).stub)
@@ -69,9 +70,12 @@ class TestVerbose:
     def test_the_report_tells_which_tests_fail_and_what_repeats_the_run(
         self, grader: Grader, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        tests = TestResult("t", "It holds", 1, "passed"), TestResult("u", "It fails", 1, "value")
-        result = Result(0.0, 1234, 1.0, tests, (), "")
-        progress = Progress((Standing(EXERCISE, result),), 1234)
+        tests = (
+            TestResult("t", "It holds", 1, Kind.PASSED),
+            TestResult("u", "It fails", 1, Kind.VALUE),
+        )
+        result = ExerciseResult("ex02_rope", 100, 1234, "light", 0.0, 1.0, "", tests)
+        progress = Progress((ExerciseProgress(EXERCISE, result),), 1234)
         monkeypatch.setattr("grader.learner.progress.measure", lambda *_: progress)
         printed = grader("-v").stdout
         assert "ex02_rope · not yet: It fails" in printed

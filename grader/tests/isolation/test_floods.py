@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from grader.classroom.grade import Grade, _mark
+from grader.classroom.grade import Grade, _lines
 from grader.course.answers import choose
 from grader.course.course import Course
 from grader.course.syllabus import ROOT
@@ -28,7 +28,7 @@ from grader.isolation.streams import SocketStream
 from grader.isolation.worker import TOKEN_BYTES
 from grader.judging.failure_text import TestFailure, render
 from grader.judging.inputs import Samples
-from grader.judging.run import Outcome
+from grader.judging.outcome import Outcome, result_of
 from grader.judging.summary import block, printed_lines
 from grader.judging.trial import Run, Trial, Wrong
 from grader.observation.bans import BanHit
@@ -283,8 +283,9 @@ def judged(payload: bytes) -> Iterator[Run]:
     if failures:
         lines += block(failures, trial, nothing_passed=True)
     lines += [line for run in runs for line in printed_lines(run.printed)]
-    mark = _mark(Outcome(EXERCISE, trial, tuple(runs), 0.0), ROOT, True)
-    lines += [json.dumps(Grade("", 0, "light", (mark,)).as_json())]
+    outcome = Outcome(EXERCISE, trial, tuple(runs), 0.0)
+    result = result_of(outcome, ROOT, when=0.0, file_hash="", lines=_lines(outcome, ROOT))
+    lines += [json.dumps(Grade("", 0, "light", (result,)).as_json())]
     assert sum(map(len, lines)) < 1_000_000
     trial.close()
 
@@ -383,7 +384,8 @@ def test_printed_lines_are_cut_with_a_note() -> None:
     assert printed_lines("one\ntwo") == ["one", "two"]
     for long in ("x" * (MOST_PRINTED + 1), "\n" * MOST_PRINTED):
         *lines, note = printed_lines(long)
-        assert note == "… and more: 20,000 characters and 1,000 lines of a test are shown"
+        most = "at most 20,000 characters and 1,000 lines are shown for each test"
+        assert note == f"… and more: {most}"
         assert len(lines) <= 1_000
 
 

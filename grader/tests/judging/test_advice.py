@@ -57,7 +57,7 @@ EVERYDAY = {
     "x[0] = 1.0": "do not change a parameter in place",
     "a, b = (x * 1).chunk(2, -1)\na *= 2": "what chunk, split and unbind return",
     "a = x.exp()\na *= 2\na.sum().backward()": "still needs the value that was changed in place",
-    "y.sum().backward()": "nothing leads back from this result",
+    "y.sum().backward()": "no gradient leads back from this result",
     "x.sum().backward(retain_graph=False)\nz = x.exp().sum()\nz.backward()\nz.backward()": (
         "backward() frees the graph"
     ),
@@ -170,7 +170,7 @@ class TestAttributes:
 
     def test_a_function_with_another_name_than_the_stubs(self) -> None:
         interruption = interruption_of("def rotate_halv(x): ...", lambda m: m.rotate_half)
-        assert "rotate_halv is there: is it a misspelling?" in words_for(interruption)
+        assert "rotate_halv exists: is it a misspelling?" in words_for(interruption)
 
 
 def layer(init: str) -> str:
@@ -196,7 +196,7 @@ LAYERS = {
         "Layer has no parameter weight [3]: write self.weight = nn.Parameter(...) in __init__"
     ),
     RIGHT + "self.out = [nn.Linear(3, 2, bias=False)]": (
-        "Layer.out is a Python list or dict, in which torch finds no parameters: use nn.ModuleList"
+        "Layer.out is a Python list or dict, where torch finds no parameters: use nn.ModuleList"
     ),
     RIGHT: "Layer has no parameter out.weight [2, 3]: __init__ must set self.out to a layer",
     RIGHT + "self.out = nn.Linear(3, 2)": (

@@ -1,6 +1,7 @@
 """What a mistake changes: which functions, how much; and which functions nobody has written yet."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +12,11 @@ from grader.judging.changes import is_in_stub, size, unwritten
 from grader.judging.comparison import judge
 from grader.judging.diagnosis import Diagnosis, Evidence
 from grader.judging.expectation import Expecting, Precision
+from grader.judging.outcome import Outcome, result_of
 from grader.judging.trial import Run
 from grader.observation.answer import Answer, Source, load_answer
 from grader.observation.observe import observe
 from grader.observation.record import Request
-from grader.results.record import result_of
 
 SOLUTION = '''
 FACTOR = 2
@@ -156,9 +157,12 @@ class TestTwoThatExplainAFailure:
         last = found.last("t")
         assert last is not None
         run = Run("t", finding=last.finding)
-        trial, exercise = SimpleNamespace(diagnosis=found), load(ROOT).find("ex01")
-        outcome = SimpleNamespace(exercise=exercise, runs=[run], trial=trial, seconds=1.0)
-        assert result_of(outcome, when=0.0, seed=0, file_hash="").mistakes == recorded
+        trial: Any = SimpleNamespace(diagnosis=found)
+        outcome = Outcome(load(ROOT).find("ex01"), trial, (run,), 1.0)
+        result = result_of(outcome, ROOT, when=0.0, file_hash="")
+        assert result.mistakes == recorded
+        (test,) = result.tests
+        assert [mistake.id for mistake in test.mistakes] == [v.id for v in found.named("t")]
 
     def test_where_both_are_in_stubs_both_stay(self) -> None:
         assert len(diagnosis(self.ANSWER, {"inner", "outer"}).named("t")) == 2

@@ -54,8 +54,8 @@ def test_what_may_be_imported(text: str) -> None:
         ("from solutions.ex01_rmsnorm import RMSNorm", "with a dot, from .ex01_rmsnorm import"),
         ("from .ex01 import RMSNorm", "write its whole name, from .ex01_rmsnorm import"),
         ("from .rope import rotate_half", "write its whole name, from .ex02_rope import"),
-        ("from .my_utils import f", "imports .my_utils, and an answer is one file"),
-        ("from . import my_utils", "imports .my_utils, and an answer is one file"),
+        ("from .my_utils import f", "imports .my_utils, but an answer is a single file"),
+        ("from . import my_utils", "imports .my_utils, but an answer is a single file"),
         ("import einops", "imports einops, a package that the course does not have"),
         ("def f():\n    import einops.layers", "imports einops, a package that the course"),
         ("try:\n    import einops\nfinally:\n    pass", "imports einops, a package"),
@@ -77,7 +77,7 @@ def test_the_line_is_told() -> None:
 def test_a_helper_is_known_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "my_utils.py").touch()
     said = refusal("from my_utils import f", str(tmp_path / "ex05_kv_cache.py"))
-    assert "imports my_utils, and an answer is one file" in said
+    assert "imports my_utils, but an answer is a single file" in said
 
 
 def test_siblings_are_executed_when_they_are_asked_for() -> None:

@@ -10,7 +10,7 @@ import pytest
 from grader.course.syllabus import ROOT, load
 from grader.judging.comparison import Finding
 from grader.judging.localization import failing_functions
-from grader.judging.run import Outcome
+from grader.judging.outcome import Outcome
 from grader.judging.trial import Run
 from grader.observation.calls import Call
 from grader.observation.kind import Kind

@@ -142,7 +142,7 @@ class TestDevice:
         monkeypatch.setattr("grader.judging.session._usable", lambda text: text)
         run = run_pytest("--device=cuda", "--isolate", "--sandbox=light")
         assert run.code == USAGE_ERROR
-        assert "--device=cuda: an answer that is locked in (light)" in run.printed
+        assert "--device=cuda: an answer in a sandbox (light)" in run.printed
 
 
 class TestSelection:

@@ -73,13 +73,13 @@ def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
     def test_the_same_error_in_two_lines_is_told_twice(self, tried: Tried) -> None:
         printed = tried(self.TWO_LINES, "-k=by_their_positions or one_new_token").printed
         assert printed.count("RuntimeError: shape") == 2
-        assert "more test alike" not in printed
+        assert "more test fails like this" not in printed
 
     def test_errors_of_one_line_are_told_once_whatever_the_sizes(self, tried: Tried) -> None:
         one = self.TWO_LINES.replace("q.shape[1] > 1", "False")
         printed = tried(one, "-k=by_their_positions or one_new_token").printed
         assert printed.count("RuntimeError: shape") == 1
-        assert "and 1 more test alike" in printed
+        assert "and 1 more test fails like this" in printed
 
     def test_wrong_numbers_of_two_functions_are_two(self, tried: Tried) -> None:
         change = "def rotate_half(x):\n    return x * 1.5\n\n"
@@ -99,10 +99,10 @@ def test_details_are_the_inputs_and_the_seed() -> None:
 
 def test_a_grade_names_the_mistake_and_shows_one_example(zygote: Any) -> None:
     file = Path(__file__).parents[1] / "screens" / "lost_keepdim" / "ex01_rmsnorm.py"
-    mark = grade(file, Course.load(ROOT), profile="process", seed=1, zygote=zygote).marks[0]
+    result = grade(file, Course.load(ROOT), profile="process", seed=1, zygote=zygote).results[0]
     named = "this is exactly what happens if the mean loses its axis"
-    assert mark.lines[0].startswith(f"ex01_rmsnorm · {named}")
-    assert mark.lines[-1] == "  and 7 more tests alike"
-    failed = [verdict for verdict in mark.verdicts if not verdict.passed]
+    assert result.lines[0].startswith(f"ex01_rmsnorm · {named}")
+    assert result.lines[-1] == "  and 7 more tests fail like this"
+    failed = [test for test in result.tests if not test.passed]
     assert len(failed) == 8
-    assert all(verdict.message[0].strip().startswith(named) for verdict in failed)
+    assert all(test.message[0].strip().startswith(named) for test in failed)

@@ -302,7 +302,7 @@ class TestTrouble:
     def test_a_file_in_the_place_of_its_folder(self, course: Path, opened: Opened) -> None:
         (course / FILE.parent).write_text("a file")
         history = opened(course)
-        assert "cannot be made" in history.problem
+        assert "cannot be created" in history.problem
         self.all_of(history)
 
     def test_a_syllabus_that_cannot_be_read(self, course: Path, opened: Opened) -> None:
@@ -387,7 +387,7 @@ class TestDisks:
         shared.chmod(0o555)
         runs, problem = self.recorded(shared)
         assert runs == 0
-        assert "cannot be made (Permission denied)" in problem
+        assert "cannot be created (Permission denied)" in problem
         shared.chmod(0o755)
 
     def test_a_full_disk_keeps_what_was_there(self, shared: Path) -> None:
@@ -472,7 +472,7 @@ class TestCommands:
 
     @pytest.fixture
     def grader(self, course: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-        monkeypatch.setattr("grader.cli.ROOT", course)
+        monkeypatch.setattr("grader.course.arguments.ROOT", course)
         (course / "solutions").mkdir()
         (course / "solutions" / "ex02_rope.py").write_text("# the answer is [bold]42[/bold]\n")
         return lambda *words: CliRunner().invoke(main, words, catch_exceptions=False)
@@ -552,7 +552,7 @@ class TestCommands:
         (course / "solutions" / "ex02_rope.py").unlink()
         result = grader("solution", "ex02", "--give-up")
         assert result.exit_code == 1
-        assert "was not handed out; next: grader hint ex02" in result.stderr
+        assert "no worked answers; next: grader hint ex02" in result.stderr
 
 
 def test_the_history_does_not_wait_for_torch() -> None:

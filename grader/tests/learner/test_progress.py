@@ -6,21 +6,25 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from click.testing import Result as Done
-from rich.console import Console
+from rich.console import Console as RichConsole
 
 from grader.cli import main
 from grader.course.course import Course
+from grader.course.files import file_hash
 from grader.course.syllabus import ROOT, load
+from grader.learner import printing
 from grader.learner.history import History, RunRecord
-from grader.learner.progress import Progress, Standing, current_exercise
-from grader.messages.console import Report
-from grader.results.record import Result, TestResult, file_hash
+from grader.learner.progress import ExerciseProgress, Progress, current_exercise
+from grader.messages.console import Console
+from grader.observation.kind import Kind
+from grader.results.record import ExerciseResult, TestResult
 
 SYLLABUS = load(ROOT)
 QUICK, CORE, FULL = SYLLABUS.paths
@@ -46,7 +50,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 copy.write_bytes(file.read_bytes())
     syllabus = (ROOT / "grader" / "curriculum.toml").read_bytes()
     (tmp_path / "grader" / "curriculum.toml").write_bytes(syllabus)
-    monkeypatch.setattr("grader.cli.ROOT", tmp_path)
+    monkeypatch.setattr("grader.course.arguments.ROOT", tmp_path)
     return tmp_path
 
 
@@ -73,6 +77,26 @@ def ran(
         stub.write_text(edit, encoding="utf-8")
     counts = passed, 10, "0"
     return RunRecord(exercise.id, command, 1e9, 1.0, *counts, (), (), file_hash(stub))
+
+
+class TestSums:
+    def test_they_are_made_from_runs_as_from_results(self) -> None:
+        """A screen that runs nothing itself has the same figures as one that does."""
+        counts = 8, 10, str(NORM.points * Fraction(4, 5))
+        run = RunRecord(NORM.id, "watch", 1e9, 1.0, *counts, (), (), "00")
+        half = ExerciseProgress(NORM, run=run)
+        assert (half.started, half.passed, half.tests) == (True, 8, 10)
+        assert (half.share, half.done) == (Fraction(4, 5), False)
+        progress = Progress((half, ExerciseProgress(ROPE)), 0)
+        assert progress.points == NORM.points * Fraction(4, 5)
+        assert (progress.done, progress.next) == (0, half)
+        assert progress.minutes_left == NORM.minutes + ROPE.minutes
+
+    def test_a_run_that_passed_when_the_points_were_others_is_done(self) -> None:
+        run = RunRecord(NORM.id, "watch", 1e9, 1.0, 10, 10, str(NORM.points - 1), (), (), "00")
+        done = ExerciseProgress(NORM, run=run)
+        progress = Progress((done, ExerciseProgress(ROPE)), 0)
+        assert (progress.done, progress.minutes_left) == (1, ROPE.minutes)
 
 
 class TestCurrentExercise:
@@ -170,7 +194,7 @@ class TestWithoutAName:
         program = (
             "import pathlib, sys\n"
             "import grader.cli\n"
-            f"grader.cli.ROOT = pathlib.Path({str(clone)!r})\n"
+            f"grader.course.arguments.ROOT = pathlib.Path({str(clone)!r})\n"
             "try:\n"
             "    grader.cli.main(['hint'])\n"
             "finally:\n"
@@ -184,15 +208,15 @@ class TestWithoutAName:
 
 
 TESTS = (
-    TestResult("t", "It holds", 1, "passed"),
-    TestResult("u", "Rows turn", 1, "value"),
-    TestResult("v", "Columns turn", 1, "value"),
+    TestResult("t", "It holds", 1, Kind.PASSED),
+    TestResult("u", "Rows turn", 1, Kind.VALUE),
+    TestResult("v", "Columns turn", 1, Kind.VALUE),
 )
-RESULT = Result(0.0, 1234, 1.0, TESTS, (), "")
+RESULT = ExerciseResult("ex02_rope", 100, 1234, "light", 0.0, 1.0, "", TESTS)
 VALUE = (
     "ex02_rope · Rows turn",
     "  cos[1]: got 1, want 2",
-    "  these 2 are exactly what comes out when a is b; it is c",
+    "  these are exactly the numbers you get if a is b; it should be c",
     "ex02_rope · Columns turn",
     "  sin[1]: got 1, want 2",
     "  next: grader hint ex02",
@@ -201,7 +225,7 @@ MISTAKE = (
     "ex02_rope · these are exactly the numbers you get if a is b; it should be c",
     "  Rows turn",
     "    cos[1]: got 1, want 2",
-    "  and 1 more test alike",
+    "  and 1 more test fails like this",
     "  next: grader hint ex02",
 )
 SYNTAX = (
@@ -210,7 +234,7 @@ SYNTAX = (
     "    exercises/ex02_rope.py:6",
     "      def rotate_half(x)",
     "                        ^",
-    "  next: mend this first; every test waits for it",
+    "  next: fix this first; no test can run until then",
 )
 NOTHING = ("ex02_rope · nothing implemented yet: begin with a · next: grader hint ex02",)
 CRASHED = (
@@ -224,8 +248,8 @@ NOT_GRADED = ("ex02_rope · Rows turn", "  not graded, and not your fault: it ha
 class TestTheScreen:
     @pytest.fixture
     def shown(self, grader: Grader, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-        def show(*words: str, standing: Standing, **environment: str) -> list[str]:
-            progress = Progress((Standing(NORM), standing), 1234)
+        def show(*words: str, standing: ExerciseProgress, **environment: str) -> list[str]:
+            progress = Progress((ExerciseProgress(NORM), standing), 1234)
             monkeypatch.setattr("grader.learner.progress.measure", lambda *_: progress)
             return grader(*words, **environment).stdout.splitlines()
 
@@ -246,7 +270,7 @@ class TestTheScreen:
     def test_what_stands_in_the_way_and_the_command_that_goes_on(
         self, lines: tuple[str, ...], expected: list[str], shown: Callable[..., list[str]]
     ) -> None:
-        standing = Standing(ROPE, replace(RESULT, lines=lines))
+        standing = ExerciseProgress(ROPE, replace(RESULT, lines=lines))
         printed = shown(standing=standing)
         assert any(printed[n : n + len(expected)] == expected for n in range(len(printed)))
         assert "  or   grader watch, which checks every save at once" not in printed
@@ -264,9 +288,10 @@ class TestTheScreen:
         result = replace(RESULT, lines=lines)
         monkeypatch.setenv("GRADER_LANG", language)
         monkeypatch.setattr(
-            "grader.messages.console.Console", partial(Console, width=80, force_terminal=True)
+            "grader.messages.console.RichConsole",
+            partial(RichConsole, width=80, force_terminal=True),
         )
-        Report().next(Standing(ROPE, result), None)
+        printing.next_exercise(Console(), ExerciseProgress(ROPE, result), None)
         rows = COLOUR.sub("", capsys.readouterr().out).splitlines()
         end = next(n for n, row in enumerate(rows) if "grader watch ex02" in row or "hint" in row)
         assert end == 4
@@ -277,7 +302,7 @@ class TestTheScreen:
     def test_the_next_exercise_says_it_too(
         self, grader: Grader, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        progress = Progress((Standing(ROPE, replace(RESULT, lines=VALUE)),), 1234)
+        progress = Progress((ExerciseProgress(ROPE, replace(RESULT, lines=VALUE)),), 1234)
         monkeypatch.setattr("grader.learner.progress.measure", lambda *_: progress)
         lines = grader("next").stdout.splitlines()
         assert lines[:4] == [*VALUE[:3], VALUE[-1]]
@@ -287,7 +312,7 @@ class TestTheScreen:
     def test_verbose_says_all_of_it(self, shown: Callable[..., list[str]]) -> None:
         at_length = *VALUE[:2], "    q = float32 [2, 3]: 1, 2", VALUE[2]
         result = replace(RESULT, lines=VALUE[:3], details=at_length)
-        printed = shown("-v", standing=Standing(ROPE, result))
+        printed = shown("-v", standing=ExerciseProgress(ROPE, result))
         place = printed.index(at_length[0])
         assert printed[place : place + 4] == [*at_length]
         assert "  ex02_rope · not yet: Columns turn" in printed
@@ -296,7 +321,7 @@ class TestTheScreen:
 
     def test_what_is_done_says_nothing(self, shown: Callable[..., list[str]]) -> None:
         done = replace(RESULT, tests=TESTS[:1], lines=VALUE)
-        assert not any("got 1" in line for line in shown(standing=Standing(ROPE, done)))
+        assert not any("got 1" in line for line in shown(standing=ExerciseProgress(ROPE, done)))
 
     def test_a_kept_result_by_another_hand_is_harmless(
         self, shown: Callable[..., list[str]]
@@ -304,13 +329,13 @@ class TestTheScreen:
         hostile = replace(RESULT, lines=("\x1b[2J::error", "  a\x07"), details=("\x1b]0;",))
         for words in ((), ("-v",)):
             assert not {"\x1b", "\x07"} & set(
-                "\n".join(shown(*words, standing=Standing(ROPE, hostile)))
+                "\n".join(shown(*words, standing=ExerciseProgress(ROPE, hostile)))
             )
 
     def test_a_file_that_is_gone_comes_back_by_a_reset(
         self, shown: Callable[..., list[str]], clone: Path
     ) -> None:
-        printed = shown(standing=Standing(ROPE, is_missing=True))
+        printed = shown(standing=ExerciseProgress(ROPE, is_missing=True))
         place = printed.index("ex02_rope · exercises/ex02_rope.py is missing")
         assert printed[place + 1] == "  next: grader reset ex02 puts the stub back"
         assert any("ex02_rope" in line and "file missing" in line for line in printed)

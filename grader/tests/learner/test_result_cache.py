@@ -1,5 +1,6 @@
 """Kept results: what has not changed is not run again, and what has changed in any way is."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -7,7 +8,6 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -15,23 +15,35 @@ import pytest
 from grader.course.course import Course
 from grader.course.syllabus import ROOT, Syllabus, load
 from grader.course.variants import read_variants
-from grader.learner.history import FILE, History
+from grader.learner.history import FILE, History, RunRecord
 from grader.learner.progress import measure
+from grader.learner.result_cache import FOLDER, VERSION, ResultCache
+from grader.observation.kind import Kind
 from grader.proof.figures.history import solved_course
-from grader.results.record import FOLDER, Result, Results, TestResult
+from grader.results.record import ExerciseResult, NamedMistake, TestResult
 from grader.tests.processes import BACKSTOP
+from grader.tests.schemas import validator
 
 SYLLABUS = load(ROOT)
 EXERCISE = SYLLABUS.find("ex05")
-RESULT = Result(
-    when=1.75e9 + 0.5,
+RESULT = ExerciseResult(
+    exercise=EXERCISE.id,
+    points=EXERCISE.points,
     seed=7,
+    profile="light",
+    when=1.75e9 + 0.5,
     seconds=0.25,
     tests=(
-        TestResult("test_05_kv_cache.py::test_one", "One · holds", 2, "passed"),
-        TestResult("test_05_kv_cache.py::test_two", "Two holds", 1, "value"),
+        TestResult("test_05_kv_cache.py::test_one", "One · holds", 2, Kind.PASSED),
+        TestResult(
+            "test_05_kv_cache.py::test_two",
+            "Two holds",
+            1,
+            Kind.VALUE,
+            ("  got 1, want 2",),
+            (NamedMistake("a_mistake", "it is a; it should be b"),),
+        ),
     ),
-    mistakes=("a_mistake",),
     file_hash="ab" * 32,
     lines=("ex05_kv_cache · Two holds", "  value: got 1, want 2"),
     details=("  q: float32 [2, 3]",),
@@ -50,8 +62,8 @@ def course(original: Path, tmp_path: Path) -> Path:
     return shutil.copytree(original, tmp_path / "course")
 
 
-def kept(course: Path, syllabus: Syllabus = SYLLABUS) -> Results:
-    return Results(Course(course, syllabus), syllabus.exercises)
+def kept(course: Path, syllabus: Syllabus = SYLLABUS) -> ResultCache:
+    return ResultCache(Course(course, syllabus), syllabus.exercises)
 
 
 def append(file: Path) -> None:
@@ -59,13 +71,8 @@ def append(file: Path) -> None:
 
 
 class TestScore:
-    def test_points_follow_the_weights(self) -> None:
-        assert RESULT.share == Fraction(2, 3)
-        assert RESULT.passed == 1
-        assert replace(RESULT, tests=()).share == 0
-
     def test_its_line_in_the_history(self) -> None:
-        record = RESULT.as_record(EXERCISE, "report")
+        record = RunRecord.of(RESULT, "report")
         assert (record.exercise, record.command, record.when) == (
             EXERCISE.id,
             "report",
@@ -100,7 +107,7 @@ class TestKeeping:
             "solutions/ex02_rope.py",
             "tests/test_05_kv_cache.py",
             "tests/mistakes/ex05_kv_cache.py",
-            "tests/evaluations/ex05_kv_cache.py",
+            "tests/roundings/ex05_kv_cache.py",
             "tests/support.py",
             "minimind_ref/kv_cache.py",
             "minimind_ref/config.py",
@@ -135,7 +142,7 @@ class TestKeeping:
 
     def test_a_file_that_is_gone_or_comes_up(self, course: Path) -> None:
         kept(course).keep({EXERCISE: RESULT})
-        (course / "tests" / "evaluations" / "ex05_kv_cache.py").unlink()
+        (course / "tests" / "roundings" / "ex05_kv_cache.py").unlink()
         assert kept(course).find(EXERCISE) is None
         kept(course).keep({EXERCISE: RESULT})
         (course / "minimind_ref" / "another.py").write_text("")
@@ -163,7 +170,7 @@ class TestKeeping:
         other.mkdir()
         (other / "version.py").write_text("__version__ = '9.9'")
         spec = type("Spec", (), {"origin": str(other / "__init__.py")})
-        monkeypatch.setattr("grader.results.record.importlib.util.find_spec", lambda name: spec)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
         assert kept(course).find(EXERCISE) is None
 
     def test_what_was_saved_during_the_run_counts_as_a_change(self, course: Path) -> None:
@@ -173,9 +180,9 @@ class TestKeeping:
         assert kept(course).find(EXERCISE) is None
         assert not (course / FOLDER).exists()
 
-    @pytest.mark.parametrize("verdict", ["not graded", "timed out", "out of memory", "crashed"])
+    @pytest.mark.parametrize("verdict", [kind for kind in Kind if kind.by_chance])
     def test_what_the_machine_may_have_caused_is_run_again(
-        self, verdict: str, course: Path
+        self, verdict: Kind, course: Path
     ) -> None:
         tests = (*RESULT.tests, TestResult("t", "s", 1, verdict))
         kept(course).keep({EXERCISE: replace(RESULT, tests=tests)})
@@ -194,15 +201,50 @@ class TestKeeping:
         kept(course).keep({EXERCISE: RESULT})
         file = course / FOLDER / f"{EXERCISE.id}.json"
         whole = json.loads(file.read_text())
+        result = whole["result"]
         for broken in (
-            whole | {"other": 1},
-            whole | {"lines": [1]},
-            whole | {"details": "text"},
-            {k: v for k, v in whole.items() if k != "seed"},
-            {k: v for k, v in whole.items() if k != "lines"} | {"version": 1},
+            result | {"other": 1},
+            result | {"lines": [1]},
+            result | {"details": "text"},
+            {k: v for k, v in result.items() if k != "seed"},
+            {k: v for k, v in result.items() if k != "lines"},
+            None,
         ):
-            file.write_text(json.dumps(broken))
+            file.write_text(json.dumps(whole | {"result": broken}))
             assert kept(course).find(EXERCISE) is None
+        file.write_text(json.dumps(whole))
+        assert kept(course).find(EXERCISE) == RESULT
+
+    def test_what_is_kept_keeps_to_the_schema(self, course: Path) -> None:
+        kept(course).keep({EXERCISE: RESULT})
+        content = json.loads((course / FOLDER / f"{EXERCISE.id}.json").read_text())
+        assert (content["version"], set(content)) == (VERSION, {"version", "key", "result"})
+        validator("result")(content["result"])
+
+    @pytest.mark.parametrize("version", [1, 2, VERSION + 1])
+    def test_a_file_of_another_version_is_run_again(self, version: int, course: Path) -> None:
+        """In the form of before, and even under a key that is right."""
+        kept(course).keep({EXERCISE: RESULT})
+        file = course / FOLDER / f"{EXERCISE.id}.json"
+        content = json.loads(file.read_text())
+        old = {
+            "version": version,
+            "key": content["key"],
+            "when": 1.75e9,
+            "seed": 7,
+            "seconds": 0.25,
+            "tests": [{"test": "t", "sentence": "s", "weight": 1, "verdict": "passed"}],
+            "mistakes": [],
+            "file_hash": "",
+            "lines": [],
+            "details": [],
+            "failing": [],
+        }
+        for text in (old, content | {"version": version}):
+            file.write_text(json.dumps(text))
+            assert kept(course).find(EXERCISE) is None
+        kept(course).keep({EXERCISE: RESULT})
+        assert kept(course).find(EXERCISE) == RESULT
 
     def test_nothing_is_kept_where_nothing_can_be_written(self, course: Path) -> None:
         (course / FOLDER.parent).write_text("a file")
@@ -273,6 +315,11 @@ class TestProgress:
         assert {verdict for _, verdict in two.verdicts} == {"passed", "value"}
         assert 0 < one.seconds < 100
 
+        kept_files = sorted((begun / FOLDER).iterdir())
+        assert [file.stem for file in kept_files] == ["ex01_rmsnorm", "ex02_rope"]
+        for file in kept_files:
+            validator("result")(json.loads(file.read_text())["result"])
+
         assert grader() == (first, "False False")
 
         self.answer(begun, "ex02")
@@ -295,7 +342,7 @@ class TestProgress:
         monkeypatch.setattr("grader.learner.progress._graded", lambda *_: {one: RESULT})
         measure(Course(begun, SYLLABUS), [one], "report")
         with closing(History.open(begun)) as history:
-            assert history.runs() == [RESULT.as_record(one, "report")]
+            assert history.runs() == [RunRecord.of(RESULT, "report")]
 
     def test_progress_is_shown_where_nothing_can_be_kept(
         self, begun: Path, grader: Callable[[], tuple[str, str]]

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grader.cli import main
+from grader.course.course import Course
 from grader.course.stubs import BACKUPS, undo_reset
 from grader.learner.update import merge as update_module
 from grader.learner.update.fetch import UpdateError
@@ -157,13 +158,12 @@ class TestExercises:
     def test_what_was_merged_can_be_brought_back_by_reset(
         self, upstream: Path, clone: Path
     ) -> None:
-        from grader.course.syllabus import load
-
         write(clone, {"exercises/ex01_one.py": EDITED})
         stub(upstream, "ex01_one", NEW_STUB)
         commit(upstream)
         update(clone, None)
-        undo_reset(load(clone).find("ex01"), clone)
+        course = Course.load(clone)
+        undo_reset(course.syllabus.find("ex01"), course)
         assert read(clone, "exercises/ex01_one.py") == EDITED
 
     def test_where_both_changed_a_line_the_new_stub_lies_beside(
@@ -422,7 +422,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "a file below a file": (lambda: zipped({"a": b"", "a/b": b""}), "cannot be unpacked"),
     "a name that is too long": (
         lambda: tarred({"a" * 300: b""}),
-        "cannot be unpacked|holds no course",
+        "cannot be unpacked|does not contain a course",
     ),
 }
 
@@ -483,7 +483,7 @@ class TestSources:
 
     def test_a_folder_that_is_no_clone_must_be_told(self, newer: Path, clone: Path) -> None:
         shutil.rmtree(clone / ".git")
-        with pytest.raises(UpdateError, match="no git clone, so say where the newer course is"):
+        with pytest.raises(UpdateError, match="is not a git clone, so say where"):
             update(clone, None)
 
     def test_what_the_last_update_handed_out_is_known_without_git(
@@ -499,7 +499,7 @@ class TestSources:
 
     def test_one_that_is_no_course_is_refused(self, clone: Path, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
-        with pytest.raises(UpdateError, match="holds no course"):
+        with pytest.raises(UpdateError, match="does not contain a course"):
             update(clone, str(tmp_path / "empty"))
         (tmp_path / "text.zip").write_text("not a zip")
         with pytest.raises(UpdateError, match="cannot be unpacked"):
@@ -642,7 +642,7 @@ class TestInterruption:
 
 class TestCommand:
     def run(self, clone: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
-        monkeypatch.setattr("grader.cli.ROOT", clone)
+        monkeypatch.setattr("grader.course.arguments.ROOT", clone)
         result = CliRunner().invoke(main, ["update", *words], catch_exceptions=False)
         return [str(result.exit_code), *result.output.splitlines()]
 
@@ -656,10 +656,10 @@ class TestCommand:
         commit(upstream)
         code, *lines = self.run(clone, monkeypatch)
         assert code == "0"
-        assert "  ex01_one         merged: your edits, and what is new in the stub" in lines
-        assert any("which is exercises/ex02_two.py.new" in line for line in lines)
+        assert "  ex01_one         merged: your edits, and the changes in the new stub" in lines
+        assert any("which is in exercises/ex02_two.py.new" in line for line in lines)
         assert any(
-            "yours is kept: exercises/ex01_one.py is in .grader/backups/" in li for li in lines
+            "version is kept: exercises/ex01_one.py is in .grader/backups/" in li for li in lines
         )
         assert any("next: pip install -c constraints.txt -e ." in line for line in lines)
 

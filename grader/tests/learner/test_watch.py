@@ -480,7 +480,7 @@ class TestList:
 
     def test_a_search_that_finds_nothing_says_so(self, session: Session) -> None:
         lines = self.listed(session, "l", "/", *"zzz")
-        assert "no exercise is found by this search; esc clears it" in lines
+        assert "no exercise matches this search; esc clears it" in lines
         assert "esc  all" in self.listed(session, "enter")
         assert session.press("enter") is None and session.page == "list"
         assert any("ex01_rmsnorm" in line for line in self.listed(session, "escape"))
@@ -490,7 +490,7 @@ class TestList:
     def test_a_filter_that_leaves_nothing_says_so(self, session: Session) -> None:
         session.standings.note(ran(NORM, 9, 3))
         lines = self.listed(session, "l", "f", "f")
-        assert "no exercise is left by this filter; f changes it" in lines
+        assert "no exercise matches this filter; f changes it" in lines
 
 
 class TestChinese:
@@ -669,8 +669,8 @@ class TestASaveAmidARun:
 ELSEWHERE = """
 import sys
 from grader.isolation import machine as doctor
-from grader.isolation import launching
-launching.FORKS = False
+from grader.isolation import launch
+launch.FORKS = False
 doctor.best_profile = lambda: "process"
 from grader.learner.watch.judge import main
 main(sys.argv[1])
@@ -796,7 +796,7 @@ class TestWhatGoesWrong:
         assert ROPE.paths(course).stub.read_text() == SOLUTION.text
         terminal.press("x", "y")
         terminal.wait_for(
-            "your edits come back by grader reset ex02 --undo", "13 tests are waiting"
+            "your edits come back with grader reset ex02 --undo", "13 tests are waiting"
         )
         assert [file.read_text() for file in (course / ".grader" / "backups").iterdir()] == [
             SOLUTION.text

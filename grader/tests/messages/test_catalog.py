@@ -1,12 +1,13 @@
 """The course says the same in both languages: no sentence is missing, none is spare."""
 
 import ast
+import itertools
 import os
 import re
 import string
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 
 from grader.cli import main
 from grader.course.syllabus import ROOT, load
+from grader.course.variants import read_variants
 from grader.judging import comparison as comparing
 from grader.messages.catalog import (
     LANGUAGES,
@@ -66,7 +68,7 @@ def calls_in_modules() -> Iterator[Call]:
 def calls_in_templates() -> Iterator[Call]:
     """The same of the pages' templates."""
     jinja2 = pytest.importorskip("jinja2", reason="the extra `report` is not installed")
-    for file in sorted((ROOT / "grader" / "learner" / "report" / "templates").glob("*.html")):
+    for file in sorted((ROOT / "grader").rglob("*.html")):
         parsed = jinja2.Environment().parse(file.read_text(encoding="utf-8"))
         for call in parsed.find_all(jinja2.nodes.Call):
             if getattr(call.node, "name", "") == "say":
@@ -103,6 +105,98 @@ class TestKeys:
 
     def test_what_is_put_in_is_the_same_and_written_alike(self) -> None:
         assert [key for key in ENGLISH if formats(CHINESE[key]) != formats(ENGLISH[key])] == []
+
+
+STUMBLES = {
+    r"\b[Mm]end(s|ed|ing)?\b": "fix",
+    r"\bbe had\b": "could not get, could not start",
+    r"\bas ever\b": "as before",
+    r"\bof (its|their) own\b": "separate, or its own …",
+    r"\b(it|which|that) may not\b": "is not allowed to",
+    r"\bcomes? out (when|if)\b": "these are exactly the numbers you get if",
+    r"\b[Tt]old\b(?! apart)": "says, reports",
+    r"\bwithout a word\b": "silently",
+    r"\bis no [a-z]+ (file|folder|clone|tensor)\b": "is not a",
+    r"(^|[.:] )What\b[^.?:]*\.( |$)": "a subject that names the thing",
+}
+"""Phrases that native readers stumbled over, and what a colleague would say in place of them."""
+CONTRADICTION = re.compile(
+    r"; (it|they|there|here it|these|those|both|each|that|all|two) "
+    r"(?!(should|must)\b)(is|are|has|have|ends?|starts?|stays?|runs?|takes?|wants?|[a-z]+s)\b"
+)
+"""A second half that says how it is, as if it had not just been said otherwise."""
+PAGES = (
+    *("README.md", "CONTRIBUTING.md"),
+    *(page.relative_to(ROOT).as_posix() for page in sorted(ROOT.glob("docs/**/*.md"))),
+    *(page.relative_to(ROOT).as_posix() for page in sorted(ROOT.glob("lessons/*.md"))),
+)
+EXERCISES = [e.id for e in load(ROOT).exercises if e.paths(ROOT).mistakes.exists()]
+
+
+def stumbles(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """The texts that have such a phrase, each with what to say instead."""
+    return [
+        (" ".join(text.split()), better)
+        for text in texts
+        for phrase, better in STUMBLES.items()
+        if re.search(phrase, " ".join(text.split()))
+    ]
+
+
+class TestPlainEnglish:
+    def test_no_sentence_makes_a_reader_stumble(self) -> None:
+        assert stumbles(ENGLISH.values()) == []
+
+    def test_no_hint_does(self) -> None:
+        syllabus = load(ROOT)
+        levels = (h.levels for exercise in syllabus.exercises for h in exercise.hints)
+        assert stumbles(itertools.chain(*levels, (e.fact for e in syllabus.exercises))) == []
+
+    @pytest.mark.parametrize("page", PAGES)
+    def test_no_page_does(self, page: str) -> None:
+        paragraphs = (ROOT / page).read_text(encoding="utf-8").split("\n\n")
+        assert stumbles(paragraphs) == []
+
+    @pytest.mark.parametrize("exercise", EXERCISES)
+    def test_a_mistake_is_what_is_wrong_and_then_what_it_should_be(self, exercise: str) -> None:
+        """It ends "these are exactly the numbers you get if …"."""
+        file = load(ROOT).find(exercise).paths(ROOT).mistakes
+        said = [mistake.sentence for mistake in read_variants(file)]
+        assert stumbles(said) == []
+        assert [
+            sentence for sentence in said if not re.fullmatch(r".+\S; \S.+[^.]", sentence)
+        ] == []
+        assert [sentence for sentence in said if CONTRADICTION.search(sentence)] == []
+
+    def test_each_phrase_is_found(self) -> None:
+        said = (
+            "next: mend this first",
+            "no worker could be had",
+            "run it as ever",
+            "a process of its own",
+            "x.py imports what it may not",
+            "this is exactly what comes out when the exponent is i/d",
+            "you are told why",
+            "it ended without a word",
+            "x.py is no regular file",
+            "Run it. What you get is a number.",
+        )
+        assert [better for _, better in stumbles(said)] == list(STUMBLES.values())
+        plain = ("What is wrong? See below.", "told apart from others", "its own process")
+        assert stumbles(plain) == []
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "the exponent is i/d; it is 2i/d",
+            "the tables are float64; they are float32, whatever the angles were computed in",
+            "the wave ends at total_steps − 1; it ends at total_steps",
+            "only the second term of grad_x is divided by r; both are",
+        ],
+    )
+    def test_a_contradiction_is_found(self, said: str) -> None:
+        assert CONTRADICTION.search(said)
+        assert not CONTRADICTION.search("the exponent is i/d; it should be 2i/d")
 
 
 class TestChinese:
@@ -396,5 +490,5 @@ class TestInUse:
 
 def test_the_texts_are_part_of_the_package() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert re.search(r'^grader = \[.*"texts/\*\.toml"', project, re.MULTILINE)
+    assert re.search(r'^"grader\.messages" = \[.*"texts/\*\.toml"', project, re.MULTILINE)
     assert {path.name for path in Path(TEXTS).iterdir()} == {f"{name}.toml" for name in LANGUAGES}

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import pytest
 
 from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
+from grader.judging.trial import Run
 from grader.proof import jobs as check
-from grader.proof.jobs import Fact, Job, TestFact, jobs_of, run_job
-from grader.proof.verdict import Conclusion, conclude, course_problems
+from grader.proof.jobs import Fact, Job, TestFact, _facts, jobs_of, run_job
+from grader.proof.verdict import ProofResult, conclude, course_problems
 from grader.tests.processes import children, eventually, is_running
 
 EXERCISE = load(ROOT).find("ex02")
@@ -64,7 +66,7 @@ class by_index:
         return weight[rows.movedim(2, 1).flatten()]
 '''
 
-Tried = Callable[..., Conclusion]
+Tried = Callable[..., ProofResult]
 
 
 @pytest.fixture
@@ -79,11 +81,11 @@ def course(small_course: Path) -> Path:
 @pytest.fixture
 def tried(course: Path, zygote: Any, monkeypatch: pytest.MonkeyPatch) -> Tried:
     """Try some kinds of jobs on the course, in this process."""
-    kept = {"course": Course.load(course), "zygote": zygote, "kept": {}}
+    kept = {"course": Course.load(course), "zygote": zygote, "caches": {}}
     for name, value in kept.items():
         monkeypatch.setattr(check._Pool, name, value, raising=False)
 
-    def conclusion(*kinds: str) -> Conclusion:
+    def conclusion(*kinds: str) -> ProofResult:
         jobs = [job for job in jobs_of(EXERCISE, seeds=1) if job.kind in kinds]
         assert {job.kind for job in jobs} == set(kinds)
         return conclude(
@@ -102,7 +104,7 @@ def append(path: Path, text: str) -> None:
     write(path, path.read_text(encoding="utf-8") + text)
 
 
-def about(conclusion: Conclusion, words: str) -> list[str]:
+def about(conclusion: ProofResult, words: str) -> list[str]:
     return [problem for problem in conclusion.problems if words in problem]
 
 
@@ -116,7 +118,7 @@ class TestWhatIsTried:
         assert runs == []
         assert (conclusion.tests, conclusion.mistakes, conclusion.named) == (2, 2, 2)
         assert (conclusion.alternatives, conclusion.rejected) == (1, 0)
-        assert conclusion.spare == ()
+        assert conclusion.redundant == ()
         assert conclusion.largest_null_share == 0
 
     def test_a_mistake_that_passes(self, tried: Tried, course: Path) -> None:
@@ -188,10 +190,10 @@ class TestWhatIsTried:
             .replace("test_half_turn", "test_half_turn_again"),
         )
         conclusion = tried("all right", "all wrong")
-        assert len(conclusion.spare) == 1
+        assert len(conclusion.redundant) == 1
         (problem,) = about(conclusion, "needed by no mistake")
         assert problem.startswith("1 of 3 tests are needed by no mistake and no null answer")
-        assert conclusion.spare[0] in problem
+        assert conclusion.redundant[0] in problem
 
     def test_a_null_answer_that_wins_points(self, tried: Tried, course: Path) -> None:
         append(
@@ -269,6 +271,11 @@ class TestWhatIsThere:
     def test_too_few_mistakes_and_alternatives(self, course: Path) -> None:
         assert "ex02_rope has 2 mistakes, at least 8 are wanted" in self.problems(course)
         assert "ex02_rope has 1 alternatives, at least 3 are wanted" in self.problems(course)
+
+    def test_an_exercise_says_itself_how_many_mistakes_it_wants(self, course: Path) -> None:
+        wanted = replace(EXERCISE, fewest_mistakes=2)
+        problems = conclude(wanted, Course(course, load(ROOT)), []).problems
+        assert not any("mistakes" in problem for problem in problems)
 
     @pytest.mark.parametrize("name", ["lessons/02_rope.md", "minimind_ref/rope.py"])
     def test_a_missing_file(self, name: str, course: Path) -> None:
@@ -355,3 +362,39 @@ class TestMarginsOfFacts:
         fact = Fact(job, 0, 1, False, 0.0, (test,), named=("it",))
         conclusion = conclude(EXERCISE, Course(course, load(ROOT)), [(job, [fact])])
         assert conclusion.mistake_margins[0].used == math.inf
+
+
+class TestWhatNullAnswersEarn:
+    """A test that keeps null answers from earning points is needed, by the points it is worth."""
+
+    @pytest.mark.parametrize(
+        ("weights", "spare"),
+        [
+            ((1, 1, 38), ("u",)),  # without u, the null answer earns 1 of 39
+            ((1, 38, 1), ()),  # without u, it earns half
+        ],
+    )
+    def test_the_weights_count(
+        self, weights: tuple[int, int, int], spare: tuple[str, ...], course: Path
+    ) -> None:
+        def fact(kind: str, passed: dict[str, bool]) -> Fact:
+            tests = [
+                TestFact(name, passed[name], "" if passed[name] else "value", "", {}, weight)
+                for name, weight in zip("tuv", weights, strict=True)
+            ]
+            job = Job(EXERCISE.id, kind, "it")
+            return Fact(job, 0, 1, False, 0.0, tuple(tests), named=("it",))
+
+        facts = [
+            fact("right", {"t": True, "u": True, "v": True}),
+            fact("mistake", {"t": False, "u": True, "v": True}),
+            fact("mistake", {"t": True, "u": True, "v": False}),
+            fact("null", {"t": True, "u": False, "v": False}),
+        ]
+        results = [(fact.job, [fact]) for fact in facts]
+        conclusion = conclude(EXERCISE, Course(course, load(ROOT)), results)
+        assert conclusion.spare == spare
+
+    def test_a_fact_has_the_weight_of_its_test(self) -> None:
+        (fact,) = _facts([Run("t", passed=True, weight=38)])
+        assert fact.weight == 38

@@ -16,12 +16,13 @@ from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
 from grader.judging.comparison import Finding
 from grader.judging.trial import Run
-from grader.messages.console import Report
+from grader.messages.console import Console
 from grader.observation.kind import Kind
 from grader.observation.record import Interruption
-from grader.proof.figures import benches as bench
+from grader.proof import printing
 from grader.proof.figures.busy import burning, loses, was_too_busy
 from grader.proof.figures.figure import Figure, Measured, Stage, stages
+from grader.proof.figures.isolation import right_answers
 from grader.tests.processes import children, eventually, is_running
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -37,7 +38,8 @@ def test_a_figure_is_printed_before_the_next_is_measured(capsys: pytest.CaptureF
             yield Figure(f"figure {number}", 1.5, "s", 1)
         printed.append(capsys.readouterr().out)
 
-    assert [figure.name for figure in Report().figures(measured())] == ["figure 0", "figure 1"]
+    names = [figure.name for figure in printing.figures(Console(), measured())]
+    assert names == ["figure 0", "figure 1"]
     assert "… rounds: 2" in printed[0]
     assert [line.split() for line in printed[1].splitlines()] == [
         ["figure", "0", "1.5", "s", "1", "NO"]
@@ -60,7 +62,7 @@ class TestCommand:
             yield Stage("rounds", 0, 9)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(bench, "BENCHES", {"first": first, "second": second})
+        monkeypatch.setattr("grader.proof.figures.BENCHES", {"first": first, "second": second})
         return asked
 
     def test_all_are_measured_where_none_is_named(self, asked: list[tuple[str, bool]]) -> None:
@@ -140,7 +142,21 @@ class TestBurners:
         assert eventually(lambda: not any(map(is_running, burners)))
 
 
+def test_a_bench_is_imported_only_when_it_measures() -> None:
+    """Each is a module of that name, and the table of names waits for none of them."""
+    program = (
+        "import importlib.util, sys\n"
+        "from grader.proof.figures import BENCHES\n"
+        "modules = [f'grader.proof.figures.{name}' for name in BENCHES]\n"
+        "print({'torch', *modules} & set(sys.modules))\n"
+        "print(len(modules), all(map(importlib.util.find_spec, modules)))"
+    )
+    run = [sys.executable, "-c", program]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "set()\n7 True\n", done.stderr
+
+
 def test_every_exercise_has_right_answers_to_measure() -> None:
-    answers = bench.right_answers(Course.load(ROOT))
+    answers = right_answers(Course.load(ROOT))
     assert {exercise.id for exercise, _ in answers} == {e.id for e in load(ROOT).exercises}
     assert len(answers) >= 4 * len(load(ROOT).exercises)

@@ -14,7 +14,9 @@ import pytest
 
 from grader.course.syllabus import ROOT
 from grader.isolation.machine import is_offered
-from grader.proof.redteam.attack import AIMS, CASES, Case, NaiveGrader, RedTeam, read_cases
+from grader.proof.redteam.attack import RedTeam
+from grader.proof.redteam.cases import AIMS, CASES, Case, read_cases
+from grader.proof.redteam.naive import NaiveGrader
 from grader.tests.processes import BACKSTOP
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")

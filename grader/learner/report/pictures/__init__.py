@@ -1,6 +1,6 @@
-"""Pictures of finished exercises: the learner's own functions at work, drawn from what they gave.
+"""Pictures of finished exercises: the learner's own functions at work, drawn from their outputs.
 
-One module per exercise that has a picture, by the exercise's name; each ends with `PICTURE`. Its
-scenarios run in the isolated worker, so they are written like those of the tests. A module may
-import no other of the course than `catalogue`, `canvas` and `painting`.
+Each exercise that has a picture has one module here, named after the exercise; each ends with
+`PICTURE`. Its scenarios run in the isolated worker, so they are written like those of the tests.
+Apart from `canvas` and `picture`, such a module imports only `messages.catalog` and `observation`.
 """

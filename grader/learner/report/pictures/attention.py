@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from grader.learner.report.pictures.canvas import BLUE, INK, ORANGE, about
-from grader.learner.report.pictures.painting import NothingToDraw, Painting, Seen, seeded
+from grader.learner.report.pictures.picture import NothingToDraw, PictureSpec, Seen, seeded
 from grader.messages.catalog import say
 from grader.observation.record import Request
 
@@ -51,7 +51,7 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
                 axes.add_patch(cell)
     edge = [(0.5 + step // 2, -0.5 + (step + 1) // 2) for step in range(-1, 2 * TOKENS - 1)]
     axes.plot(*zip(*edge, strict=True), color=ORANGE, linewidth=2, solid_capstyle="round")
-    axes.text(TOKENS - 0.7, 1.2, "later words:\nnot to be seen", color=INK, ha="right", va="center")
+    axes.text(TOKENS - 0.7, 1.2, "later words:\nhidden", color=INK, ha="right", va="center")
     axes.set(xlim=(-0.5, TOKENS - 0.5), ylim=(TOKENS - 0.5, -0.5), aspect="equal")
     axes.set(xlabel="key: what is looked at", ylabel="query: who looks")
     axes.set_xticks(range(TOKENS), TEXT, rotation=60)
@@ -64,4 +64,4 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     return say("pictures.attention_caption", beyond=about(beyond), apart=about(apart))
 
 
-PICTURE = Painting(lambda: say("pictures.attention"), 370, requests, draw)
+PICTURE = PictureSpec(lambda: say("pictures.attention"), 370, requests, draw)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from grader.learner.report.pictures.canvas import BLUE, GREEN, INK, MUTED, ORANGE
-from grader.learner.report.pictures.painting import NothingToDraw, Painting, Seen
+from grader.learner.report.pictures.picture import NothingToDraw, PictureSpec, Seen
 from grader.messages.catalog import say
 from grader.observation.record import Request
 
@@ -81,4 +81,4 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     return say("pictures.gqa_caption", layers=LAYERS)
 
 
-PICTURE = Painting(lambda: say("pictures.gqa"), 260, requests, draw)
+PICTURE = PictureSpec(lambda: say("pictures.gqa"), 260, requests, draw)

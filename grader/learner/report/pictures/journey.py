@@ -1,4 +1,4 @@
-"""The learner's way: points against time at work, and where exercises were finished."""
+"""The learner's progress: points against time at work, and where exercises were finished."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from grader.learner.report.pictures.canvas import BLUE, INK, drawn
-from grader.learner.report.pictures.painting import Picture
+from grader.learner.report.pictures.picture import Picture
 from grader.learner.report.portfolio import Milestone
 from grader.messages.catalog import say
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 _HEIGHT = 190
 _SHORTEST = 60.0
-"""Seconds at work before there is a way to look back on."""
+"""Seconds at work before there is any progress worth showing."""
 _NEAREST_LABELS = 0.11
 """How much of the width a label needs before the next one."""
 
 
 def journey(milestones: Sequence[Milestone], possible: int) -> Picture | None:
-    """A picture of the way, if there is one to show."""
+    """A picture of the progress, or None where there is too little to show."""
     if not milestones or milestones[-1].seconds < _SHORTEST:
         return None
     svg, said = drawn("journey", _HEIGHT, lambda figure: _draw(figure, milestones, possible))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from grader.learner.report.pictures.canvas import BLUE, INK, MUTED, about
-from grader.learner.report.pictures.painting import NothingToDraw, Painting, Seen, seeded
+from grader.learner.report.pictures.picture import NothingToDraw, PictureSpec, Seen, seeded
 from grader.messages.catalog import say
 from grader.observation.record import Request
 from minimind_ref.config import MiniMindConfig
@@ -87,4 +87,4 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     )
 
 
-PICTURE = Painting(lambda: say("pictures.kv_cache"), 230, requests, draw)
+PICTURE = PictureSpec(lambda: say("pictures.kv_cache"), 230, requests, draw)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from grader.learner.report.pictures.canvas import BLUE, GREEN, INK, MUTED
-from grader.learner.report.pictures.painting import Painting, Seen, seeded
+from grader.learner.report.pictures.picture import PictureSpec, Seen, seeded
 from grader.messages.catalog import say
 from grader.observation.record import Request
 from minimind_ref.config import MiniMindConfig
@@ -81,4 +81,4 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     )
 
 
-PICTURE = Painting(lambda: say("pictures.moe_gate"), 310, requests, draw)
+PICTURE = PictureSpec(lambda: say("pictures.moe_gate"), 310, requests, draw)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from grader.learner.report.pictures.canvas import BLUE, MUTED, ORANGE, about, power_of_ten
-from grader.learner.report.pictures.painting import Painting, Seen
+from grader.learner.report.pictures.picture import PictureSpec, Seen
 from grader.messages.catalog import say
 from grader.observation.record import Request
 
@@ -74,4 +74,4 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     )
 
 
-PICTURE = Painting(lambda: say("pictures.optimizer"), 300, requests, draw)
+PICTURE = PictureSpec(lambda: say("pictures.optimizer"), 300, requests, draw)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from grader.learner.report.pictures.canvas import BLUE, MUTED, about, power_of_ten
-from grader.learner.report.pictures.painting import Painting, Seen, seeded
+from grader.learner.report.pictures.picture import PictureSpec, Seen, seeded
 from grader.messages.catalog import say
 from grader.observation.record import Request
 
@@ -65,4 +65,4 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     )
 
 
-PICTURE = Painting(lambda: say("pictures.rmsnorm"), 230, requests, draw)
+PICTURE = PictureSpec(lambda: say("pictures.rmsnorm"), 230, requests, draw)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from grader.learner.report.pictures.canvas import BLUE, GREEN, GRID, MUTED, ORANGE, about
-from grader.learner.report.pictures.painting import Painting, Seen, seeded
+from grader.learner.report.pictures.picture import PictureSpec, Seen, seeded
 from grader.messages.catalog import say
 from grader.observation.record import Request
 
@@ -67,7 +67,7 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
         else:
             axes.plot(line, mark, markersize=size, **settings)
     axes.set(
-        xlabel="how far the query stands behind the key",
+        xlabel="distance from the key to the query",
         ylabel="score",
         xlim=(-0.4, DISTANCES - 0.6),
     )
@@ -91,4 +91,4 @@ def _circle(axes: Axes, points: Any) -> None:
     axes.set_axis_off()
 
 
-PICTURE = Painting(lambda: say("pictures.rope"), 300, requests, draw)
+PICTURE = PictureSpec(lambda: say("pictures.rope"), 300, requests, draw)

@@ -1,4 +1,4 @@
-"""Have pictures made: the scenarios in isolated workers, the drawings here."""
+"""Makes the pictures: the scenarios run in isolated workers, the drawing is done here."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from grader.isolation.sandbox import Sandbox
 from grader.judging.comparison import Finding
 from grader.judging.failure_text import TestFailure, told
 from grader.learner.report.pictures import canvas
-from grader.learner.report.pictures.painting import NothingToDraw, Painting, Picture, Seen
+from grader.learner.report.pictures.picture import NothingToDraw, Picture, PictureSpec, Seen
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
 from grader.observation.record import Observation
 
 _MOST_SECONDS = 10.0
-"""What all requests of one picture may take together, whatever the exercise's limit is."""
+"""The most that all requests of one picture may take together, whatever the exercise allows."""
 
 
 def pictures(
@@ -41,8 +41,8 @@ def pictures(
     for exercise in exercises:
         if (module := _module(exercise)) is not None:
             register_by_value(module)
-            sitting = _Sitting(exercise, course, folder, zygote)
-            yield exercise.id, sitting.picture(module.PICTURE)
+            run = PictureRun(exercise, course, folder, zygote)
+            yield exercise.id, run.picture(module.PICTURE)
 
 
 def _module(exercise: Exercise) -> ModuleType | None:
@@ -50,8 +50,8 @@ def _module(exercise: Exercise) -> ModuleType | None:
     return importlib.import_module(name) if importlib.util.find_spec(name) else None
 
 
-class _Sitting:
-    """One answer and the picture that is made of it."""
+class PictureRun:
+    """Makes the picture of one exercise from one answer."""
 
     def __init__(
         self,
@@ -66,21 +66,21 @@ class _Sitting:
         self._zygote = zygote
         self._seconds = min(_MOST_SECONDS, exercise.limits.call_seconds)
 
-    def picture(self, painting: Painting) -> Picture:
+    def picture(self, spec: PictureSpec) -> Picture:
         """The picture, or the sentence that stands in its place."""
         try:
-            seen = list(self._seen(painting))
+            seen = list(self._seen(spec))
             svg, caption = canvas.drawn(
-                self._exercise.short, painting.height, lambda figure: painting.draw(figure, seen)
+                self._exercise.short, spec.height, lambda figure: spec.draw(figure, seen)
             )
         except (NothingToDraw, NoAnswer, NotGraded) as refusal:
-            return _without(painting, str(refusal))
+            return _without(spec, str(refusal))
         except Exception as error:  # numbers of the answer's that no drawing can be made of
             why = say("pictures.cannot_be_drawn", error=type(error).__name__)
-            return _without(painting, why)
-        return Picture(painting.title(), caption, svg)
+            return _without(spec, why)
+        return Picture(spec.title(), caption, svg)
 
-    def _seen(self, painting: Painting) -> Iterator[Seen]:
+    def _seen(self, spec: PictureSpec) -> Iterator[Seen]:
         choice = Implementation("exercises", self._folder)
         worker = Worker(
             answer_of(choice, self._exercise, self._course),
@@ -93,7 +93,7 @@ class _Sitting:
         try:
             worker.start()
             deadline = time.monotonic() + self._seconds
-            for request in painting.requests():
+            for request in spec.requests():
                 observation = worker.ask(request, max(0.1, deadline - time.monotonic()))()
                 if observation.interruption is not None:
                     raise NothingToDraw(self._told(observation))
@@ -115,5 +115,5 @@ class _Sitting:
         return " · ".join(line.strip() for line in told(failure)[1:] if line.strip())
 
 
-def _without(painting: Painting, why: str) -> Picture:
-    return Picture(painting.title(), say("pictures.none", why=harmless(why)))
+def _without(spec: PictureSpec, why: str) -> Picture:
+    return Picture(spec.title(), say("pictures.none", why=harmless(why)))

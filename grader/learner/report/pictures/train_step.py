@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from grader.learner.report.pictures.canvas import BLUE, INK, ORANGE
-from grader.learner.report.pictures.painting import Painting, Seen, seeded
+from grader.learner.report.pictures.picture import PictureSpec, Seen, seeded
 from grader.messages.catalog import say
 from grader.observation.record import Request
 
@@ -103,4 +103,4 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     )
 
 
-PICTURE = Painting(lambda: say("pictures.train_step"), 310, requests, draw)
+PICTURE = PictureSpec(lambda: say("pictures.train_step"), 310, requests, draw)

@@ -1,4 +1,4 @@
-"""Legal evaluations of the reference of ex04_gqa that round otherwise.
+"""Other correct ways to compute the reference of ex04_gqa, which round differently.
 
 The contract allows the built-in, a loop over heads and products in the dtype of the inputs; a key
 that several heads read then collects its gradient in that dtype.

@@ -1,4 +1,4 @@
-"""Legal evaluations of the reference of ex16 that round otherwise."""
+"""Other correct ways to compute the reference of ex16_optimizer, which round differently."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Other legal evaluations of the reference for ex05_kv_cache: they round elsewhere."""
+"""Other correct ways to compute the reference of ex05_kv_cache, which round differently."""
 
 import torch
 

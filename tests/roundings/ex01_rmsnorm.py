@@ -1,4 +1,4 @@
-"""Legal evaluations of the reference of ex01_rmsnorm that round otherwise.
+"""Other correct ways to compute the reference of ex01_rmsnorm, which round differently.
 
 The weight may come before or after the cast back, in its own dtype or in x's; and x may be widened
 once or twice, in which case its gradients add up in its own dtype. Gradients by hand may follow the

@@ -1,4 +1,4 @@
-"""Legal evaluations of ex08_moe_gate's reference: the same losses, rounded at other places."""
+"""Other correct ways to compute the losses of ex08_moe_gate, which round differently."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Legal evaluations of the reference of ex03_attention that round otherwise."""
+"""Other correct ways to compute the reference of ex03_attention, which round differently."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Legal evaluations of the reference of ex17 that round otherwise."""
+"""Other correct ways to compute the reference of ex17_train_step, which round differently."""
 
 import torch
 

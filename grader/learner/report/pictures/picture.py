@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class NothingToDraw(Exception):
-    """What came back is not what can be drawn; the message says what it is."""
+    """What came back cannot be drawn; the message says what it is."""
 
 
 class Seen:
-    """What one request gave. Nothing in it is believed before it has been looked at."""
+    """What one request returned. Nothing in it is trusted until it has been checked."""
 
     def __init__(self, observation: Observation) -> None:
         self._observation = observation
 
     def array(self, name: str, *shape: int) -> Any:
-        """An output as a NumPy array of float64. Raises NothingToDraw if it is no such thing."""
+        """An output as a NumPy array of float64; raises NothingToDraw if it is something else."""
         value = self._observation.outputs.get(name)
         if not isinstance(value, Tensor) or value.is_complex() or value.shape != shape:
             got = value.description if isinstance(value, Opaque) else describe(value)
@@ -41,7 +41,7 @@ class Seen:
 
     @property
     def flops(self) -> int:
-        """What the request took, if it was metered."""
+        """How many operations the request took; raises NothingToDraw if they were not counted."""
         cost = self._observation.cost
         if cost is None:
             raise NothingToDraw(say("pictures.work_not_counted"))
@@ -49,7 +49,7 @@ class Seen:
 
     @property
     def peak_bytes(self) -> int:
-        """The most memory that the request made and held at one time, if it was metered."""
+        """The most memory the request held at one time; raises NothingToDraw if not measured."""
         cost = self._observation.cost
         if cost is None:
             raise NothingToDraw(say("pictures.memory_not_counted"))
@@ -57,11 +57,11 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Painting:
-    """How an exercise is shown: `draw` gets what every request gave, in their order.
+class PictureSpec:
+    """How an exercise is shown: `draw` receives what each request returned, in order.
 
-    It returns the caption: what is to be seen, with the numbers that were measured. The title is
-    asked for when the picture is made, in the language of that moment.
+    It returns the caption, which says what the picture shows and gives the numbers that were
+    measured. The title is a function: the language is known only when the picture is made.
     """
 
     title: Callable[[], str]
@@ -72,7 +72,7 @@ class Painting:
 
 @dataclass(frozen=True)
 class Picture:
-    """What was painted; without an `svg`, `caption` says why there is none."""
+    """A picture that was made; where `svg` is empty, `caption` says why there is none."""
 
     title: str
     caption: str

@@ -1,0 +1,92 @@
+"""What commands take on the command line, and the course that they work on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from grader.course.course import Course
+from grader.course.files import check_output
+from grader.course.syllabus import ROOT, LearningPath
+from grader.messages.catalog import say
+
+
+def course_folder() -> Path:
+    """The folder of the course that the grader is part of."""
+    return ROOT
+
+
+def this_course() -> Course:
+    """That course. Raises SyllabusError where its syllabus cannot be used."""
+    return Course.load(course_folder())
+
+
+class ExerciseName(click.ParamType):  # type: ignore[type-arg]  # older clicks take none
+    """An exercise in any spelling; a shell completes its id."""
+
+    name = "exercise"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [
+            CompletionItem(exercise.id, help=exercise.title)
+            for exercise in this_course().exercises
+            if exercise.id.startswith(incomplete.lower())
+        ]
+
+
+class PathName(click.ParamType):  # type: ignore[type-arg]
+    """A learning path, by its id."""
+
+    name = "path"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> LearningPath:
+        known = {path.id: path for path in this_course().syllabus.paths}
+        if value not in known:
+            sentence = say("cli.no_path", asked=value, known=", ".join(known))
+            self.fail(sentence, param, ctx)
+        return known[str(value)]
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        paths = this_course().syllabus.paths
+        return [CompletionItem(p.id, help=p.title) for p in paths if p.id.startswith(incomplete)]
+
+
+class FunctionName(click.ParamType):  # type: ignore[type-arg]
+    """A function of an answer that there are hints about."""
+
+    name = "function"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        course = this_course()
+        named = ctx.params.get("exercise")
+        exercises = [course.syllabus.find(named)] if named else course.exercises
+        about = [hints.about for exercise in exercises for hints in exercise.hints]
+        return [CompletionItem(name) for name in about if name.startswith(incomplete)]
+
+
+class OutputFile(click.Path):
+    """A file to write, refused before any work is done if it cannot be written."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        file = Path(os.fsdecode(super().convert(value, param, ctx)))
+        try:
+            check_output(file)
+        except (OSError, ValueError) as error:  # ValueError: a null byte
+            why = getattr(error, "strerror", None) or error
+            self.fail(say("reporting.not_written", file=file, why=why), param, ctx)
+        return file

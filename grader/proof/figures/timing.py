@@ -1,0 +1,32 @@
+"""How long commands take, in rounds, so that what else a machine does hits all of them alike."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+
+from grader.proof.figures.figure import Figure, Stage, stages
+
+_ROUNDS = 15
+
+
+def interleaved(
+    commands: Mapping[str, list[str]], folders: Mapping[str, Path], quick: bool
+) -> Generator[Figure | Stage, None, dict[str, list[float]]]:
+    """Seconds that each command took in its folder; every round runs all of them in turn."""
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for stage, counts in stages("rounds of commands", rounds(_ROUNDS, quick)):
+        yield stage
+        for name, command in commands.items():
+            started = time.perf_counter()
+            subprocess.run(command, cwd=folders[name], check=True, stdout=subprocess.DEVNULL)
+            if counts:
+                times[name].append(time.perf_counter() - started)
+    return times
+
+
+def rounds(usual: int, quick: bool) -> list[bool]:
+    """Whether each round counts: the first one only warms caches, unless it is the only one."""
+    return [True] if quick else [False] + [True] * usual
