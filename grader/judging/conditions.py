@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import sys
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from types import ModuleType
 from typing import Any
 
@@ -52,7 +53,30 @@ def singly(conditions: Conditions) -> Iterator[Conditions]:
 
 def described(conditions: Conditions) -> str:
     """Conditions in words: "in eval mode"."""
-    return say("conditions.and").join(say(f"conditions.{c.value}") for c in sorted(conditions))
+    words = [_in_words(condition) for condition in sorted(conditions)]
+    return reduce(lambda first, last: say("comparing.and", first=first, last=last), words)
+
+
+def _in_words(condition: Condition) -> str:
+    match condition:
+        case Condition.EVAL:
+            return say("conditions.eval")
+        case Condition.NO_GRAD:
+            return say("conditions.no_grad")
+        case Condition.INFERENCE:
+            return say("conditions.inference")
+        case Condition.VIEWS:
+            return say("conditions.views")
+        case Condition.AGAIN:
+            return say("conditions.again")
+        case Condition.ANOTHER:
+            return say("conditions.another")
+        case Condition.REFUSED:
+            return say("conditions.refused")
+        case Condition.COPIED:
+            return say("conditions.copied")
+        case Condition.LOADED:
+            return say("conditions.loaded")
 
 
 def under(request: Request, conditions: Conditions) -> Request:
