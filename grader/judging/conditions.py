@@ -7,7 +7,6 @@ eval mode for an auxiliary loss, may change an answer's, and what it refuses is 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import sys
 from collections.abc import Iterator, Mapping
 from functools import reduce
@@ -30,17 +29,19 @@ _MOST_ULPS = 64
 _GRADIENTS = (None, Condition.NO_GRAD, Condition.INFERENCE)
 
 
-def chosen(seed: int, test: str, number: int, ruled_out: Mapping[str, str]) -> Conditions:
-    """The conditions of a test's check: others for each seed, test and check.
+def chosen(start: int, turn: int, ruled_out: Mapping[str, str]) -> Conditions:
+    """The conditions of a check: any three turns on end have them all, whatever the start.
 
     Eval mode and views are always among them: plain runs have neither. Raises ValueError where
     `ruled_out`, names with reasons, has a name that is no condition's.
     """
     for name in ruled_out:
         Condition(name)
-    digest = hashlib.sha256(f"{seed} {test} conditions".encode()).digest()
-    drawn = int.from_bytes(digest[:8]) + number
-    picked = (_COMPANY[drawn % 3], _ORIGINS[drawn // 3 % 3], _GRADIENTS[drawn // 9 % 3])
+    picked = (
+        _COMPANY[(start + turn) % 3],
+        _ORIGINS[(start // 3 + turn) % 3],
+        _GRADIENTS[(start // 9 - turn) % 3],
+    )
     conditions = {Condition.EVAL, Condition.VIEWS, *(c for c in picked if c)}
     return frozenset(c for c in conditions if c.value not in ruled_out)
 

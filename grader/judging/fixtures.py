@@ -145,8 +145,20 @@ def _worker_seed(request: pytest.FixtureRequest) -> int:
 
 def _run_of(item: pytest.Item) -> Run:
     if RUN not in item.stash:
-        item.stash[RUN] = Run(_test_id(item))
+        item.stash[RUN] = Run(_test_id(item), _start(item), _turn(item))
     return item.stash[RUN]
+
+
+def _turn(item: pytest.Item) -> int:
+    """A test's place in its file; `-k` does not change it."""
+    assert isinstance(item, pytest.Function)
+    tests = [name for name in vars(item.module) if name.startswith("test_")]
+    return tests.index(item.originalname)
+
+
+def _start(item: pytest.Item) -> int:
+    """What the seed decides of a file's conditions."""
+    return derived(course_session(item.config).seed, f"{item.path.name} conditions")
 
 
 def _test_id(item: pytest.Item) -> str:

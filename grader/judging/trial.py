@@ -248,9 +248,15 @@ class Isolated:
 
 @dataclass
 class Run:
-    """What one test did: its verdict, its margins per precision, the first thing found wrong."""
+    """What one test did: its verdict, its margins per precision, the first thing found wrong.
+
+    `turn` is its place among the tests of its file, and `start` follows from the seed: they decide
+    under which conditions it is asked again.
+    """
 
     test: str
+    start: int = 0
+    turn: int = 0
     sentence: str = ""
     weight: int = 1
     passed: bool = False
@@ -392,7 +398,7 @@ class Trial:
             self._compare(run, key, request, want, precision, outcome())
             if dtype is torch.float32:
                 plain = request, want
-        conditions = chosen(seed, run.test, run.checks, without or {})
+        conditions = chosen(run.start, run.turn + run.checks, without or {})
 
         def expected(under: Conditions) -> tuple[Request, Expectation] | None:
             return expected_under(reference_module(self.exercise), *plain, under)
@@ -483,7 +489,7 @@ class Trial:
         key = (seed, run.test, run.checks, None)
         self.diagnosis.add(Evidence(run.test, request, seen, None, finding, key=key))
         self._raise(run, finding, error)
-        conditions = chosen(seed, run.test, run.checks, without or {})
+        conditions = chosen(run.start, run.turn + run.checks, without or {})
         if draws:  # what is drawn once more is something else
             conditions -= REPEATED
         self._ask_again(run, request, conditions, lambda under: same_under(request, seen, under))

@@ -267,7 +267,7 @@ def judged(payload: bytes) -> Iterator[Run]:
     )
     runs = []
     for number in range(REQUESTS):
-        run = Run(f"test_01_rmsnorm.py::test_{number}", "It is right")
+        run = Run(f"test_01_rmsnorm.py::test_{number}", sentence="It is right")
         inputs = Samples(0, run.test)
         try:
             trial.check(run, scenario, [inputs.normal(4, 6)], inputs, grad=True)
