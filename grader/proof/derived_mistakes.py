@@ -1,0 +1,490 @@
+"""Wrong answers that follow from the solution by themselves, for every public function and method.
+
+Authors list the mistakes that they think of. These are the ones that nobody thinks of: a function
+that keeps its first result, a layer that raises in eval mode, a keyword that is ignored.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grader.observation.answer import Answer, load_answer
+from grader.observation.conditions import map_tensors
+
+_CHANGES_ITS_ARGUMENTS = ("step", "train_step", "train_epoch", "append", "reset")
+"""Functions that exist to change something; so do those whose names end with an underscore."""
+
+
+@dataclass(frozen=True)
+class Derived:
+    """One wrong answer: `target` is a function, or a method as "Class.method".
+
+    `change` is what is wrong with it, as the end of a sentence that begins with the target, and
+    `argument` the parameter that it is about, if it is about one.
+    """
+
+    target: str
+    change: str
+    argument: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.target} {self.change.format(argument=self.argument)}"
+
+
+class Acted:
+    """Whether a wrong answer has done anything wrong yet: what is never asked acts never."""
+
+    def __init__(self) -> None:
+        self.yes = False
+
+
+_Wrap = Callable[[Callable[..., Any], Acted, str], Callable[..., Any]]
+
+
+def derived_mistakes(solution: Answer) -> list[Derived]:
+    """All wrong answers that can be derived from a solution."""
+    module = load_answer(Answer("_derived", solution.source, solution.siblings))
+    found = []
+    for target, function, owner in _targets(module):
+        for change, applies in _APPLIES.items():
+            arguments = applies(function, owner)
+            found += [Derived(target, change, argument) for argument in arguments]
+    return found
+
+
+def load_derived(derived: Derived, solution: Answer) -> tuple[ModuleType, Acted]:
+    """A module of a solution with the derived mistake in it, and whether it has acted."""
+    package = f"_derived_{abs(hash(derived.id))}"
+    module = load_answer(Answer(package, solution.source, solution.siblings))
+    acted = Acted()
+    owner: Any = module
+    *path, name = derived.target.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    wrap = _CHANGES[derived.change]
+    if derived.change in _OF_CLASSES:
+        _OF_CLASSES[derived.change](owner, acted)
+    original = vars(owner)[name]
+    setattr(owner, name, functools.wraps(original)(wrap(original, acted, derived.argument)))
+    return module, acted
+
+
+def accepted_reasons(file: Path) -> dict[str, str]:
+    """The derived mistakes that no legal input shows, by id, each with the reason."""
+    if not file.exists():
+        return {}
+    entries = tomllib.loads(file.read_text(encoding="utf-8")).get("derived", [])
+    return {entry["id"]: entry["reason"] for entry in entries}
+
+
+def _targets(module: ModuleType) -> Iterator[tuple[str, FunctionType, type | None]]:
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", "") != module.__name__:
+            continue
+        if isinstance(value, FunctionType):
+            yield name, value, None
+        elif isinstance(value, type):
+            for method, function in vars(value).items():
+                public = not method.startswith("_") or method == "__init__"
+                if public and isinstance(function, FunctionType):
+                    yield f"{name}.{method}", function, value
+
+
+def _parameters(function: FunctionType) -> list[inspect.Parameter]:
+    parameters = list(inspect.signature(function).parameters.values())
+    return [p for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD]
+
+
+# What applies to which function: the names of the arguments that it is about, "" for none.
+
+_Applies = Callable[[FunctionType, type | None], list[str]]
+
+
+def _always(function: FunctionType, owner: type | None) -> list[str]:
+    return [] if function.__name__ == "__init__" else [""]
+
+
+def _of_modules(function: FunctionType, owner: type | None) -> list[str]:
+    is_forward = function.__name__ == "forward"
+    return [""] if owner is not None and issubclass(owner, nn.Module) and is_forward else []
+
+
+def _each_tensor(function: FunctionType, owner: type | None) -> list[str]:
+    if function.__name__ == "__init__":
+        return []
+    return [p.name for p in _parameters(function) if "Tensor" in str(p.annotation)]
+
+
+def _each_tensor_to_leave(function: FunctionType, owner: type | None) -> list[str]:
+    name = function.__name__
+    if name in _CHANGES_ITS_ARGUMENTS or name.endswith("_"):
+        return []
+    return _each_tensor(function, owner)
+
+
+def _each_default(function: FunctionType, owner: type | None) -> list[str]:
+    return [p.name for p in _parameters(function) if p.default is not p.empty]
+
+
+def _each_other_default(function: FunctionType, owner: type | None) -> list[str]:
+    changeable = (bool, int, float, tuple)
+    return [p.name for p in _parameters(function) if isinstance(p.default, changeable)]
+
+
+# How each change is made: it gets the function, where to note that it acted, and the argument.
+
+
+def _where(happens: Callable[[tuple[Any, ...], Mapping[str, Any]], bool], raises: bool) -> _Wrap:
+    """Wrong in some circumstances only: an error, or another result."""
+
+    def wrap(function: Callable[..., Any], acted: Acted, argument: str) -> Callable[..., Any]:
+        def changed(*args: Any, **kwargs: Any) -> Any:
+            if not happens(args, kwargs):
+                return function(*args, **kwargs)
+            acted.yes = True
+            if raises:
+                raise RuntimeError("this case is not written")
+            return _spoiled(function(*args, **kwargs), acted)
+
+        return changed
+
+    return wrap
+
+
+def _without_graph(args: Any, kwargs: Any) -> bool:
+    return not (torch.is_grad_enabled() or torch.is_inference_mode_enabled())
+
+
+def _in_inference(args: Any, kwargs: Any) -> bool:
+    return torch.is_inference_mode_enabled()
+
+
+def _in_eval(args: Any, kwargs: Any) -> bool:
+    return not args[0].training
+
+
+def _with_views(args: Any, kwargs: Any) -> bool:
+    seen: list[Tensor] = []
+
+    def note(_: str, value: Tensor) -> Tensor:
+        seen.append(value)
+        return value
+
+    map_tensors(note, [*args, *kwargs.values()], "")
+    return any(value.is_floating_point() and not value.is_contiguous() for value in seen)
+
+
+def _keeps_first(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    kept: dict[Any, Any] = {}
+
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        key = repr(map_tensors(lambda _, t: (t.shape, t.dtype), [args[1:] or args, kwargs], ""))  # type: ignore[arg-type, return-value]
+        if key in kept:
+            acted.yes = True
+        else:
+            kept[key] = function(*args, **kwargs)
+        return kept[key]
+
+    return changed
+
+
+def _shares_memory(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    memory: dict[Any, Tensor] = {}
+
+    def in_memory(_: str, value: Tensor) -> Tensor:
+        if value.requires_grad or not value.is_floating_point():
+            return value
+        room = memory.setdefault((value.shape, value.dtype), torch.empty_like(value))
+        acted.yes = True
+        return room.copy_(value)
+
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        return map_tensors(in_memory, function(*args, **kwargs), "")
+
+    return changed
+
+
+def _after_refusal(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    refused: list[object] = []
+
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = function(*args, **kwargs)
+        except Exception:
+            refused.append(args[0] if args else None)
+            raise
+        return _spoiled(result, acted) if refused else result
+
+    return changed
+
+
+def _writes(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        value = _argument(function, args, kwargs, argument)
+        if isinstance(value, Tensor) and not value.is_inference():
+            acted.yes = True
+            with torch.no_grad():
+                value.add_(1) if value.dtype is not torch.bool else value.logical_not_()
+        return result
+
+    return changed
+
+
+def _cuts_gradient(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        def detached(value: Any) -> Any:
+            if isinstance(value, Tensor) and value.requires_grad:
+                acted.yes = True
+                return value.detach()
+            return value
+
+        args, kwargs = _with_argument(function, args, kwargs, argument, detached)
+        return function(*args, **kwargs)
+
+    return changed
+
+
+def _on_result(change: Callable[[Tensor], Tensor | None]) -> _Wrap:
+    def wrap(function: Callable[..., Any], acted: Acted, argument: str) -> Callable[..., Any]:
+        def one(_: str, value: Tensor) -> Tensor:
+            other = change(value)
+            if other is None:
+                return value
+            acted.yes = True
+            return other
+
+        def changed(*args: Any, **kwargs: Any) -> Any:
+            return map_tensors(one, function(*args, **kwargs), "")
+
+        return changed
+
+    return wrap
+
+
+def _detached(value: Tensor) -> Tensor | None:
+    return value.detach() if value.requires_grad else None
+
+
+def _rounded(value: Tensor) -> Tensor | None:
+    if value.dtype not in (torch.float32, torch.float64):
+        return None
+    return value.bfloat16().to(value.dtype)
+
+
+def _widened(value: Tensor) -> Tensor | None:
+    if not value.is_floating_point() or value.dtype is torch.float64:
+        return None
+    return value.double() if value.dtype is torch.float32 else value.float()
+
+
+def _rounds_parameters(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    def changed(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        exact = [
+            (module._parameters, name, value)
+            for module in self.modules()
+            for name, value in module._parameters.items()
+            if value is not None and value.dtype is torch.float32
+        ]
+        for parameters, name, value in exact:
+            acted.yes = True
+            parameters[name] = value.bfloat16().float()  # type: ignore[assignment]
+        try:
+            return function(self, *args, **kwargs)
+        finally:
+            for parameters, name, value in exact:
+                parameters[name] = value
+
+    return changed
+
+
+def _moves_generator(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        acted.yes = True
+        torch.rand(())
+        return function(*args, **kwargs)
+
+    return changed
+
+
+def _ignores(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    default = inspect.signature(function).parameters[argument].default
+
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        def back(value: Any) -> Any:
+            acted.yes = acted.yes or value is not default
+            return default
+
+        args, kwargs = _with_argument(function, args, kwargs, argument, back)
+        return function(*args, **kwargs)
+
+    return changed
+
+
+def _other_default(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    default = inspect.signature(function).parameters[argument].default
+
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        if argument not in bound.arguments:
+            acted.yes = True
+            kwargs[argument] = _other_than(default)
+        return function(*args, **kwargs)
+
+    return changed
+
+
+def _other_than(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, tuple):
+        return tuple(_other_than(item) for item in value)
+    return value * 2 + 1 if isinstance(value, int) else value * 0.5 + 1e-3
+
+
+def _accepts(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except ValueError:
+            acted.yes = True
+            given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+            return tuple(given[:2]) if len(given) > 1 else next(iter(given), None)
+
+    return changed
+
+
+def _spoils_marked(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    """Wrong for objects that carry a mark, which changes of their class leave on them."""
+
+    def changed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = function(self, *args, **kwargs)
+        return _spoiled(result, acted) if self._is_marked() else result
+
+    return changed
+
+
+def _mark_copies(owner: type, acted: Acted) -> None:
+    original = owner.__init__  # type: ignore[misc]
+
+    def made(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.__dict__["_made_as"] = id(self)
+
+    owner.__init__ = functools.wraps(original)(made)  # type: ignore[misc]
+    owner._is_marked = lambda self: self._made_as != id(self)  # type: ignore[attr-defined]
+
+
+def _mark_loaded(owner: Any, acted: Acted) -> None:
+    original = owner.load_state_dict
+
+    def loaded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.__dict__["_was_loaded"] = True
+        return original(self, *args, **kwargs)
+
+    owner.load_state_dict = loaded
+    owner._is_marked = lambda self: self.__dict__.get("_was_loaded", False)
+
+
+_APPLIES: dict[str, _Applies] = {
+    "raises under torch.no_grad()": _always,
+    "gives something else under torch.no_grad()": _always,
+    "raises under torch.inference_mode()": _always,
+    "gives something else under torch.inference_mode()": _always,
+    "raises in eval mode": _of_modules,
+    "gives something else in eval mode": _of_modules,
+    "raises for views": _always,
+    "gives something else for views": _always,
+    "keeps its first result": _always,
+    "returns the same memory every time": _always,
+    "gives something else after it has refused an input": _always,
+    "gives something else in a deep copy": _of_modules,
+    "gives something else after a state dict was loaded": _of_modules,
+    "writes into {argument}": _each_tensor_to_leave,
+    "detaches its result": _always,
+    "leaves {argument} out of the gradient": _each_tensor,
+    "rounds its result to bfloat16": _always,
+    "rounds its parameters to bfloat16": _of_modules,
+    "returns a wider dtype": _always,
+    "moves the random generator": _always,
+    "ignores {argument}": _each_default,
+    "has another default for {argument}": _each_other_default,
+    "accepts what it must refuse": _always,
+}
+_CHANGES: dict[str, _Wrap] = {
+    "raises under torch.no_grad()": _where(_without_graph, raises=True),
+    "gives something else under torch.no_grad()": _where(_without_graph, raises=False),
+    "raises under torch.inference_mode()": _where(_in_inference, raises=True),
+    "gives something else under torch.inference_mode()": _where(_in_inference, raises=False),
+    "raises in eval mode": _where(_in_eval, raises=True),
+    "gives something else in eval mode": _where(_in_eval, raises=False),
+    "raises for views": _where(_with_views, raises=True),
+    "gives something else for views": _where(_with_views, raises=False),
+    "keeps its first result": _keeps_first,
+    "returns the same memory every time": _shares_memory,
+    "gives something else after it has refused an input": _after_refusal,
+    "gives something else in a deep copy": _spoils_marked,
+    "gives something else after a state dict was loaded": _spoils_marked,
+    "writes into {argument}": _writes,
+    "detaches its result": _on_result(_detached),
+    "leaves {argument} out of the gradient": _cuts_gradient,
+    "rounds its result to bfloat16": _on_result(_rounded),
+    "rounds its parameters to bfloat16": _rounds_parameters,
+    "returns a wider dtype": _on_result(_widened),
+    "moves the random generator": _moves_generator,
+    "ignores {argument}": _ignores,
+    "has another default for {argument}": _other_default,
+    "accepts what it must refuse": _accepts,
+}
+_OF_CLASSES: dict[str, Callable[[Any, Acted], None]] = {
+    "gives something else in a deep copy": _mark_copies,
+    "gives something else after a state dict was loaded": _mark_loaded,
+}
+
+
+def _spoiled(result: Any, acted: Acted) -> Any:
+    """A result that is wrong by a little everywhere."""
+
+    def wrong(_: str, value: Tensor) -> Tensor:
+        acted.yes = True
+        return value * 1.5 + 0.25 if value.is_floating_point() else value
+
+    if isinstance(result, float):
+        acted.yes = True
+        return result * 1.5 + 0.25
+    return map_tensors(wrong, result, "")
+
+
+def _argument(function: Callable[..., Any], args: Any, kwargs: Any, name: str) -> Any:
+    try:
+        return inspect.signature(function).bind(*args, **kwargs).arguments.get(name)
+    except TypeError:
+        return None
+
+
+def _with_argument(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    name: str,
+    change: Callable[[Any], Any],
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call, one of them changed if it was given."""
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return args, kwargs
+    if name in bound.arguments:
+        bound.arguments[name] = change(bound.arguments[name])
+    return bound.args, bound.kwargs
