@@ -194,4 +194,7 @@ def _fits(value: Any, allowed: Allowance) -> bool:
     """Whether what is allowed, one number or one for each element, is about a value's elements."""
     if not isinstance(allowed.element, Tensor) or not isinstance(value, Tensor):
         return True
-    return allowed.element.dim() == 0 or allowed.element.shape == value.shape
+    try:
+        return torch.broadcast_shapes(allowed.element.shape, value.shape) == value.shape
+    except RuntimeError:
+        return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -80,6 +80,15 @@ def load_derived(derived: Derived, solution: Answer) -> tuple[ModuleType, Acted]
     return module, acted
 
 
+def must_act(derived: Derived) -> bool:
+    """Whether the tests have to ask for what this mistake is about.
+
+    What is about results applies where there are any of the kind, gradients to what has gradients,
+    and so on: whether that is so shows when it is run.
+    """
+    return derived.change in _ASKED
+
+
 def accepted_reasons(file: Path) -> dict[str, str]:
     """The derived mistakes that no legal input shows, by id, each with the reason."""
     if not file.exists():
@@ -124,6 +133,10 @@ def _each_tensor(function: FunctionType, owner: type | None) -> list[str]:
     if function.__name__ == "__init__":
         return []
     return [p.name for p in _parameters(function) if "Tensor" in str(p.annotation)]
+
+
+def _of_tensors(function: FunctionType, owner: type | None) -> list[str]:
+    return [""] if _each_tensor(function, owner) else []
 
 
 def _each_tensor_to_leave(function: FunctionType, owner: type | None) -> list[str]:
@@ -175,21 +188,16 @@ def _in_eval(args: Any, kwargs: Any) -> bool:
 
 
 def _with_views(args: Any, kwargs: Any) -> bool:
-    seen: list[Tensor] = []
-
-    def note(_: str, value: Tensor) -> Tensor:
-        seen.append(value)
-        return value
-
-    map_tensors(note, [*args, *kwargs.values()], "")
-    return any(value.is_floating_point() and not value.is_contiguous() for value in seen)
+    tensors = _tensors((*args, *kwargs.values()))
+    return any(value.is_floating_point() and not value.is_contiguous() for value in tensors)
 
 
 def _keeps_first(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
     kept: dict[Any, Any] = {}
 
     def changed(*args: Any, **kwargs: Any) -> Any:
-        key = repr(map_tensors(lambda _, t: (t.shape, t.dtype), [args[1:] or args, kwargs], ""))  # type: ignore[arg-type, return-value]
+        tensors = _tensors((*args, *kwargs.values()))
+        key = tuple((tensor.shape, tensor.dtype) for tensor in tensors)
         if key in kept:
             acted.yes = True
         else:
@@ -404,8 +412,8 @@ _APPLIES: dict[str, _Applies] = {
     "gives something else under torch.inference_mode()": _always,
     "raises in eval mode": _of_modules,
     "gives something else in eval mode": _of_modules,
-    "raises for views": _always,
-    "gives something else for views": _always,
+    "raises for views": _of_tensors,
+    "gives something else for views": _of_tensors,
     "keeps its first result": _always,
     "returns the same memory every time": _always,
     "gives something else after it has refused an input": _always,
@@ -447,6 +455,19 @@ _CHANGES: dict[str, _Wrap] = {
     "has another default for {argument}": _other_default,
     "accepts what it must refuse": _accepts,
 }
+_ASKED = frozenset(
+    {
+        "raises under torch.no_grad()",
+        "raises under torch.inference_mode()",
+        "raises in eval mode",
+        "raises for views",
+        "keeps its first result",
+        "gives something else in a deep copy",
+        "gives something else after a state dict was loaded",
+        "ignores {argument}",
+        "has another default for {argument}",
+    }
+)
 _OF_CLASSES: dict[str, Callable[[Any, Acted], None]] = {
     "gives something else in a deep copy": _mark_copies,
     "gives something else after a state dict was loaded": _mark_loaded,
@@ -464,6 +485,18 @@ def _spoiled(result: Any, acted: Acted) -> Any:
         acted.yes = True
         return result * 1.5 + 0.25
     return map_tensors(wrong, result, "")
+
+
+def _tensors(values: Sequence[Any]) -> list[Tensor]:
+    """The tensors among some values, and in the dicts and sequences among them."""
+    found: list[Tensor] = []
+
+    def note(_: str, value: Tensor) -> Tensor:
+        found.append(value)
+        return value
+
+    map_tensors(note, list(values), "")
+    return found
 
 
 def _argument(function: Callable[..., Any], args: Any, kwargs: Any, name: str) -> Any:

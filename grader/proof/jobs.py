@@ -21,11 +21,16 @@ from grader.course.variants import Variant, read_variants
 
 if TYPE_CHECKING:  # what imports torch waits until the pool is warm
     from grader.judging.options import RunOptions
+    from grader.proof.derived_mistakes import Derived
 
 FIRST_SEEDS = 20
 """What margins are set by; right answers are run in all modes with them."""
 _SEEDS_PER_JOB = 1
 _SEEDS_PER_WRONG_SEED = 20
+_SHARES = 2
+"""The jobs that an exercise's derived mistakes are divided into."""
+_MOST_SEEDS = 9
+"""The seeds that a derived mistake is tried with: some are seen under certain conditions alone."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,10 @@ class TestFact:
 
 @dataclass(frozen=True)
 class Fact:
-    """What one run of an exercise's tests showed."""
+    """What one run of an exercise's tests showed.
+
+    `was_asked` is whether the tests came to what a derived mistake does wrong.
+    """
 
     job: Job
     seed: int
@@ -68,6 +76,7 @@ class Fact:
     tests: tuple[TestFact, ...]
     named: tuple[str, ...] = ()
     explained: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    was_asked: bool = True
 
     @property
     def failed(self) -> tuple[TestFact, ...]:
@@ -79,6 +88,8 @@ def jobs_of(exercise: Exercise, seeds: int) -> Iterator[Job]:
     for seed in range(max(1, seeds // _SEEDS_PER_WRONG_SEED)):
         yield Job(exercise.id, "all wrong", seeds=(seed,))
     yield Job(exercise.id, "stub")
+    for share in range(_SHARES):
+        yield Job(exercise.id, "all derived", str(share))
     for first in range(0, seeds, _SEEDS_PER_JOB):
         chunk = tuple(range(first, min(first + _SEEDS_PER_JOB, seeds)))
         yield Job(exercise.id, "all right", seeds=chunk)
@@ -151,6 +162,9 @@ def _run_safely(job: Job) -> list[Fact] | str:
 def run_job(job: Job) -> Iterator[Fact]:
     """Run the tests for one job, once per seed and, for right answers, per mode and threads."""
     exercise = _Pool.course.syllabus.find(job.exercise)
+    if job.kind == "all derived":
+        yield from _all_derived(job, exercise)
+        return
     several = {"all right": _all_right, "all wrong": _all_wrong}.get(job.kind)
     for seed in job.seeds:
         for one in several(exercise, seed) if several else [job]:
@@ -263,6 +277,49 @@ def _facts(runs: Iterable[Any]) -> tuple[TestFact, ...]:
         kind = finding.kind if finding else ""
         facts.append(TestFact(run.test, run.passed, kind, line, used, run.weight))
     return tuple(facts)
+
+
+def _all_derived(job: Job, exercise: Exercise) -> Iterator[Fact]:
+    """A share of the derived mistakes, each with as many seeds as it takes to be caught."""
+    from grader.course.answers import solution_of
+    from grader.proof.derived_mistakes import derived_mistakes
+
+    mine = derived_mistakes(solution_of(exercise, _Pool.course))[int(job.name) :: _SHARES]
+    for derived in mine:
+        yield _try_derived(derived, exercise)
+
+
+def _try_derived(derived: Derived, exercise: Exercise) -> Fact:
+    from grader.course.answers import solution_of
+    from grader.judging.options import RunOptions
+    from grader.judging.run import run_tests
+    from grader.proof.derived_mistakes import load_derived, must_act
+
+    solution = solution_of(exercise, _Pool.course)
+    usual = RunOptions(impl="solutions", course=_Pool.course, stop_at_first=True)
+    was_asked = False
+    for seed in range(_MOST_SEEDS):
+        module, acted = load_derived(derived, solution)
+        options = replace(
+            usual,
+            seed=seed,
+            cache=_cache(exercise, seed),
+            module_for=lambda _, module=module: module,  # type: ignore[misc]
+        )
+        (outcome,) = run_tests([exercise], options)
+        was_asked = was_asked or acted.yes
+        if not outcome.passed or not (was_asked or must_act(derived)):
+            break
+    job = Job(exercise.id, "derived", derived.id)
+    return Fact(
+        job,
+        seed,
+        1,
+        False,
+        float(outcome.passed),
+        (),
+        was_asked=was_asked or not must_act(derived),
+    )
 
 
 def _explain_all(job: Job, exercise: Exercise) -> Fact:

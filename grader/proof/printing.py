@@ -41,6 +41,10 @@ def proof_result(console: Console, result: ProofResult, *, margins: bool) -> Non
         console.lines(f"    {test}" for test in r.redundant)
     for mistake, proof in r.undetectable:
         console.lines([f"  not detectable on any CPU input: {mistake}: {proof}"])
+    if r.derived:
+        caught = r.derived - len(r.derived_passing)
+        console.lines([f"  {caught} of {r.derived} derived mistakes caught, where any input can"])
+        console.lines(f"    not {name}: {reason}" for name, reason in r.derived_passing)
     if margins:
         _margins(console, r.right_margins, r.mistake_margins)
     problems(console, (f"  {problem}" for problem in r.problems))

@@ -12,6 +12,7 @@ from grader.course.stubs import check_stubs
 from grader.course.syllabus import Exercise
 from grader.course.variants import read_variants
 from grader.observation.kind import Kind
+from grader.proof.derived_mistakes import accepted_reasons
 from grader.proof.jobs import FIRST_SEEDS, Fact, Job, detectable
 from grader.proof.margins import (
     Margin,
@@ -47,6 +48,8 @@ class ProofResult:
     right_margins: tuple[Margin, ...]
     mistake_margins: tuple[Margin, ...]
     undetectable: tuple[tuple[str, str], ...]
+    derived: int
+    derived_passing: tuple[tuple[str, str], ...]
     problems: tuple[str, ...]
 
     @property
@@ -67,6 +70,8 @@ def conclude(
     mistakes = {v.id for v in detectable(exercise, course)}
     misnamed = sorted({f.job.name for f in by_kind["mistake"] if f.named != (f.job.name,)})
     redundant = _redundant(by_kind)
+    reasons = accepted_reasons(course.root / "tests" / "equivalent" / f"{exercise.id}.toml")
+    passing = {f.job.name for f in by_kind["derived"] if f.share == 1 and f.was_asked}
     tests = len(right[0].tests) if right else 0
     return ProofResult(
         exercise=exercise.id,
@@ -85,6 +90,8 @@ def conclude(
             for v in read_variants(course.paths(exercise).mistakes)
             if v.undetectable
         ),
+        derived=len(by_kind["derived"]),
+        derived_passing=tuple((n, reason) for n, reason in reasons.items() if n in passing),
         problems=(
             *broken,
             *_stub_problems(by_kind["stub"]),
@@ -93,13 +100,14 @@ def conclude(
             *_null_problems(by_kind["null"]),
             *_mode_problems(facts),
             *_redundant_problems(redundant, tests),
+            *_derived_problems(by_kind["derived"], reasons),
             *_bank_problems(exercise, course),
             *_file_problems(exercise, course),
         ),
     )
 
 
-_KINDS = ("stub", "right", "alternative", "mistake", "null", "naming")
+_KINDS = ("stub", "right", "alternative", "mistake", "null", "naming", "derived")
 
 
 def course_problems(course: Course) -> list[str]:
@@ -226,6 +234,23 @@ def _redundant_problems(redundant: Sequence[str], tests: int) -> Iterator[str]:
             f"{len(redundant)} of {tests} tests are needed by no mistake and no null answer, "
             f"at most {REDUNDANT_SHARE:.0%} may be: {', '.join(redundant)}"
         )
+
+
+def _derived_problems(facts: Sequence[Fact], reasons: Mapping[str, str]) -> Iterator[str]:
+    """The derived mistakes that pass, unless a reason is listed, and reasons for others."""
+    passing = set()
+    for fact in facts:
+        if fact.share < 1:
+            continue
+        passing.add(fact.job.name)
+        if fact.job.name not in reasons and not fact.was_asked:
+            yield f"no test asks an answer of which {fact.job.name} would be wrong"
+        elif fact.job.name not in reasons:
+            yield f"a derived mistake passes: {fact.job.name}"
+    if facts:
+        for name in reasons:
+            if name not in passing:
+                yield f"tests/equivalent lists a derived mistake that does not pass: {name}"
 
 
 def _bank_problems(exercise: Exercise, course: Course) -> Iterator[str]:

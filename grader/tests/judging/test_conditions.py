@@ -219,3 +219,13 @@ def test_a_view_holds_the_same_numbers_and_begins_elsewhere(
     assert view.storage_offset() > 0
     if dtype.is_floating_point and value.numel() > 1 and len(shape) and shape != (1,):
         assert not view.is_contiguous()
+
+
+def test_a_tolerance_for_each_row_is_one_for_each_element() -> None:
+    """Or no condition would be asked of what has a tolerance that the contract gives."""
+    inputs = Samples(3, "conditions")
+    request = Request(lambda answer, x: answer.Layer(4)(x), {"x": inputs.normal(5, 4)}, draws=True)
+    rows = torch.full((5, 1), 1e-3)
+    expecting = Expecting(module(RIGHT), request, inputs.like)
+    want = expecting.complete(Precision(torch.float32), {"result": rows})
+    assert expected_under(module(RIGHT), request, want, frozenset({Condition.NO_GRAD})) is not None
