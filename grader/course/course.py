@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from grader.course.syllabus import ROOT, Exercise, ExercisePaths, Syllabus, load
+from grader.course.syllabus import ROOT, Exercise, ExercisePaths, Syllabus
+from grader.course.syllabus_file import load
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
 import secrets
@@ -14,16 +13,14 @@ import subprocess
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import CodeType, ModuleType
-from typing import Any, BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
 import cloudpickle
-import torch
-from torch import Tensor
 
 from grader.isolation import frames
 from grader.isolation.clock import MachineTooBusy, UsedUp, WorkerClock
 from grader.isolation.launch import NotGraded, ZygoteClient, clean_environment, command
+from grader.isolation.pickling import pickled
 from grader.isolation.sandbox import Sandbox
 from grader.isolation.streams import PipeStream, SocketStream, Stream
 from grader.isolation.worker import (
@@ -31,8 +28,6 @@ from grader.isolation.worker import (
     TOKEN_BYTES,
     Assignment,
     Task,
-    code_of,
-    tensor_of,
 )
 from grader.messages.catalog import say
 from grader.observation.answer import Answer, Source
@@ -190,7 +185,7 @@ class Worker:
             return
         self._process = self._launched()
         self._greeted = self._has_loaded = False
-        self._process.stream.send(_pickled(self._assignment))
+        self._process.stream.send(pickled(self._assignment))
 
     def start(self) -> None:
         """Launch the process if none is running, and wait until it has locked itself in.
@@ -248,7 +243,7 @@ class Worker:
         process = self._process
         assert process is not None
         token = secrets.token_bytes(TOKEN_BYTES)
-        process.stream.send(token + _pickled(Task(request, seconds)))
+        process.stream.send(token + pickled(Task(request, seconds)))
         # The first time, the answer may still be being imported.
         allowed = seconds + (0.0 if self._has_loaded else self._assignment.seconds)
         self._has_loaded = True
@@ -314,34 +309,6 @@ class Worker:
         return Interruption(Kind.EXITED, message=str(code))
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Cloudpickle, but for two things.
-
-    An ordinary tensor goes as its bytes: torch's own way takes ten times as long. Ordinary is all
-    that a copy of the bytes can bring back; strides and a graph it cannot.
-
-    Code keeps the name of its file, without the folder, which is nobody's business. Some versions
-    of cloudpickle drop it, and what code without a file calls counts as called by the answer.
-    """
-
-    def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, CodeType):
-            _, arguments = self.dispatch_table[CodeType](value)
-            return code_of, (os.path.basename(value.co_filename), arguments)
-        ordinary = type(value) is Tensor and value.layout is torch.strided
-        if ordinary and value.device.type == "cpu" and value.is_contiguous() and value.numel():
-            if not (value.requires_grad or value.is_conj() or value.is_neg()):
-                flat = value.reshape(-1).view(torch.uint8)
-                return tensor_of, (flat.numpy().tobytes(), value.dtype, tuple(value.shape))
-        return super().reducer_override(value)
-
-
-def _pickled(value: object) -> bytes:
-    with io.BytesIO() as into:
-        _Pickler(into).dump(value)
-        return into.getvalue()
-
-
 def _killed_by(seen: Observation) -> str:
     """The signal that somebody has sent to a worker; empty where nobody has."""
     interruption = seen.interruption
@@ -356,11 +323,6 @@ def _not_graded(why: str) -> Observation:
 
 def _protocol(what: str) -> Observation:
     return Observation(interruption=Interruption(Kind.PROTOCOL, message=what))
-
-
-def register_by_value(module: ModuleType) -> None:
-    """Ship a test module's functions with the scenario instead of naming the module."""
-    cloudpickle.register_pickle_by_value(module)
 
 
 def _kill_group(leader: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grader.judging.expectation import Allowance, Expectation, in_double
+from grader.judging.expectation import Allowance, Expectation, as_exact, in_double
 from grader.messages.catalog import say
 from grader.observation.conditions import WITHOUT_GRADIENTS, Condition
 from grader.observation.observe import observe
@@ -195,6 +195,7 @@ def _fits(value: Any, allowed: Allowance) -> bool:
     if not isinstance(allowed.element, Tensor) or not isinstance(value, Tensor):
         return True
     try:
-        return torch.broadcast_shapes(allowed.element.shape, value.shape) == value.shape
+        allowed.element.expand(as_exact(value).shape)
     except RuntimeError:
         return False
+    return True

@@ -130,7 +130,7 @@ def _trial_of(request: pytest.FixtureRequest) -> Trial:
     if exercise is None:
         raise pytest.UsageError(f"{request.node.path} is not the test file of an exercise")
     if session.isolate:
-        from grader.isolation.client import register_by_value
+        from grader.isolation.pickling import register_by_value
 
         register_by_value(request.module)
         if "tests.support" in sys.modules:

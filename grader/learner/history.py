@@ -23,7 +23,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from grader.course.syllabus import Exercise, SyllabusError, load
+from grader.course.syllabus import Exercise, SyllabusError
+from grader.course.syllabus_file import load
 from grader.messages.catalog import say
 from grader.observation.kind import Kind
 from grader.results.record import ExerciseResult

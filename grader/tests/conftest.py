@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from grader.course.syllabus import ROOT, Limits, load
+from grader.course.syllabus import ROOT, Limits
+from grader.course.syllabus_file import load
 from grader.isolation.launch import start_zygote
 from grader.observation.answer import forget
 from grader.tests.pytest_run import PytestRun, run_pytest_here

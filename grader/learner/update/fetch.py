@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from grader.course.stubs import plain
-from grader.course.syllabus import SYLLABUS
+from grader.course.syllabus_file import SYLLABUS
 from grader.messages.catalog import say
 from grader.messages.sanitize import harmless
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.learner.history import FILE, History, RunRecord
 from grader.proof.figures.figure import Figure, Measured, Stage, stages
 

@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from grader.course.syllabus import load
+from grader.course.syllabus_file import load
 from grader.course.variants import read_variants
 from grader.learner.history import History, RunRecord
 from grader.proof.figures.figure import Figure, Measured, stages

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from grader.course.answers import read_source
 from grader.course.files import replace_file
-from grader.course.syllabus import load
+from grader.course.syllabus_file import load
 from grader.course.variants import read_variants
 from grader.proof.figures.figure import Figure, Measured, Stage, stages
 from grader.proof.figures.terminal import Terminal, copied_course

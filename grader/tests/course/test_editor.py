@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from grader.cli import main
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.judging.comparison import Finding
 from grader.judging.failure_text import TestFailure, render
 from grader.observation.kind import Kind

@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 
 from grader.cli import main
 from grader.course.course import Course
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.learner.settings import SETTINGS, choose_path, chosen_path
 
 SYLLABUS = load(ROOT)

@@ -9,7 +9,8 @@ import pytest
 
 import grader
 from grader.cli import main
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.messages.quantities import duration
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

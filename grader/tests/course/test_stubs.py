@@ -18,7 +18,8 @@ from grader.course.stubs import (
     undo_reset,
     write_stubs,
 )
-from grader.course.syllabus import Exercise, parse
+from grader.course.syllabus import Exercise
+from grader.course.syllabus_file import parse
 
 SOLUTION = '''def double(x: float) -> float:
     """Double x.

@@ -10,16 +10,14 @@ from pathlib import Path
 import pytest
 
 from grader.course.syllabus import (
-    FEWEST_MISTAKES,
     ROOT,
     Exercise,
     HintLadder,
     Syllabus,
     SyllabusError,
     UnknownExercise,
-    load,
-    parse,
 )
+from grader.course.syllabus_file import FEWEST_MISTAKES, load, parse
 from grader.learner.hints import unwritten_functions
 
 HEAD = """
@@ -536,7 +534,7 @@ def test_the_closure_holds_all_that_an_exercise_builds_on(syllabus: Syllabus) ->
 def test_the_syllabus_needs_the_standard_library_only() -> None:
     """Reading it stays off every slow import, so that no command waits for torch."""
     script = (
-        "import sys; before = set(sys.modules); from grader.course.syllabus import load\n"
+        "import sys; before = set(sys.modules); from grader.course.syllabus_file import load\n"
         "load(); print(*sorted({m.partition('.')[0] for m in set(sys.modules) - before}))"
     )
     run = subprocess.run(

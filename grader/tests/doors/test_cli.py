@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from grader.cli import main
-from grader.course.syllabus import ROOT, HintLadder, load
+from grader.course.syllabus import ROOT, HintLadder
+from grader.course.syllabus_file import load
 from grader.proof.jobs import Fact, Job, TestFact
 
 EXERCISE = load(ROOT).find("ex02")

@@ -4,7 +4,8 @@ import ast
 import tomllib
 from importlib import import_module
 
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MOST_ENTRIES = 24

@@ -16,7 +16,8 @@ from grader.classroom.grade import NoSubmission, _laid_out, check_submission, ex
 from grader.cli import main
 from grader.course.course import Course
 from grader.course.files import check_output, replace_file, write_output
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.learner.history import FILE, History, RunRecord
 from grader.learner.settings import SETTINGS, chosen_path
 

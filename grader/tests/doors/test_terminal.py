@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from click.testing import Result as Done
 
 from grader.cli import main
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.learner.progress import ExerciseProgress, Progress
 from grader.observation.kind import Kind
 from grader.results.record import ExerciseResult, TestResult

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from grader.course.answers import config_source
 from grader.course.course import Course
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.isolation.client import Worker
 from grader.isolation.launch import FORKS, NotGraded, Zygote
 from grader.isolation.sandbox import Sandbox

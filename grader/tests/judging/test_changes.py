@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from grader.course.syllabus import ROOT, Exercise, load
+from grader.course.syllabus import ROOT, Exercise
+from grader.course.syllabus_file import load
 from grader.course.variants import Variant, load_variant, read_variants
 from grader.judging.changes import is_in_stub, size, unwritten
 from grader.judging.comparison import judge

@@ -7,7 +7,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.course.variants import Variant, read_variants
 from grader.judging.comparison import Finding
 from grader.judging.diagnosis import Diagnosis, Evidence

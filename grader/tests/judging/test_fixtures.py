@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from grader.course.course import Course
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.judging.inputs import Samples
 from grader.judging.options import RunOptions
 from grader.judging.run import run_tests

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.judging.comparison import Finding
 from grader.judging.localization import failing_functions
 from grader.judging.outcome import Outcome

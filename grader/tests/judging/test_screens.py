@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from grader.course.course import Course
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.judging.failure_text import TestFailure
 from grader.judging.summary import block
 from grader.learner.history import History, RunRecord

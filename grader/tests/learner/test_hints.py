@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from grader.course.course import Course
-from grader.course.syllabus import ROOT, HintLadder, load
+from grader.course.syllabus import ROOT, HintLadder
+from grader.course.syllabus_file import load
 from grader.learner.hints import first_hints, unwritten_functions
 from grader.learner.history import RunRecord
 

@@ -20,7 +20,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from grader.cli import main
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.learner import history as module
 from grader.learner.history import FILE, MIGRATIONS, History, RunRecord
 from grader.proof.figures.history import kill_writers

@@ -18,7 +18,8 @@ from rich.console import Console as RichConsole
 from grader.cli import main
 from grader.course.course import Course
 from grader.course.files import file_hash
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.learner import printing
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import ExerciseProgress, Progress, current_exercise

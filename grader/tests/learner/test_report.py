@@ -19,7 +19,8 @@ from click.testing import CliRunner
 
 from grader.cli import main
 from grader.course.course import Course
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.learner.history import History, RunRecord
 from grader.learner.progress import ExerciseProgress, Progress
 from grader.learner.report.portfolio import LONGEST_PAUSE, Memory, Portfolio, portfolio_of

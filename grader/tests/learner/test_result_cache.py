@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from grader.course.course import Course
-from grader.course.syllabus import ROOT, Syllabus, load
+from grader.course.syllabus import ROOT, Syllabus
+from grader.course.syllabus_file import load
 from grader.course.variants import read_variants
 from grader.learner.history import FILE, History, RunRecord
 from grader.learner.progress import measure

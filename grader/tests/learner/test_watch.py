@@ -19,7 +19,8 @@ from rich.console import Console
 from grader.course.answers import read_source
 from grader.course.course import Course
 from grader.course.files import replace_file
-from grader.course.syllabus import ROOT, HintLadder, load
+from grader.course.syllabus import ROOT, HintLadder
+from grader.course.syllabus_file import load
 from grader.course.variants import read_variants
 from grader.learner.history import History, RunRecord
 from grader.learner.watch import pages

@@ -16,7 +16,8 @@ import torch
 from click.testing import CliRunner
 
 from grader.cli import main
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.course.variants import read_variants
 from grader.judging import comparison as comparing
 from grader.messages.catalog import (

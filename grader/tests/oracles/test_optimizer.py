@@ -12,7 +12,8 @@ from torch import Tensor
 
 from grader.course.answers import solution_of
 from grader.course.course import Course
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.observation.answer import load_answer
 from grader.observation.bans import scan_source
 from minimind_ref import optimizer as reference

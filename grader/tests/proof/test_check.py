@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from grader.course.course import Course
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.judging.trial import Run
 from grader.proof import jobs as check
 from grader.proof.jobs import Fact, Job, TestFact, _facts, jobs_of, run_job

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from grader.cli import main
 from grader.course.course import Course
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.judging.comparison import Finding
 from grader.judging.trial import Run
 from grader.messages.console import Console

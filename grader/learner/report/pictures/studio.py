@@ -12,9 +12,10 @@ from types import ModuleType
 from grader.course.answers import Implementation, NoAnswer, answer_of, config_source
 from grader.course.course import Course
 from grader.course.syllabus import Exercise
-from grader.isolation.client import Worker, register_by_value
+from grader.isolation.client import Worker
 from grader.isolation.launch import NotGraded, ZygoteClient
 from grader.isolation.machine import best_profile
+from grader.isolation.pickling import register_by_value
 from grader.isolation.sandbox import Sandbox
 from grader.judging.comparison import Finding
 from grader.judging.failure_text import TestFailure, told
