@@ -31,7 +31,7 @@ from grader.judging.summary import (
 )
 from grader.judging.trial import Run
 from grader.messages.catalog import say
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 from grader.observation.deadline import BACKSTOP
 from grader.observation.kind import Kind
 from grader.observation.record import Interruption
@@ -131,7 +131,7 @@ def _seed(text: str) -> int:
 def pytest_report_header(config: pytest.Config) -> str:
     session = course_session(config)
     how = f"in a separate process ({session.profile})" if session.isolate else "in this process"
-    whose = harmless(session.implementation.describe())
+    whose = sanitize_line(session.implementation.describe())
     return f"answers: {whose}, {how}, seed {session.seed}"
 
 

@@ -20,7 +20,7 @@ from grader.course.files import file_hash
 from grader.course.syllabus import Exercise, Syllabus, UnknownExercise
 from grader.isolation.launch import Zygote, start_zygote
 from grader.messages.catalog import say
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 from grader.observation.kind import Kind
 from grader.results.record import VERSION, ExerciseResult
 
@@ -133,7 +133,7 @@ def grade(
             (outcome,) = run_tests([exercise], options)
             lines = _lines(outcome, folder)
             results.append(result_of(outcome, folder, when=when, file_hash=answer, lines=lines))
-    return Grade(harmless(str(submission)), seed, profile, tuple(results), bans_cost_points)
+    return Grade(sanitize_line(str(submission)), seed, profile, tuple(results), bans_cost_points)
 
 
 def check_submission(submission: Path, syllabus: Syllabus) -> None:

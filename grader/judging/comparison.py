@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grader.judging.expectation import Allowance, Expectation, as_exact
+from grader.judging.expectation import Expectation, Tolerance, as_exact
 from grader.messages.catalog import reworded, say
 from grader.observation.bans import BanHit
 from grader.observation.calls import Call, describe
@@ -91,7 +91,7 @@ def judge(
     return first
 
 
-def conduct(seen: Observation) -> Finding | None:
+def side_effects(seen: Observation) -> Finding | None:
     """What is wrong with a run whose outputs the test itself looks at."""
     if seen.interruption:
         return _interrupted(seen.interruption, seen.calls)
@@ -255,7 +255,7 @@ def _gradient(
     got: Tensor | None,
     wanted: Tensor,
     want: Expectation,
-    allowance: Allowance,
+    allowance: Tolerance,
     margins: Margins,
 ) -> Finding | None:
     label, told = f"gradient of {name}", _told(Kind.GRADIENT, name)
@@ -283,7 +283,7 @@ def _told(kind: Kind, name: str) -> str:
 
 
 def _numbers(
-    name: str, got: Any, wanted: Any, allowance: Allowance, margins: Margins, kind: Kind
+    name: str, got: Any, wanted: Any, allowance: Tolerance, margins: Margins, kind: Kind
 ) -> Finding | None:
     # In English whatever the learner reads: only authors see it.
     label = f"gradient of {name}" if kind is Kind.GRADIENT else name
@@ -330,7 +330,7 @@ def _difference(
     first: tuple[int, ...],
     error: Tensor,
     over: Tensor,
-    allowance: Allowance,
+    allowance: Tolerance,
 ) -> str:
     allowed = allowance.element
     if isinstance(allowed, Tensor):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grader.judging.expectation import Allowance, Expectation, as_exact, in_double
+from grader.judging.expectation import Expectation, Tolerance, as_exact, in_double
 from grader.messages.catalog import say
 from grader.observation.conditions import WITHOUT_GRADIENTS, Condition
 from grader.observation.observe import observe
@@ -114,17 +114,17 @@ def same_under(
     return under(request, conditions), Expectation(repeated, repeated, numeric, {})
 
 
-def _roundings(value: object) -> Allowance | None:
+def _roundings(value: object) -> Tolerance | None:
     """What a number may be off by where the same is computed in another order."""
     if isinstance(value, float):
-        return Allowance(_MOST_ULPS * sys.float_info.epsilon * abs(value))
+        return Tolerance(_MOST_ULPS * sys.float_info.epsilon * abs(value))
     if not isinstance(value, Tensor):
         return None
     if not (value.is_floating_point() or value.is_complex()):
-        return Allowance(0.0)
+        return Tolerance(0.0)
     finite = value[torch.isfinite(value)].abs()
     largest = float(finite.max()) if finite.numel() else 0.0
-    return Allowance(_MOST_ULPS * torch.finfo(value.dtype).eps * largest)
+    return Tolerance(_MOST_ULPS * torch.finfo(value.dtype).eps * largest)
 
 
 class _Oracle:
@@ -175,7 +175,7 @@ class _Oracle:
         return {name: self._want.exact.gradients[name] for name in form.gradients}
 
 
-def _agree(left: Any, right: Any, allowed: Allowance | None) -> bool:
+def _agree(left: Any, right: Any, allowed: Tolerance | None) -> bool:
     if not isinstance(left, Tensor) or not isinstance(right, Tensor):
         if isinstance(left, float) and isinstance(right, float) and allowed is not None:
             return left == right or abs(left - right) <= float(torch.as_tensor(allowed.element))
@@ -190,7 +190,7 @@ def _agree(left: Any, right: Any, allowed: Allowance | None) -> bool:
     return bool(((difference <= allowed.element) | (left == right)).all())
 
 
-def _fits(value: Any, allowed: Allowance) -> bool:
+def _fits(value: Any, allowed: Tolerance) -> bool:
     """Whether what is allowed, one number or one for each element, is about a value's elements."""
     if not isinstance(allowed.element, Tensor) or not isinstance(value, Tensor):
         return True

@@ -20,14 +20,14 @@ from grader.course.variants import Variant
 from grader.judging import changes
 from grader.judging.comparison import (
     Finding,
-    conduct,
     errors,
     excess,
     gradients_agree,
     judge,
     overspent,
+    side_effects,
 )
-from grader.judging.expectation import Allowance, Expectation, as_exact
+from grader.judging.expectation import Expectation, Tolerance, as_exact
 from grader.observation.codec import pack_observation
 from grader.observation.kind import Kind
 from grader.observation.observe import observe
@@ -258,7 +258,7 @@ class Diagnosis:
         key = ("right", digest, evidence.key)
         if key not in self._kept or not evidence.key:
             want = evidence.want
-            self._kept[key] = (conduct(seen) if want is None else judge(seen, want)) is None
+            self._kept[key] = (side_effects(seen) if want is None else judge(seen, want)) is None
         return bool(self._kept[key])
 
     def _module(self, variant: Variant) -> ModuleType:
@@ -339,7 +339,7 @@ def _told(interruption: Interruption) -> tuple[str, str, str, list[str]]:
 
 
 def _same_outputs(mistake: Observation, evidence: Evidence) -> bool:
-    allowances: Mapping[str, Allowance] = evidence.want.outputs if evidence.want else {}
+    allowances: Mapping[str, Tolerance] = evidence.want.outputs if evidence.want else {}
     return all(
         _same(value, evidence.seen.outputs[name], allowances.get(name), evidence.relative)
         for name, value in mistake.outputs.items()
@@ -347,7 +347,7 @@ def _same_outputs(mistake: Observation, evidence: Evidence) -> bool:
 
 
 def _same_gradients(mistake: Observation, evidence: Evidence) -> bool:
-    allowances: Mapping[str, Allowance] = evidence.want.gradients if evidence.want else {}
+    allowances: Mapping[str, Tolerance] = evidence.want.gradients if evidence.want else {}
     for name in mistake.gradients:
         if not gradients_agree(mistake.gradients, evidence.seen.gradients, name):
             return False
@@ -358,7 +358,7 @@ def _same_gradients(mistake: Observation, evidence: Evidence) -> bool:
     return True
 
 
-def _same(left: Any, right: Any, allowance: Allowance | None, relative: float) -> bool:
+def _same(left: Any, right: Any, allowance: Tolerance | None, relative: float) -> bool:
     if not isinstance(left, (Tensor, float)) or not isinstance(right, (Tensor, float)):
         return type(left) is type(right) and bool(left == right)
     if isinstance(left, Tensor) != isinstance(right, Tensor):

@@ -36,7 +36,7 @@ class ReferenceFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Allowance:
+class Tolerance:
     """How far one output may be from the expected value: each element, and their mean."""
 
     element: float | Tensor
@@ -65,8 +65,8 @@ class Expectation:
 
     exact: Observation
     form: Observation
-    outputs: Mapping[str, Allowance]
-    gradients: Mapping[str, Allowance]
+    outputs: Mapping[str, Tolerance]
+    gradients: Mapping[str, Tolerance]
     limits: CostLimits = NO_LIMITS
 
 
@@ -87,7 +87,7 @@ class Precision:
         return self.dtype in (torch.float16, torch.bfloat16)
 
 
-class Expecting:
+class ReferenceRun:
     """What the reference says to a request, in two steps: exact values first, allowances later.
 
     `random_like` draws the cotangents, one for every floating output.
@@ -131,11 +131,11 @@ class Expecting:
         evaluations = list(_legal_evaluations(self._reference, self._request, precision))
         moved = list(_perturbed(self._reference, double, precision))
 
-        def output(name: str, value: Tensor | float) -> Allowance:
+        def output(name: str, value: Tensor | float) -> Tolerance:
             legal, shifted = ([run.outputs.get(name) for run in r] for r in (evaluations, moved))
             return _allowance(value, legal, shifted, precision)
 
-        def gradient(name: str, value: Tensor) -> Allowance:
+        def gradient(name: str, value: Tensor) -> Tolerance:
             legal, shifted = ([run.gradients.get(name) for run in r] for r in (evaluations, moved))
             return _allowance(value, legal, shifted, precision)
 
@@ -156,8 +156,8 @@ class Expecting:
         )
 
 
-def _given(allowed: float | Tensor) -> Allowance:
-    return Allowance(allowed if isinstance(allowed, float) else allowed.double())
+def _given(allowed: float | Tensor) -> Tolerance:
+    return Tolerance(allowed if isinstance(allowed, float) else allowed.double())
 
 
 def _run(module: ModuleType, request: Request) -> Observation:
@@ -234,10 +234,10 @@ def _is_floating(value: Any) -> bool:
 
 def _allowance(
     want: Tensor | float, legal: Sequence[Any], moved: Sequence[Any], precision: Precision
-) -> Allowance:
+) -> Tolerance:
     """What `want` may be off by, from what it is in legal evaluations and for moved inputs."""
     if isinstance(want, Tensor) and not _is_floating(want):
-        return Allowance(0.0)  # a token or a mask is right or wrong
+        return Tolerance(0.0)  # a token or a mask is right or wrong
     exact = as_exact(want)
     evaluated = [_difference(as_exact(value), exact) for value in legal if value is not None]
     shifted = [_difference(as_exact(value), exact) for value in moved if value is not None]
@@ -251,7 +251,7 @@ def _allowance(
         # Independent roundings of half an ulp leave a mean of about this, three deviations wide.
         spread = half_ulp * float(finite.square().mean().sqrt()) * 3 / finite.numel() ** 0.5
         mean = factor * max([spread, *(abs(float(d.mean())) for d in (*evaluated, *shifted))])
-    return Allowance(factor * noise, mean)
+    return Tolerance(factor * noise, mean)
 
 
 def _largest(differences: Sequence[Tensor]) -> float:

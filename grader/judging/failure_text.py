@@ -10,7 +10,7 @@ from pathlib import Path
 from grader.judging.advice import advice_for
 from grader.judging.comparison import Finding
 from grader.messages.catalog import say
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 from grader.observation.context import IN_PLACE, MEANT, SHAPES, facts
 from grader.observation.deadline import BACKSTOP
 from grader.observation.kind import Kind
@@ -74,7 +74,7 @@ def told(failure: TestFailure) -> list[str]:
 
     Much of it is the answer's own text, which must not act where it is shown.
     """
-    return [harmless(line) for line in _told(failure)]
+    return [sanitize_line(line) for line in _told(failure)]
 
 
 def _told(failure: TestFailure) -> list[str]:
@@ -116,7 +116,7 @@ def details(failure: TestFailure) -> list[str]:
         lines.append(say("messages.more_inputs", count=len(failure.inputs) - _MOST_INPUTS))
     if failure.seed is not None:
         lines.append(say("messages.seed", seed=failure.seed))
-    return [harmless(line) for line in lines]
+    return [sanitize_line(line) for line in lines]
 
 
 def next_step(failure: TestFailure) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from grader.judging.expectation import CostLimits
-from grader.judging.inputs import Samples, derived
+from grader.judging.inputs import RandomInputs, derived
 from grader.judging.session import RUN, course_session
 from grader.judging.trial import Run, Trial
 
@@ -18,7 +18,7 @@ from grader.judging.trial import Run, Trial
 class Check:
     """The `check` fixture: the learner's outcome must be the reference's."""
 
-    def __init__(self, trial: Trial, run: Run, samples: Samples, seed: int) -> None:
+    def __init__(self, trial: Trial, run: Run, samples: RandomInputs, seed: int) -> None:
         self._trial = trial
         self._run = run
         self._samples = samples
@@ -76,9 +76,9 @@ class Check:
 
 
 @pytest.fixture
-def rng(request: pytest.FixtureRequest) -> Samples:
+def rng(request: pytest.FixtureRequest) -> RandomInputs:
     """Seeded inputs: they depend on the run's seed and the test's id alone."""
-    return Samples(course_session(request.config).seed, _test_id(request.node))
+    return RandomInputs(course_session(request.config).seed, _test_id(request.node))
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def check(request: pytest.FixtureRequest) -> Check:
     """Compare a scenario's outcome with the reference's; see `Check.__call__`."""
     session = course_session(request.config)
     run = _run_of(request.node)
-    cotangents = Samples(session.seed, _test_id(request.node) + " cotangents")
+    cotangents = RandomInputs(session.seed, _test_id(request.node) + " cotangents")
     return Check(_trial_of(request), run, cotangents, _worker_seed(request))
 
 

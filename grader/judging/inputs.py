@@ -14,7 +14,7 @@ def derived(seed: int, purpose: str) -> int:
     return int.from_bytes(digest[:7], "big")
 
 
-class Samples:
+class RandomInputs:
     """Random tensors that depend on the seed and the test's id alone, never on order or `-k`.
 
     Everything is made on the CPU in float32; the harness casts and moves it.

@@ -16,7 +16,7 @@ from grader.judging.localization import failing_functions
 from grader.judging.summary import diagnosed
 from grader.judging.trial import Run, Trial
 from grader.messages.catalog import say
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 from grader.observation.kind import Kind
 from grader.results.record import ExerciseResult, NamedMistake, TestResult, share
 
@@ -118,7 +118,7 @@ def _test_result(run: Run, failure: TestFailure | None, outcome: Outcome) -> Tes
     if run.passed:
         if not run.banned:
             return TestResult(*about, Kind.PASSED)
-        return TestResult(*about, Kind.BANNED, (harmless(f"  {banned_call(run.banned[0])}"),))
+        return TestResult(*about, Kind.BANNED, (sanitize_line(f"  {banned_call(run.banned[0])}"),))
     if failure is None:  # the test itself broke down
         return TestResult(*about, Kind.NOT_GRADED)
     mistakes = outcome.trial.diagnosis.named(run.test)
@@ -139,7 +139,7 @@ def _flags(runs: Sequence[Run]) -> Iterator[str]:
     """The banned calls that were noted, each once and not too many of them."""
     hits = dict.fromkeys(hit for run in runs for hit in run.banned)
     yield from dict.fromkeys(
-        harmless(banned_call(hit)) for hit in itertools.islice(hits, _MOST_FLAGS)
+        sanitize_line(banned_call(hit)) for hit in itertools.islice(hits, _MOST_FLAGS)
     )
     if len(hits) > _MOST_FLAGS:
         yield say("grading.more_flags", count=len(hits) - _MOST_FLAGS)

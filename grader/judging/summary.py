@@ -30,7 +30,7 @@ from grader.judging.failure_text import (
 )
 from grader.judging.trial import Trial
 from grader.messages.catalog import say
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 from grader.observation.conditions import map_tensors
 from grader.observation.kind import Kind
 from grader.observation.learner_warnings import split
@@ -95,7 +95,7 @@ def _described(tensor: Tensor) -> str:
 def printed_lines(printed: str) -> list[str]:
     """What an answer printed in a process of its own, safe to show, and not without end."""
     lines = printed[:MOST_PRINTED].splitlines()
-    shown = [harmless(line) for line in lines[:_MOST_LINES]]
+    shown = [sanitize_line(line) for line in lines[:_MOST_LINES]]
     if len(printed) > MOST_PRINTED or len(lines) > _MOST_LINES:
         shown.append(say("summary.printed_cut", characters=MOST_PRINTED, lines=_MOST_LINES))
     return shown
@@ -149,7 +149,7 @@ def findings(
             yield from told(failure)
             return
     wrong = [diagnosed(f, trial) for f in failures if waits_for(f) is None]
-    waiting = [harmless(line) for line in _waiting([f for f in failures if waits_for(f)])]
+    waiting = [sanitize_line(line) for line in _waiting([f for f in failures if waits_for(f)])]
     yield from _fitted(_gathered(wrong), rows - sum(map(_rows, waiting)), verbose)
     yield from waiting
 
@@ -264,7 +264,7 @@ def print_warnings(terminal: Any, root: Path) -> None:
     if found:
         _section(terminal, say("summary.warnings"))
     for line in list(found)[:_WARNINGS]:
-        terminal.write_line(harmless(line.removeprefix(f"{root}{os.sep}")), yellow=True)
+        terminal.write_line(sanitize_line(line.removeprefix(f"{root}{os.sep}")), yellow=True)
 
 
 def _printed(report: Any) -> str:

@@ -25,7 +25,7 @@ from grader.course.course import Course
 from grader.course.syllabus import Exercise
 from grader.course.variants import load_variant, read_variants
 from grader.judging.changes import unwritten
-from grader.judging.comparison import Finding, Margins, conduct, judge
+from grader.judging.comparison import Finding, Margins, judge, side_effects
 from grader.judging.conditions import (
     Conditions,
     chosen,
@@ -36,9 +36,9 @@ from grader.judging.conditions import (
 )
 from grader.judging.diagnosis import Diagnosis, Evidence
 from grader.judging.executors import Executor, Given, InProcess, Isolated, NothingToRun, Seen
-from grader.judging.expectation import NO_LIMITS, CostLimits, Expectation, Expecting, Precision
+from grader.judging.expectation import NO_LIMITS, CostLimits, Expectation, Precision, ReferenceRun
 from grader.judging.imports import refused_import
-from grader.judging.inputs import Samples
+from grader.judging.inputs import RandomInputs
 from grader.judging.scenario import check_scenario
 from grader.observation.bans import BanHit, UnreadableSource, scan_source
 from grader.observation.conditions import REPEATED, map_tensors
@@ -181,7 +181,7 @@ class Trial:
         run: Run,
         scenario: Callable[..., Any],
         inputs: Sequence[Any],
-        samples: Samples,
+        samples: RandomInputs,
         *,
         grad: bool | Sequence[str] = False,
         half: Sequence[str] = (),
@@ -261,11 +261,13 @@ class Trial:
         self.diagnosis.add(Evidence(run.test, asked, seen, wanted, finding, key=key))
         return finding, error
 
-    def _expecting(self, key: tuple[Any, ...], request: Request, samples: Samples) -> Expecting:
+    def _expecting(
+        self, key: tuple[Any, ...], request: Request, samples: RandomInputs
+    ) -> ReferenceRun:
         """What the reference says to a request, taken from the last trial where it is kept."""
         if key not in self._kept:
-            self._kept[key] = Expecting(reference_module(self.exercise), request, samples.like)
-        expecting: Expecting = self._kept[key]
+            self._kept[key] = ReferenceRun(reference_module(self.exercise), request, samples.like)
+        expecting: ReferenceRun = self._kept[key]
         return expecting
 
     def _compare(
@@ -305,7 +307,7 @@ class Trial:
         run.checks += 1
         request = self._request(scenario, dict(zip(names, inputs, strict=True)), draws, False, seed)
         seen, error = self._begin(run, request)()
-        finding = conduct(seen)
+        finding = side_effects(seen)
         key = (seed, run.test, run.checks, None)
         self.diagnosis.add(Evidence(run.test, request, seen, None, finding, key=key))
         self._raise(run, finding, error)

@@ -13,7 +13,7 @@ from grader.course.titles import exercise_title, part_plan, part_title, path_tit
 from grader.messages.catalog import say
 from grader.messages.console import Console
 from grader.messages.quantities import duration, points
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 
 if TYPE_CHECKING:  # a hint must not wait for torch, which these import
     from grader.course.stubs import Undone
@@ -93,7 +93,7 @@ def _obstacle(console: Console, standing: ExerciseProgress) -> None:
 
 def _first_complaint(console: Console, exercise: Exercise, result: ExerciseResult) -> None:
     """The first complaint, in a few rows, and the command that goes on."""
-    lines = [*map(harmless, _first_lines(result))]
+    lines = [*map(sanitize_line, _first_lines(result))]
     step = say("report.go_on", short=exercise.short)
     last = result.lines[-1] if result.lines else ""
     if last.startswith(step.partition("grader")[0]):
@@ -128,7 +128,7 @@ def _whole_result(console: Console, exercise: Exercise, result: ExerciseResult) 
     console.lines([say("report.seed", exercise=exercise.id, when=when, seed=result.seed)])
     lines = result.details or result.lines
     for line in lines:
-        console.fitted(harmless(line))
+        console.fitted(sanitize_line(line))
     printed = "\n".join(lines)
     failing = (t.sentence for t in result.tests if not t.passed and t.sentence not in printed)
     for sentence in failing:

@@ -14,7 +14,7 @@ _COMMAND_ANYWHERE = re.compile(r"##(?=\w*\[)")
 _LONGEST = 500
 
 
-def harmless(line: str) -> str:
+def sanitize_line(line: str) -> str:
     """One line in which nothing moves the cursor, hides, reorders or commands, and not too long."""
     shown = "".join(
         character if _is_plain(character) else _escaped(character)

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 
 if TYPE_CHECKING:
     from grader.results.record import ExerciseResult
@@ -42,8 +42,8 @@ def _suite(exercise: str, result: ExerciseResult | None) -> ET.Element:
         "timestamp": when.strftime("%Y-%m-%dT%H:%M:%S"),
     }
     for test in result.tests:
-        case = ET.SubElement(suite, "testcase", classname=exercise, name=harmless(test.test))
+        case = ET.SubElement(suite, "testcase", classname=exercise, name=sanitize_line(test.test))
         if not test.passed:
-            failure = ET.SubElement(case, "failure", message=harmless(test.verdict))
-            failure.text = harmless(test.sentence)
+            failure = ET.SubElement(case, "failure", message=sanitize_line(test.verdict))
+            failure.text = sanitize_line(test.sentence)
     return suite

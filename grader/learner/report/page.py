@@ -1,6 +1,6 @@
 """The report worth looking at: one HTML file that needs nothing else, not even a script.
 
-Everything that comes from a learner passes through `harmless` and jinja2's escaping; the only
+Everything that comes from a learner passes through `sanitize_line` and jinja2's escaping; the only
 markup that is taken as it is are the pictures, which matplotlib made of numbers.
 """
 
@@ -17,7 +17,7 @@ from grader.course.titles import exercise_title, part_plan, part_title, path_tit
 from grader.learner.report.portfolio import ExerciseRecord, Portfolio, state
 from grader.messages.catalog import language, say, sentences
 from grader.messages.quantities import duration, points
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -60,7 +60,7 @@ def page(portfolio: Portfolio, pictures: Mapping[str, Picture], journey: Picture
     environment.filters |= {
         "attempts": attempt_bars,
         "duration": duration,
-        "harmless": harmless,
+        "sanitize_line": sanitize_line,
         "moment": moment,
         "percent": percent,
         "plan": part_plan,

@@ -19,7 +19,7 @@ from grader.learner.history import History
 from grader.learner.progress import Progress, measure
 from grader.learner.report.portfolio import Memory, Portfolio, portfolio_of
 from grader.messages.catalog import say
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 
 INSTALL = "pip install -c constraints.txt -e '.[report]'"
 
@@ -112,7 +112,7 @@ def _portfolio(progress: Progress, course: Course, path: LearningPath, name: str
         sentences,
         made=time.time(),
         path=path,
-        name=harmless(name),
+        name=sanitize_line(name),
         problem=problem,
     )
 

@@ -28,7 +28,7 @@ from typing import IO
 from grader.course.stubs import plain
 from grader.course.syllabus_file import SYLLABUS
 from grader.messages.catalog import say
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 
 _NEVER_HANDED_OUT = (".git", ".venv", ".grader", "__pycache__")
 _CHUNK = 1 << 16
@@ -174,7 +174,7 @@ def _unpack(archive: Path, folder: Path) -> None:
         why = error.strerror or error
         raise UpdateError(say("update.not_unpacked", archive=archive, why=why)) from error
     except Exception as error:  # each format has errors of its own for bytes that are damaged
-        why = harmless(str(error) or type(error).__name__)
+        why = sanitize_line(str(error) or type(error).__name__)
         raise UpdateError(say("update.not_unpacked", archive=archive, why=why)) from error
 
 
@@ -275,7 +275,7 @@ def _place(name: str, folder: Path) -> Path:
     """Where a file of an archive goes. Raises UpdateError where that is outside the folder."""
     inside = PurePosixPath(name)
     if inside.is_absolute() or ".." in inside.parts or "\\" in name:
-        raise UpdateError(say("update.reaches_out", name=harmless(name)))
+        raise UpdateError(say("update.reaches_out", name=sanitize_line(name)))
     return folder / inside
 
 
@@ -297,7 +297,7 @@ def _git(folder: Path, *words: str) -> bytes:
     done = subprocess.run(["git", *words], cwd=folder, capture_output=True)
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
-        raise UpdateError(say("update.git_failed", command=words[0]) + "\n" + harmless(said))
+        raise UpdateError(say("update.git_failed", command=words[0]) + "\n" + sanitize_line(said))
     return done.stdout
 
 

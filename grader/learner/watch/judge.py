@@ -44,7 +44,7 @@ def main(root: str) -> None:
     if zygote is None:
         _serve_here(runs, requests, verdicts)
     else:
-        _Foreman(runs, zygote, requests, verdicts).serve()
+        _Supervisor(runs, zygote, requests, verdicts).serve()
         zygote.close()
 
 
@@ -129,7 +129,7 @@ def _write(descriptor: int, content: bytes) -> None:
         content = content[os.write(descriptor, content) :]
 
 
-class _Foreman:
+class _Supervisor:
     """Keeps one runner waiting or running, and never a run that is out of date."""
 
     def __init__(self, runs: Runs, zygote: Zygote, requests: int, verdicts: int) -> None:

@@ -25,7 +25,7 @@ from grader.course.titles import exercise_title, path_title
 from grader.learner.watch.session import Listing, Page, Session
 from grader.messages.catalog import say
 from grader.messages.quantities import duration
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 
 _BAR = 16
 _SEPARATOR = " · "
@@ -139,20 +139,20 @@ def _verdict(session: Session) -> RenderableType:
     if verdict.problem:
         return Group(
             Text(say("watch.nothing_checked"), style="red"),
-            *_lines(map(harmless, verdict.problem.splitlines())),
+            *_lines(map(sanitize_line, verdict.problem.splitlines())),
             Text(say("watch.check_again")),
         )
     told = (line.removeprefix(f"{exercise.id} · ") for line in verdict.lines)
-    parts = [*_passed(session)] if verdict.done else [*_lines(map(harmless, told))]
+    parts = [*_passed(session)] if verdict.done else [*_lines(map(sanitize_line, told))]
     if session.standings.of(exercise).is_missing:
         parts += [Text(), Text(f"x   {say('watch.puts_back')}")]
     if session.standings.is_not_started(exercise):
         parts += [Text(), *_where_to_begin(exercise)]
     if verdict.printed:
         parts += [Text(), Text(say("watch.printed"), style="bold")]
-        parts += _lines(map(harmless, verdict.printed))
+        parts += _lines(map(sanitize_line, verdict.printed))
     if session.history.problem:
-        parts += [Text(), *_lines([harmless(session.history.problem)], "yellow")]
+        parts += [Text(), *_lines([sanitize_line(session.history.problem)], "yellow")]
     return Group(*parts)
 
 
@@ -229,13 +229,13 @@ def _diff(session: Session) -> RenderableType:
     try:
         yours, theirs = read_source(paths.stub).text, read_source(worked).text
     except NoAnswer as missing:
-        return Text(harmless(str(missing)))
+        return Text(sanitize_line(str(missing)))
     diff = list(difflib.unified_diff(_code(yours), _code(theirs), lineterm="", n=2))[2:]
     if not diff:
         return Text(say("watch.same"))
     return Group(
         Text(say("watch.diff"), style="bold"),
-        *(Text(harmless(line), style=_DIFF_STYLES.get(line[0], "")) for line in diff),
+        *(Text(sanitize_line(line), style=_DIFF_STYLES.get(line[0], "")) for line in diff),
     )
 
 
@@ -253,7 +253,7 @@ def _list(session: Session) -> RenderableType:
     head = [say("watch.listed", found=len(found), count=len(standings.exercises))]
     head.append(say("watch.filter", filter=_filter(listing)))
     if listing.is_searching or listing.search:
-        search = f"/{harmless(listing.search)}{'_' if listing.is_searching else ''}"
+        search = f"/{sanitize_line(listing.search)}{'_' if listing.is_searching else ''}"
         head.append(say("watch.search", search=search))
     table = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(5):

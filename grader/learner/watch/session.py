@@ -23,7 +23,7 @@ from grader.learner.watch.judge_client import JudgeEnded
 from grader.learner.watch.standings import WatchProgress
 from grader.learner.watch.verdict import Verdict
 from grader.messages.catalog import say
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 
 Page = Literal["verdict", "hint", "lesson", "diff", "list", "keys", "reset", "end"]
 Ask = Callable[[Exercise, int], None]
@@ -174,7 +174,7 @@ class Session:
         """Say that nothing can be checked; a run that is asked for starts another judge."""
         self._pending = None
         last = (ended.said.strip().splitlines() or [say("watch.without_a_word")])[-1]
-        what = say("watch.judge_ended", last=harmless(last))
+        what = say("watch.judge_ended", last=sanitize_line(last))
         self.verdicts[self.exercise.id] = Verdict(0, self.exercise.id, problem=what)
 
     def press(self, key: str) -> None:
@@ -211,7 +211,7 @@ class Session:
         try:
             backup = reset(self.exercise, self.course)
         except (MissingFile, OSError) as error:
-            self.notice = say("watch.reset_failed", why=harmless(str(error).splitlines()[0]))
+            self.notice = say("watch.reset_failed", why=sanitize_line(str(error).splitlines()[0]))
             return
         self.run(self.exercise)
         self.notice = say("watch.is_stub")

@@ -23,7 +23,7 @@ from grader.classroom.grade import Grade, grade
 from grader.course.course import Course
 from grader.course.syllabus import Limits
 from grader.isolation.launch import Zygote, start_zygote
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 from grader.observation.kind import Kind
 from grader.proof.redteam.cases import REACHED, SECRET, Case, submitted
 from grader.proof.redteam.processes import adopt_orphans, below, left_running, processes
@@ -199,7 +199,7 @@ def complaints_about(graded: Grade) -> Iterator[str]:
             if test["passed"] != (test["public"] == "passed"):
                 yield f"a test that passed={test['passed']} and is {test['public']!r}"
     for text in _texts(report):
-        if harmless(text) != text:
+        if sanitize_line(text) != text:
             yield f"a text that acts or is too long: {text[:100]!r}"
 
 

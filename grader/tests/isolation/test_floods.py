@@ -27,7 +27,7 @@ from grader.isolation.frames import MAX_FRAME, framed, pack_greeting
 from grader.isolation.streams import SocketStream
 from grader.isolation.worker import TOKEN_BYTES
 from grader.judging.failure_text import TestFailure, render
-from grader.judging.inputs import Samples
+from grader.judging.inputs import RandomInputs
 from grader.judging.outcome import Outcome, result_of
 from grader.judging.summary import block, printed_lines
 from grader.judging.trial import Run, Trial, Wrong
@@ -268,7 +268,7 @@ def judged(payload: bytes) -> Iterator[Run]:
     runs = []
     for number in range(REQUESTS):
         run = Run(f"test_01_rmsnorm.py::test_{number}", sentence="It is right")
-        inputs = Samples(0, run.test)
+        inputs = RandomInputs(0, run.test)
         try:
             trial.check(run, scenario, [inputs.normal(4, 6)], inputs, grad=True)
         except Wrong as wrong:

@@ -12,7 +12,7 @@ from grader.course.variants import Variant, load_variant, read_variants
 from grader.judging.changes import is_in_stub, size, unwritten
 from grader.judging.comparison import judge
 from grader.judging.diagnosis import Diagnosis, Evidence
-from grader.judging.expectation import Expecting, Precision
+from grader.judging.expectation import Precision, ReferenceRun
 from grader.judging.outcome import Outcome, result_of
 from grader.judging.trial import Run
 from grader.observation.answer import Answer, Source, load_answer
@@ -129,7 +129,7 @@ def diagnosis(answer: str, stubs: set[str] = frozenset()) -> Diagnosis:
     base = Answer("_base", Source("ex", "/base/ex.py", SOLUTION))
     found = Diagnosis(MISTAKES, lambda v: load_variant(v, base), unwritten=frozenset(stubs))
     request = Request(lambda ex, x: ex.outer(x), {"x": torch.tensor([1.0, 2.0])})
-    expecting = Expecting(module(SOLUTION, "_right"), request, torch.ones_like)
+    expecting = ReferenceRun(module(SOLUTION, "_right"), request, torch.ones_like)
     want = expecting.complete(Precision(torch.float32, False, ()), None)
     seen, _ = observe(module(answer, "_mine"), request, frozenset({"/_mine/ex.py"}))
     found.add(Evidence("t", request, seen, want, judge(seen, want)))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from grader.judging.comparison import Margins, conduct, errors, excess, judge
-from grader.judging.expectation import Allowance, CostLimits, Expectation
+from grader.judging.comparison import Margins, errors, excess, judge, side_effects
+from grader.judging.expectation import CostLimits, Expectation, Tolerance
 from grader.observation.bans import BanHit
 from grader.observation.calls import Call
 from grader.observation.cost import Cost
@@ -33,8 +33,8 @@ def wanted(
     return Expectation(
         exact=form,
         form=form,
-        outputs={name: Allowance(allowed, mean) for name in numbers},
-        gradients={n: Allowance(allowed) for n, v in (gradients or {}).items() if v is not None},
+        outputs={name: Tolerance(allowed, mean) for name in numbers},
+        gradients={n: Tolerance(allowed) for n, v in (gradients or {}).items() if v is not None},
         limits=limits or CostLimits(),
     )
 
@@ -96,10 +96,10 @@ class TestOrder:
 
     @pytest.mark.parametrize("kind", ["exception", "modified", "disturbed", "banned"])
     def test_conduct_is_judged_where_a_test_looks_at_the_outputs_itself(self, kind: str) -> None:
-        finding = conduct(replace(RIGHT, **DEFECTS[kind]))
+        finding = side_effects(replace(RIGHT, **DEFECTS[kind]))
         assert finding is not None
         assert finding.kind == kind
-        assert conduct(RIGHT) is None
+        assert side_effects(RIGHT) is None
 
 
 class TestForm:
@@ -216,7 +216,7 @@ class TestNumbers:
     def test_an_allowance_may_differ_from_row_to_row(self) -> None:
         rows = torch.tensor([[0.01], [1.0]], dtype=torch.float64)
         want = wanted({"x": torch.zeros(2, 2)})
-        want = replace(want, outputs={"x": Allowance(rows)})
+        want = replace(want, outputs={"x": Tolerance(rows)})
         assert judge(outputs(x=torch.tensor([[0.0, 0.0], [0.9, 0.9]])), want) is None
         line = told(outputs(x=torch.tensor([[0.0, 0.5], [0.9, 0.9]])), want)[1]
         assert line.startswith("x[0, 1]: got 0.5, want 0 ")

@@ -9,8 +9,8 @@ import torch
 
 from grader.judging.comparison import judge
 from grader.judging.conditions import chosen, described, expected_under, same_under, singly
-from grader.judging.expectation import Expectation, Expecting, Precision
-from grader.judging.inputs import Samples
+from grader.judging.expectation import Expectation, Precision, ReferenceRun
+from grader.judging.inputs import RandomInputs
 from grader.observation.conditions import Condition, as_view
 from grader.observation.observe import observe
 from grader.observation.record import Request
@@ -98,11 +98,11 @@ def with_store(answer, x, weight):
 
 
 def asked(condition: Condition | None = None) -> tuple[Request, Expectation]:
-    inputs = Samples(3, "conditions")
+    inputs = RandomInputs(3, "conditions")
     scenario = with_store if condition is Condition.ANOTHER else with_layer
     given = {"x": inputs.normal(5, 4), "weight": inputs.normal(4)}
     request = Request(scenario, given, draws=True, differentiate=("x",))
-    expecting = Expecting(module(RIGHT), request, inputs.like)
+    expecting = ReferenceRun(module(RIGHT), request, inputs.like)
     want = expecting.complete(Precision(torch.float32))
     return Request(scenario, given, expecting.cotangents, ("x",), draws=True), want
 
@@ -152,9 +152,9 @@ def test_what_the_reference_refuses_is_not_asked() -> None:
         answer.Layer(4)(x).sum().backward()
         return {"gradient": x.grad}
 
-    inputs = Samples(3, "conditions")
+    inputs = RandomInputs(3, "conditions")
     request = Request(by_itself, {"x": inputs.normal(5, 4)}, draws=True)
-    want = Expecting(module(RIGHT), request, inputs.like).complete(Precision(torch.float32))
+    want = ReferenceRun(module(RIGHT), request, inputs.like).complete(Precision(torch.float32))
     conditions = frozenset({Condition.NO_GRAD, Condition.EVAL})
     possible = expected_under(module(RIGHT), request, want, conditions)
     assert possible is not None and possible[0].conditions == {Condition.EVAL}
@@ -223,9 +223,9 @@ def test_a_view_holds_the_same_numbers_and_begins_elsewhere(
 
 def test_a_tolerance_for_each_row_is_one_for_each_element() -> None:
     """Or no condition would be asked of what has a tolerance that the contract gives."""
-    inputs = Samples(3, "conditions")
+    inputs = RandomInputs(3, "conditions")
     request = Request(lambda answer, x: answer.Layer(4)(x), {"x": inputs.normal(5, 4)}, draws=True)
     rows = torch.full((5, 1), 1e-3)
-    expecting = Expecting(module(RIGHT), request, inputs.like)
+    expecting = ReferenceRun(module(RIGHT), request, inputs.like)
     want = expecting.complete(Precision(torch.float32), {"result": rows})
     assert expected_under(module(RIGHT), request, want, frozenset({Condition.NO_GRAD})) is not None

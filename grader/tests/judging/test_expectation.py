@@ -10,8 +10,14 @@ import torch
 from torch import Tensor
 
 from grader.judging.comparison import Finding, Margins, judge
-from grader.judging.expectation import Allowance, Expectation, Expecting, Precision, ReferenceFailed
-from grader.judging.inputs import Samples
+from grader.judging.expectation import (
+    Expectation,
+    Precision,
+    ReferenceFailed,
+    ReferenceRun,
+    Tolerance,
+)
+from grader.judging.inputs import RandomInputs
 from grader.observation.observe import observe
 from grader.observation.record import Request
 
@@ -43,7 +49,7 @@ def expected(
     precision: Precision = FLOAT32,
     **options: Any,
 ) -> tuple[Expectation, Request]:
-    expecting = Expecting(answer(reference), asked, Samples(0, "cotangents").like)
+    expecting = ReferenceRun(answer(reference), asked, RandomInputs(0, "cotangents").like)
     want = expecting.complete(precision, **options)
     return want, dataclasses.replace(asked, cotangents=expecting.cotangents)
 
@@ -62,7 +68,7 @@ def judged(
 
 
 def tensor(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return Samples(1, "inputs").normal(*shape).to(dtype)
+    return RandomInputs(1, "inputs").normal(*shape).to(dtype)
 
 
 def mean_square(x: Tensor) -> Tensor:
@@ -158,7 +164,7 @@ class TestFloat32:
             return {"table": x, "other": x}
 
         want, _ = expected(reference, request(tensor(2)), given={"table": 0.25})
-        assert want.outputs["table"] == Allowance(0.25)
+        assert want.outputs["table"] == Tolerance(0.25)
         assert float(want.outputs["other"].element) < 1e-5
 
     def test_a_gradient_has_its_own(self) -> None:
@@ -268,7 +274,7 @@ def test_another_legal_evaluation_widens_the_allowance() -> None:
 def test_sums_run_in_another_order_are_part_of_the_noise() -> None:
     """What a float32 sum is off by depends on its order, and no order is the right one."""
     # No inputs, so that rounding them is no noise; a sum that is luckier forwards than backwards.
-    draws = (Samples(seed, "sums").normal(3000) for seed in range(100))
+    draws = (RandomInputs(seed, "sums").normal(3000) for seed in range(100))
     terms = next(x for x in draws if off_by(x.flip(0)) > 3 * off_by(x))
     want, _ = expected(lambda: terms.sum(), request())
     assert float(want.outputs["result"].element) >= 7.9 * off_by(terms.flip(0))

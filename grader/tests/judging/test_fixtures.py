@@ -10,7 +10,7 @@ import torch
 from grader.course.course import Course
 from grader.course.syllabus import ROOT
 from grader.course.syllabus_file import load
-from grader.judging.inputs import Samples
+from grader.judging.inputs import RandomInputs
 from grader.judging.options import RunOptions
 from grader.judging.run import run_tests
 from grader.tests.pytest_run import PytestRun
@@ -212,23 +212,23 @@ class TestSamples:
     """Inputs depend on the seed and the test's id, and on nothing else."""
 
     def test_same_seed_and_test_same_numbers(self) -> None:
-        draws = [Samples(0, "t").normal(3, 4) for _ in range(2)]
+        draws = [RandomInputs(0, "t").normal(3, 4) for _ in range(2)]
         assert torch.equal(*draws)
 
     @pytest.mark.parametrize("other", [(1, "t"), (0, "u")])
     def test_another_seed_or_test_other_numbers(self, other: tuple[int, str]) -> None:
-        assert not torch.equal(Samples(0, "t").normal(9), Samples(*other).normal(9))
+        assert not torch.equal(RandomInputs(0, "t").normal(9), RandomInputs(*other).normal(9))
 
     def test_the_global_generator_is_left_alone(self) -> None:
         before = torch.get_rng_state()
-        rng = Samples(0, "t")
+        rng = RandomInputs(0, "t")
         for draw in (rng.normal, rng.uniform, rng.permutation):
             draw(4)
         rng.integers(0, 5, 2)
         assert torch.equal(before, torch.get_rng_state())
 
     def test_their_ranges(self) -> None:
-        rng = Samples(0, "t")
+        rng = RandomInputs(0, "t")
         uniform = rng.uniform(2000, low=3.0, high=5.0)
         assert 3.0 <= uniform.min() < 3.1 and 4.9 < uniform.max() <= 5.0
         assert set(rng.integers(2, 5, 200).tolist()) == {2, 3, 4}

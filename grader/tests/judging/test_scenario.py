@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from grader.judging.inputs import Samples
+from grader.judging.inputs import RandomInputs
 from grader.judging.scenario import ScenarioError, check_scenario
 from minimind_ref.config import MiniMindConfig
 
@@ -28,7 +28,7 @@ def careless(x: Any) -> Any:
 
 def scenarios() -> dict[str, Callable[..., Any]]:
     """Scenarios that must be refused, by what they would bring along."""
-    tensor, rng, generator = torch.ones(2), Samples(0, "t"), torch.Generator()
+    tensor, rng, generator = torch.ones(2), RandomInputs(0, "t"), torch.Generator()
     draw, layer = rng.normal, torch.nn.Linear(2, 2)
 
     @functools.cache

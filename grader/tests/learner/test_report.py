@@ -350,16 +350,16 @@ class TestPage:
     @pytest.mark.parametrize("hostile", [*HOSTILE, ALL_HOSTILE])
     def test_no_text_acts(self, hostile: str) -> None:
         """Whatever a learner calls themself, their folder, their functions and their errors."""
-        from grader.messages.sanitize import harmless
+        from grader.messages.sanitize import sanitize_line
 
-        shown = {ROPE.id: Picture("Title", harmless(hostile))}
+        shown = {ROPE.id: Picture("Title", sanitize_line(hostile))}
         whole = told(ran(4, NOON, mistakes=(hostile,)), name=hostile, problem=hostile)
         plain = page(told(ran(4, NOON), name="x", problem="x"), {ROPE.id: Picture("T", "x")}, None)
         text = page(whole, shown, None)
         assert dangerous(text) == set()
         found = check_self_contained(text)
         assert [tag for tag, _ in found.tags] == [tag for tag, _ in Page(plain).tags]
-        assert found.text.count(harmless(hostile).split("\t")[0]) == 3
+        assert found.text.count(sanitize_line(hostile).split("\t")[0]) == 3
 
     def test_the_same_portfolio_gives_the_same_page(self) -> None:
         whole = told(ran(2, NOON), ran(4, NOON + 600))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 
 
 @pytest.mark.parametrize(
@@ -24,14 +24,14 @@ from grader.messages.sanitize import harmless
 )
 def test_what_acts_is_shown_as_text(hostile, shown):
     """Every character that acts instead of being seen is written out."""
-    assert harmless(hostile) == shown
+    assert sanitize_line(hostile) == shown
 
 
 def test_a_line_has_an_end():
     """A line of a megabyte is cut, and cutting it again changes nothing."""
-    cut = harmless("\x1b" * 1_000_000)
+    cut = sanitize_line("\x1b" * 1_000_000)
     assert len(cut) == 500 and cut.endswith(" …")
-    assert harmless(cut) == cut
+    assert sanitize_line(cut) == cut
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_a_line_has_an_end():
 )
 def test_what_is_only_seen_stays(text):
     """Letters of any script, symbols and tabs are left alone."""
-    assert harmless(text) == text
+    assert sanitize_line(text) == text

@@ -853,12 +853,12 @@ class TestRunAllows:
 def found(source: str, *bans: str, scenario: Callable[..., object] | None = None) -> list[int]:
     """The lines that either detector finds, where a scenario runs an answer as the grader does."""
     text = dedent(source)
-    module, trouble, _ = load(Answer("exercises", Source("ex03_attention", FILE, text)))
-    assert module is not None, trouble
+    module, interruption, _ = load(Answer("exercises", Source("ex03_attention", FILE, text)))
+    assert module is not None, interruption
     given = inputs()  # a request copies its inputs without their gradients
     request = Request(scenario or (lambda m: m.answer(**given)), {}, bans=bans)
     seen, _ = observe(module, request, frozenset({FILE}))
-    assert seen.trouble is None, seen.trouble
+    assert seen.interruption is None, seen.interruption
     return sorted({hit.line for hit in (*scan_source(text, bans), *seen.banned)})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +21,7 @@ from grader.judging.failure_text import TestFailure, told
 from grader.learner.report.pictures import canvas
 from grader.learner.report.pictures.picture import NothingToDraw, Picture, PictureSpec, Seen
 from grader.messages.catalog import say
-from grader.messages.sanitize import harmless
+from grader.messages.sanitize import sanitize_line
 from grader.observation.record import Observation
 
 _MOST_SECONDS = 10.0
@@ -93,9 +92,10 @@ class PictureRun:
         )
         try:
             worker.start()
-            deadline = time.monotonic() + self._seconds
+            began = worker.spent
             for request in spec.requests():
-                observation = worker.ask(request, max(0.1, deadline - time.monotonic()))()
+                left = self._seconds - (worker.spent - began)
+                observation = worker.ask(request, max(0.1, left))()
                 if observation.interruption is not None:
                     raise NothingToDraw(self._told(observation))
                 yield Seen(observation)
@@ -117,4 +117,4 @@ class PictureRun:
 
 
 def _without(spec: PictureSpec, why: str) -> Picture:
-    return Picture(spec.title(), say("pictures.none", why=harmless(why)))
+    return Picture(spec.title(), say("pictures.none", why=sanitize_line(why)))
