@@ -358,7 +358,7 @@ def _other_than(value: Any) -> Any:
         return not value
     if isinstance(value, tuple):
         return tuple(_other_than(item) for item in value)
-    return value * 2 + 1 if isinstance(value, int) else value * 0.5 + 1e-3
+    return value + 1 if isinstance(value, int) else value * 0.5 + 1e-3
 
 
 def _accepts(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
@@ -479,7 +479,9 @@ def _spoiled(result: Any, acted: Acted) -> Any:
 
     def wrong(_: str, value: Tensor) -> Tensor:
         acted.yes = True
-        return value * 1.5 + 0.25 if value.is_floating_point() else value
+        if value.dtype is torch.bool:
+            return ~value
+        return value * 1.5 + 0.25 if value.is_floating_point() else value + 1
 
     if isinstance(result, float):
         acted.yes = True
