@@ -10,6 +10,7 @@ import grader.judging.torch_first  # isort: skip  # noqa: F401
 
 import secrets
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,8 @@ from grader.observation.trouble import end_at_learner
 from grader.results.record import TRY_AGAIN
 
 pytest_plugins = ("grader.judging.fixtures",)
+
+_GRADER = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -215,8 +218,10 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: Any) -
 
 
 def _assertion(excinfo: pytest.ExceptionInfo[BaseException] | None) -> Finding | None:
-    """The sentence of a test's own assertion; anything else is the test's fault and shown whole."""
+    """The sentence of a test's own assertion; anything else is our fault and shown whole."""
     if excinfo is None or not isinstance(excinfo.value, AssertionError):
+        return None
+    if _GRADER in Path(excinfo.traceback[-1].path).parents:
         return None
     lines = [line for line in str(excinfo.value).splitlines() if line.strip()]
     return Finding(Kind.PROPERTY, (lines[0] if lines else "it does not hold",))

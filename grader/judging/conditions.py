@@ -147,7 +147,11 @@ class _Oracle:
             if error is not None:
                 return None
         allowed = {n: a for n in exact.outputs if (a := self._want.outputs.get(n))}
-        of_gradients = {n: a for n in exact.gradients if (a := self._want.gradients.get(n))}
+        of_gradients = {
+            name: allowance
+            for name, gradient in exact.gradients.items()
+            if gradient is not None and (allowance := self._want.gradients.get(name))
+        }
         if not all(_fits(exact.outputs[n], a) for n, a in allowed.items()):
             return None  # sizes differ under the conditions, and what they may be off by is unknown
         return dataclasses.replace(

@@ -49,7 +49,7 @@ class Check:
                 with respect to every floating input, or to those named.
             half: the inputs that are cast for further runs in bfloat16 and float16.
             double: also run the answer itself in float64.
-            draws: the scenario may move random generators (building a module does).
+            draws: the scenario may move random generators by making modules; calls may not.
             matmul: in half precision, matrix products in the input's dtype are right too.
             allowed: absolute errors, a number or a tensor, for outputs whose tolerance the
                 contract gives; all others are derived.

@@ -43,6 +43,9 @@ class Recorder:
     the scenario asks for: `forward` of a torch module, the public ones of a class without a base.
     They are exchanged inside a `with` block and put back after it.
 
+    With `watch_draws` it is seen whether calls `have_drawn` random numbers: where making a module
+    may, calling it may not.
+
     With `constructions` those classes make their instances as the conditions of the run want them.
     """
 
@@ -52,11 +55,15 @@ class Recorder:
         calls: list[Call],
         look_at: Callable[[object, str], None],
         constructions: Constructions | None = None,
+        *,
+        watch_draws: bool = False,
     ) -> None:
         self._module = module
         self._calls = calls
         self._look_at = look_at
         self._constructions = constructions
+        self._watch_draws = watch_draws
+        self.have_drawn = False
         self._inside = False
         self._exchanged: dict[type, dict[str, FunctionType]] = {}
 
@@ -101,8 +108,11 @@ class Recorder:
                 return function(*args, **kwargs)
             self._inside = True
             self._calls.append(Call(name))
+            before = torch.get_rng_state() if self._watch_draws else None
             try:
                 returned = function(*args, **kwargs)
+                if before is not None and not torch.equal(before, torch.get_rng_state()):
+                    self.have_drawn = True
                 self._calls[-1] = Call(name, describe(returned))
                 if self._constructions is not None:
                     self._constructions.called(function, args, kwargs)

@@ -24,6 +24,10 @@ class _Setting:
     is_generator: bool = False
 
 
+TORCH_GENERATOR = "torch's random generator"
+"""What the settings call it."""
+
+
 def _same_numpy_state(old: Any, new: Any) -> bool:
     return bool(old[2] == new[2] and (old[1] == new[1]).all())
 
@@ -52,7 +56,7 @@ _SETTINGS = (
         torch.are_deterministic_algorithms_enabled,
         torch.use_deterministic_algorithms,
     ),
-    _Setting("torch's random generator", torch.get_rng_state, torch.set_rng_state, True),
+    _Setting(TORCH_GENERATOR, torch.get_rng_state, torch.set_rng_state, True),
     _Setting("Python's random generator", random.getstate, random.setstate, True),
     _Setting(
         "NumPy's random generator",

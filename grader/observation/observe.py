@@ -31,7 +31,7 @@ from grader.observation.conditions import (
 )
 from grader.observation.cost import Cost, CostMeter
 from grader.observation.deadline import OutOfTime
-from grader.observation.global_state import GlobalState
+from grader.observation.global_state import TORCH_GENERATOR, GlobalState
 from grader.observation.learner_warnings import pointing_at
 from grader.observation.record import (
     DEEPEST,
@@ -91,7 +91,7 @@ def observe(
     meter = CostMeter() if request.meter else None
     prepared = _prepare(request)
     constructions = Constructions(request.conditions) if request.conditions else None
-    recorder = Recorder(module, calls, watch.look_at, constructions)
+    recorder = Recorder(module, calls, watch.look_at, constructions, watch_draws=request.draws)
     run = _Run(recorder, request, prepared, constructions)
     error: BaseException | None = None
     disturbed: tuple[str, ...] = ()
@@ -113,6 +113,8 @@ def observe(
                 run.forward()
             finally:
                 disturbed = inside.restore(generators_may_move=request.draws)
+                if recorder.have_drawn:
+                    disturbed += (TORCH_GENERATOR,)
             run.backward()
             run.go_on()
         cost = meter.cost() if meter else None

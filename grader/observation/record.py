@@ -58,8 +58,8 @@ class Request:
     An input is a tensor, a plain value, or dicts and sequences of them.
 
     With `cotangents` the gradients of the outputs they name are taken with respect to the inputs
-    in `differentiate`. `draws` says that random generators may move. The scenario is run under
-    `conditions`.
+    in `differentiate`. `draws` says that random generators may move where modules are made; calls
+    must leave them alone. The scenario is run under `conditions`.
     """
 
     scenario: Callable[..., Any]

@@ -317,12 +317,23 @@ class TestGlobalState:
         assert change.read() == before
 
     @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.line)
-    def test_where_drawing_is_allowed_generators_may_move_and_nothing_else(
+    def test_where_drawing_is_allowed_making_moves_generators_and_nothing_else(
         self, change: Change
     ) -> None:
-        text = f"{self.IMPORTS}def f():\n    {change.line}\n"
-        seen = seen_of(text, lambda m: m.f(), draws=True)
+        text = f"{self.IMPORTS}class C:\n    def __init__(self):\n        {change.line}\n"
+        seen = seen_of(text, lambda m: m.C() and None, draws=True)
         assert seen.disturbed == (() if change.is_generator else (change.name,))
+
+    def test_a_call_that_draws_is_seen_where_making_may_draw(self) -> None:
+        text = """
+            import torch
+
+            class Layer(torch.nn.Linear):
+                def forward(self, x):
+                    return super().forward(x) + 0 * torch.rand(())
+        """
+        seen = seen_of(textwrap.dedent(text), lambda m: m.Layer(2, 2)(torch.ones(2)), draws=True)
+        assert seen.disturbed == ("torch's random generator",)
 
     def test_no_common_seed_is_the_harness_s_own(self) -> None:
         for seed in (0, 1, 42, 1234):
