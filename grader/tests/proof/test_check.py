@@ -369,14 +369,14 @@ class TestWhatNullAnswersEarn:
     """A test that keeps null answers from earning points is needed, by the points it is worth."""
 
     @pytest.mark.parametrize(
-        ("weights", "spare"),
+        ("weights", "redundant"),
         [
             ((1, 1, 38), ("u",)),  # without u, the null answer earns 1 of 39
             ((1, 38, 1), ()),  # without u, it earns half
         ],
     )
     def test_the_weights_count(
-        self, weights: tuple[int, int, int], spare: tuple[str, ...], course: Path
+        self, weights: tuple[int, int, int], redundant: tuple[str, ...], course: Path
     ) -> None:
         def fact(kind: str, passed: dict[str, bool]) -> Fact:
             tests = [
@@ -394,7 +394,7 @@ class TestWhatNullAnswersEarn:
         ]
         results = [(fact.job, [fact]) for fact in facts]
         conclusion = conclude(EXERCISE, Course(course, load(ROOT)), results)
-        assert conclusion.spare == spare
+        assert conclusion.redundant == redundant
 
     def test_a_fact_has_the_weight_of_its_test(self) -> None:
         (fact,) = _facts([Run("t", passed=True, weight=38)])
