@@ -36,7 +36,6 @@ class RunOptions:
         zygote: forks the workers; without one a run starts its own.
         cache: what the reference and the mistakes gave, shared between runs with the same seed.
         module_for: a module that is tested in place of an exercise's file.
-        stop_at_first: end the run with the first test that fails.
         note_bans: a banned call fails no test and is only noted in the test's `Run`.
     """
 
@@ -52,5 +51,4 @@ class RunOptions:
     zygote: Zygote | None = None
     cache: dict[Any, Any] | None = None
     module_for: Callable[[Exercise], ModuleType | None] = _no_module
-    stop_at_first: bool = False
     note_bans: bool = False

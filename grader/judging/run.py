@@ -75,7 +75,6 @@ def run_tests(
     arguments = [f"--rootdir={course.root}", "-c", str(course.root / "pyproject.toml")]
     # An isolated answer prints in its own process, so that there is nothing to capture here.
     arguments += ["-q", "--tb=no", *(["-s"] if options.isolate else [])]
-    arguments += ["-x"] if options.stop_at_first else []
     arguments += [*(f"-pno:{plugin}" for plugin in _LEFT_OUT), *files]
     printed = io.StringIO()
     with _ours_alone(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):

@@ -296,7 +296,7 @@ def _try_derived(derived: Derived, exercise: Exercise) -> Fact:
     from grader.proof.derived_mistakes import load_derived, must_act
 
     solution = solution_of(exercise, _Pool.course)
-    usual = RunOptions(impl="solutions", course=_Pool.course, stop_at_first=True)
+    usual = RunOptions(impl="solutions", course=_Pool.course)
     was_asked = False
     for seed in range(_MOST_SEEDS):
         module, acted = load_derived(derived, solution)
@@ -306,7 +306,7 @@ def _try_derived(derived: Derived, exercise: Exercise) -> Fact:
             cache=_cache(exercise, seed),
             module_for=lambda _, module=module: module,  # type: ignore[misc]
         )
-        (outcome,) = run_tests([exercise], options)
+        (outcome,) = run_tests([exercise], options, to_first_failure=True)
         was_asked = was_asked or acted.yes
         if not outcome.passed or not (was_asked or must_act(derived)):
             break
