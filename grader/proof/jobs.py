@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,10 +19,15 @@ from typing import TYPE_CHECKING, Any
 from grader.course.course import Course
 from grader.course.syllabus import Exercise
 from grader.course.variants import Variant, read_variants
+from grader.observation.kind import Kind
 
 if TYPE_CHECKING:  # what imports torch waits until the pool is warm
     from grader.judging.options import RunOptions
 
+COMPARED_SEEDS = (0, 1, 2)
+"""The seeds under which what is asked and expected is compared."""
+MUTANT_SECONDS = 8.0
+"""What a changed solution may take at most: it is as fast as the solution, or never ends."""
 FIRST_SEEDS = 20
 """What margins are set by; right answers are run in all modes with them."""
 _SEEDS_PER_JOB = 1
@@ -30,7 +36,7 @@ _SEEDS_PER_WRONG_SEED = 20
 
 @dataclass(frozen=True)
 class Job:
-    """One thing to try: `kind` is stub, right, alternative, mistake, null or naming.
+    """One thing to try: `kind` is stub, right, alternative, mistake, null, naming, asked or mutant.
 
     A job of kind "all right" or "all wrong" stands for every right or every wrong answer there is,
     seed by seed: what the reference and the mistakes say to a seed is worked out once.
@@ -58,7 +64,10 @@ class TestFact:
 
 @dataclass(frozen=True)
 class Fact:
-    """What one run of an exercise's tests showed."""
+    """What one run of an exercise's tests showed.
+
+    `asked` has, for each test, a digest of all that was asked and expected.
+    """
 
     job: Job
     seed: int
@@ -68,6 +77,7 @@ class Fact:
     tests: tuple[TestFact, ...]
     named: tuple[str, ...] = ()
     explained: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> tuple[TestFact, ...]:
@@ -79,6 +89,7 @@ def jobs_of(exercise: Exercise, seeds: int) -> Iterator[Job]:
     for seed in range(max(1, seeds // _SEEDS_PER_WRONG_SEED)):
         yield Job(exercise.id, "all wrong", seeds=(seed,))
     yield Job(exercise.id, "stub")
+    yield Job(exercise.id, "asked", seeds=COMPARED_SEEDS)
     for first in range(0, seeds, _SEEDS_PER_JOB):
         chunk = tuple(range(first, min(first + _SEEDS_PER_JOB, seeds)))
         yield Job(exercise.id, "all right", seeds=chunk)
@@ -92,8 +103,15 @@ def detectable(exercise: Exercise, course: Course) -> list[Variant]:
 def run_all(
     exercises: Sequence[Exercise], root: Path, seeds: int, processes: int | None = None
 ) -> Iterator[tuple[Job, list[Fact] | str]]:
-    """Try everything in parallel; yields each job with its facts, or with what broke it."""
+    """Try everything of a course check; see `run_jobs`."""
     jobs = [job for exercise in exercises for job in jobs_of(exercise, seeds)]
+    return run_jobs(jobs, root, processes)
+
+
+def run_jobs(
+    jobs: Sequence[Job], root: Path, processes: int | None = None
+) -> Iterator[tuple[Job, list[Fact] | str]]:
+    """Try things in parallel; yields each job with its facts, or with what broke it."""
     # More threads than cores, each waiting busily for the others, take ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = multiprocessing.get_context("spawn")
@@ -163,6 +181,12 @@ def run_job(job: Job) -> Iterator[Fact]:
 def _run_one(job: Job, exercise: Exercise, seed: int) -> Iterator[Fact]:
     if job.kind == "naming":
         yield _explain_all(job, exercise)
+        return
+    if job.kind == "asked":
+        yield _asked(job, exercise, seed)
+        return
+    if job.kind == "mutant":
+        yield _try_mutant(job, exercise, seed)
         return
     for threads, isolated in _modes(job, seed):
         yield _run_once(job, exercise, seed, threads, isolated)
@@ -272,3 +296,40 @@ def _explain_all(job: Job, exercise: Exercise) -> Fact:
     (outcome,) = run_tests([exercise], replace(_options(job), cache=_cache(exercise, 0)))
     explained = outcome.trial.diagnosis.explanations()
     return Fact(job, 0, 1, False, float(outcome.share), (), explained=explained)
+
+
+def _asked(job: Job, exercise: Exercise, seed: int) -> Fact:
+    """What a right answer is asked under a seed, and what is expected of it."""
+    from grader.judging.run import run_tests
+    from grader.proof.by_heart import digests
+
+    options = replace(_options(job), seed=seed, cache=_cache(exercise, seed))
+    (outcome,) = run_tests([exercise], options)
+    asked = digests(outcome.trial.diagnosis.evidence)
+    return Fact(job, seed, 1, False, float(outcome.share), _facts(outcome.runs), asked=asked)
+
+
+def _try_mutant(job: Job, exercise: Exercise, seed: int) -> Fact:
+    """The tests of an exercise on a changed solution, up to the first that fails."""
+    from grader.judging.run import run_tests
+    from grader.proof.text_mutants import text_mutants
+
+    text = _Pool.course.paths(exercise).solution.read_text(encoding="utf-8")
+    (mutant,) = (mutant for mutant in text_mutants(text) if mutant.id == job.name)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, exercise.answer_file).write_text(mutant.text, encoding="utf-8")
+        course = _with_little_time(_Pool.course, exercise)
+        cache = _cache(exercise, seed)
+        options = replace(_options(job), impl=folder, seed=seed, course=course, cache=cache)
+        (outcome,) = run_tests([exercise], options, to_first_failure=True)
+    tests = _facts(outcome.runs)
+    if any(test.kind == Kind.NOT_GRADED for test in tests):
+        raise JobFailed("the machine was too busy to say anything about it")
+    return Fact(job, seed, 1, False, float(outcome.share), tests)
+
+
+def _with_little_time(course: Course, exercise: Exercise) -> Course:
+    seconds = min(exercise.limits.seconds, MUTANT_SECONDS)
+    brief = replace(exercise, limits=replace(exercise.limits, seconds=seconds))
+    exercises = tuple(brief if e == exercise else e for e in course.exercises)
+    return replace(course, syllabus=replace(course.syllabus, exercises=exercises))

@@ -12,6 +12,7 @@ from grader.course.stubs import check_stubs
 from grader.course.syllabus import Exercise
 from grader.course.variants import read_variants
 from grader.observation.kind import Kind
+from grader.proof.by_heart import by_heart_problems, constant_tests
 from grader.proof.jobs import FIRST_SEEDS, Fact, Job, detectable
 from grader.proof.margins import (
     Margin,
@@ -33,7 +34,11 @@ FEWEST_ALTERNATIVES = 3
 
 @dataclass(frozen=True)
 class ProofResult:
-    """What is proved of one exercise; the proof holds if there are no `problems`."""
+    """What is proved of one exercise; the proof holds if there are no `problems`.
+
+    `redundant` are tests that no mistake needs, `constant` those that are the same under every
+    seed.
+    """
 
     exercise: str
     tests: int
@@ -44,6 +49,7 @@ class ProofResult:
     runs: int
     largest_null_share: float
     redundant: tuple[str, ...]
+    constant: tuple[str, ...]
     right_margins: tuple[Margin, ...]
     mistake_margins: tuple[Margin, ...]
     undetectable: tuple[tuple[str, str], ...]
@@ -67,6 +73,7 @@ def conclude(
     mistakes = {v.id for v in detectable(exercise, course)}
     misnamed = sorted({f.job.name for f in by_kind["mistake"] if f.named != (f.job.name,)})
     redundant = _redundant(by_kind)
+    constant = constant_tests(by_kind["asked"])
     tests = len(right[0].tests) if right else 0
     return ProofResult(
         exercise=exercise.id,
@@ -78,6 +85,7 @@ def conclude(
         runs=len(facts),
         largest_null_share=max((f.share for f in by_kind["null"]), default=0.0),
         redundant=redundant,
+        constant=tuple(test.test for test in constant),
         right_margins=tuple(right_margins(right)),
         mistake_margins=tuple(mistake_margins(by_kind["mistake"])),
         undetectable=tuple(
@@ -93,13 +101,14 @@ def conclude(
             *_null_problems(by_kind["null"]),
             *_mode_problems(facts),
             *_redundant_problems(redundant, tests),
+            *by_heart_problems(by_kind["asked"]),
             *_bank_problems(exercise, course),
             *_file_problems(exercise, course),
         ),
     )
 
 
-_KINDS = ("stub", "right", "alternative", "mistake", "null", "naming")
+_KINDS = ("stub", "right", "alternative", "mistake", "null", "naming", "asked")
 
 
 def course_problems(course: Course) -> list[str]:
@@ -111,6 +120,10 @@ def course_problems(course: Course) -> list[str]:
         for path in sorted((course.root / folder).glob("ex*.py")):
             if path.name not in known:
                 problems.append(f"{folder}/{path.name} belongs to no exercise of the syllabus")
+    lists = {course.paths(exercise).equivalent for exercise in course.exercises}
+    for path in sorted((course.root / "tests" / "equivalent").glob("*.toml")):
+        if path not in lists:
+            problems.append(f"tests/equivalent/{path.name} belongs to no exercise of the syllabus")
     test_files = {course.paths(exercise).test_file for exercise in course.exercises}
     for path in sorted((course.root / "tests").glob("test_*.py")):
         if path not in test_files:

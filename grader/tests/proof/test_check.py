@@ -393,7 +393,7 @@ class TestWhatNullAnswersEarn:
         ]
         results = [(fact.job, [fact]) for fact in facts]
         conclusion = conclude(EXERCISE, Course(course, load(ROOT)), results)
-        assert conclusion.spare == spare
+        assert conclusion.redundant == spare
 
     def test_a_fact_has_the_weight_of_its_test(self) -> None:
         (fact,) = _facts([Run("t", passed=True, weight=38)])
