@@ -1,4 +1,7 @@
-"""Whether the right numbers can be learnt by heart: what tests ask and expect, seed by seed."""
+"""Whether the right outcomes can be learnt by heart: what tests expect, seed by seed.
+
+Inputs that differ do not help where the outcome stays the same: a refusal can be learnt, too.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,15 @@ CONSTANT_SHARE = 0.1
 
 
 def digests(evidence: Iterable[Evidence]) -> dict[str, str]:
-    """For each test, a digest of all that it asked of a right answer and expected of it."""
+    """For each test, a digest of all that it expected of a right answer.
+
+    Where a test looks at outputs itself, that is what a right answer gave.
+    """
     told: dict[str, Any] = {}
     for item in evidence:
         right = item.want.exact if item.want else item.seen
         digest = told.setdefault(item.test, hashlib.sha256())
-        for part in (item.request.inputs, right.outputs, right.gradients):
+        for part in (right.outputs, right.gradients):
             for piece in _pieces(part):
                 digest.update(piece)
     return {test: digest.hexdigest() for test, digest in told.items()}
@@ -49,13 +55,13 @@ def _pieces(value: Any) -> Iterator[bytes]:
 
 
 def constant_tests(facts: Sequence[Fact]) -> list[TestFact]:
-    """The tests that ask and expect the same under every seed that was tried."""
+    """The tests that expect the same under every seed that was tried."""
     if len(facts) < 2:
         return []
     return [
         test
         for test in facts[0].tests
-        if test.weight and len({fact.asked.get(test.test) for fact in facts}) == 1
+        if test.weight and len({fact.expected.get(test.test) for fact in facts}) == 1
     ]
 
 
@@ -67,7 +73,7 @@ def by_heart_problems(facts: Sequence[Fact]) -> Iterator[str]:
     weighed = [(test.weight, test.test in constant) for test in facts[0].tests]
     if share(weighed) > CONSTANT_SHARE:
         yield (
-            f"tests that ask and expect the same under every seed carry {share(weighed):.0%} of "
+            f"tests that expect the same under every seed carry {share(weighed):.0%} of "
             f"the points, at most {CONSTANT_SHARE:.0%} may be learnt by heart: "
             + ", ".join(sorted(constant))
         )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # what imports torch waits until the pool is warm
     from grader.judging.options import RunOptions
 
 COMPARED_SEEDS = (0, 1, 2)
-"""The seeds under which what is asked and expected is compared."""
+"""The seeds under which what is expected of a right answer is compared."""
 MUTANT_SECONDS = 8.0
 """What a changed solution may take at most: it is as fast as the solution, or never ends."""
 FIRST_SEEDS = 20
@@ -36,8 +36,9 @@ _SEEDS_PER_WRONG_SEED = 20
 
 @dataclass(frozen=True)
 class Job:
-    """One thing to try: `kind` is stub, right, alternative, mistake, null, naming, asked or mutant.
+    """One thing to try.
 
+    `kind` is stub, right, alternative, mistake, null, naming, expected or mutant.
     A job of kind "all right" or "all wrong" stands for every right or every wrong answer there is,
     seed by seed: what the reference and the mistakes say to a seed is worked out once.
     """
@@ -66,7 +67,7 @@ class TestFact:
 class Fact:
     """What one run of an exercise's tests showed.
 
-    `asked` has, for each test, a digest of all that was asked and expected.
+    `expected` has, for each test, a digest of what a right answer must give.
     """
 
     job: Job
@@ -77,7 +78,7 @@ class Fact:
     tests: tuple[TestFact, ...]
     named: tuple[str, ...] = ()
     explained: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
-    asked: dict[str, str] = field(default_factory=dict)
+    expected: dict[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> tuple[TestFact, ...]:
@@ -89,7 +90,7 @@ def jobs_of(exercise: Exercise, seeds: int) -> Iterator[Job]:
     for seed in range(max(1, seeds // _SEEDS_PER_WRONG_SEED)):
         yield Job(exercise.id, "all wrong", seeds=(seed,))
     yield Job(exercise.id, "stub")
-    yield Job(exercise.id, "asked", seeds=COMPARED_SEEDS)
+    yield Job(exercise.id, "expected", seeds=COMPARED_SEEDS)
     for first in range(0, seeds, _SEEDS_PER_JOB):
         chunk = tuple(range(first, min(first + _SEEDS_PER_JOB, seeds)))
         yield Job(exercise.id, "all right", seeds=chunk)
@@ -182,8 +183,8 @@ def _run_one(job: Job, exercise: Exercise, seed: int) -> Iterator[Fact]:
     if job.kind == "naming":
         yield _explain_all(job, exercise)
         return
-    if job.kind == "asked":
-        yield _asked(job, exercise, seed)
+    if job.kind == "expected":
+        yield _expect(job, exercise, seed)
         return
     if job.kind == "mutant":
         yield _try_mutant(job, exercise, seed)
@@ -298,15 +299,15 @@ def _explain_all(job: Job, exercise: Exercise) -> Fact:
     return Fact(job, 0, 1, False, float(outcome.share), (), explained=explained)
 
 
-def _asked(job: Job, exercise: Exercise, seed: int) -> Fact:
-    """What a right answer is asked under a seed, and what is expected of it."""
+def _expect(job: Job, exercise: Exercise, seed: int) -> Fact:
+    """What is expected of a right answer under a seed."""
     from grader.judging.run import run_tests
     from grader.proof.by_heart import digests
 
     options = replace(_options(job), seed=seed, cache=_cache(exercise, seed))
     (outcome,) = run_tests([exercise], options)
-    asked = digests(outcome.trial.diagnosis.evidence)
-    return Fact(job, seed, 1, False, float(outcome.share), _facts(outcome.runs), asked=asked)
+    expected = digests(outcome.trial.diagnosis.evidence)
+    return Fact(job, seed, 1, False, float(outcome.share), _facts(outcome.runs), expected=expected)
 
 
 def _try_mutant(job: Job, exercise: Exercise, seed: int) -> Fact:

@@ -12,7 +12,7 @@ import ast
 import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
@@ -66,15 +66,17 @@ class _Change:
 def text_mutants(text: str) -> tuple[TextMutant, ...]:
     """Every changed form of an answer's text, each text once, in the order of the file."""
     tree = ast.parse(text)
-    known = {ast.unparse(tree)}
+    parts = [ast.unparse(node) for node in tree.body]
+    known = {"\n".join(parts)}
     met: Counter[str] = Counter()
     mutants = []
-    for change in list(_changes(tree, _MODULE)):
+    for top, change in _changes_by_part(tree):
         old = change.old
         name = f"{change.function}: {change.kind}: {_short(old)} -> {_short(change.new)}"
         change.put(change.new)
-        changed = ast.unparse(ast.fix_missing_locations(tree))
+        part = ast.unparse(ast.fix_missing_locations(tree.body[top]))
         change.put(old)
+        changed = "\n".join((*parts[:top], part, *parts[top + 1 :]))
         if changed in known:
             continue
         known.add(changed)
@@ -83,6 +85,14 @@ def text_mutants(text: str) -> tuple[TextMutant, ...]:
             name += f" ({met[name]})"
         mutants.append(TextMutant(name, changed + "\n", change.equivalent))
     return tuple(mutants)
+
+
+def _changes_by_part(tree: ast.Module) -> Iterator[tuple[int, _Change]]:
+    """Every change, and the number of the definition that it is in: only that is spelt anew."""
+    for top, node in enumerate(tree.body):
+        alone = ast.Module([node], [])
+        for change in list(_changes(alone, _MODULE)):
+            yield top, replace(change, parent=tree, index=top) if change.parent is alone else change
 
 
 def _short(node: ast.AST) -> str:
@@ -270,12 +280,15 @@ def _calls(node: ast.Call) -> Iterator[_Replacement]:
         fewer = ast.Call(node.func, node.args, _without(node.keywords, index))
         yield "keyword", fewer, _of_keyword(name, keyword)
     for arguments in _exchanged(node.args):
-        why = "the order of its arguments does not matter" if name in _COMMUTATIVE else ""
-        yield "exchange", ast.Call(node.func, arguments, node.keywords), why
+        yield "exchange", ast.Call(node.func, arguments, node.keywords), _of_order(name, node)
 
 
 _MODULES = {"torch", "math", "nn", "F", "functional", "os"}
 _COMMUTATIVE = {"promote_types", "maximum", "minimum", "max", "min", "logical_and", "logical_or"}
+"""Functions that give the same with two arguments exchanged."""
+_COMMUTATIVE_IN_TWO = {"transpose", "swapaxes", "swapdims"}
+"""The same with two axes alone, and not with the tensor before them."""
+_ANY_ORDER = "the order of its arguments does not matter"
 _ONE_DEVICE = "a machine without an accelerator has one device"
 
 
@@ -287,6 +300,11 @@ def _has_value(receiver: ast.expr) -> bool:
     if isinstance(root, ast.Name) and root.id in _MODULES:
         return False
     return ast.unparse(receiver) not in ("self", "super()")
+
+
+def _of_order(name: str, node: ast.Call) -> str:
+    of_two = name in _COMMUTATIVE_IN_TWO and len(node.args) == 2
+    return _ANY_ORDER if name in _COMMUTATIVE or of_two else ""
 
 
 def _of_devices(name: str, node: ast.Call) -> str:

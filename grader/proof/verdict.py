@@ -73,7 +73,7 @@ def conclude(
     mistakes = {v.id for v in detectable(exercise, course)}
     misnamed = sorted({f.job.name for f in by_kind["mistake"] if f.named != (f.job.name,)})
     redundant = _redundant(by_kind)
-    constant = constant_tests(by_kind["asked"])
+    constant = constant_tests(by_kind["expected"])
     tests = len(right[0].tests) if right else 0
     return ProofResult(
         exercise=exercise.id,
@@ -101,14 +101,14 @@ def conclude(
             *_null_problems(by_kind["null"]),
             *_mode_problems(facts),
             *_redundant_problems(redundant, tests),
-            *by_heart_problems(by_kind["asked"]),
+            *by_heart_problems(by_kind["expected"]),
             *_bank_problems(exercise, course),
             *_file_problems(exercise, course),
         ),
     )
 
 
-_KINDS = ("stub", "right", "alternative", "mistake", "null", "naming", "asked")
+_KINDS = ("stub", "right", "alternative", "mistake", "null", "naming", "expected")
 
 
 def course_problems(course: Course) -> list[str]:
