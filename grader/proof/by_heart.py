@@ -70,10 +70,10 @@ def by_heart_problems(facts: Sequence[Fact]) -> Iterator[str]:
     constant = {test.test for test in constant_tests(facts)}
     if not constant:
         return
-    weighed = [(test.weight, test.test in constant) for test in facts[0].tests]
-    if share(weighed) > CONSTANT_SHARE:
+    part = float(share((test.weight, test.test in constant) for test in facts[0].tests))
+    if part > CONSTANT_SHARE:
         yield (
-            f"tests that expect the same under every seed carry {share(weighed):.0%} of "
+            f"tests that expect the same under every seed carry {part:.0%} of "
             f"the points, at most {CONSTANT_SHARE:.0%} may be learnt by heart: "
             + ", ".join(sorted(constant))
         )

@@ -111,7 +111,7 @@ def _changes(node: ast.AST, function: str) -> Iterator[_Change]:
         yield from _changes(child, inside)
 
 
-_NOT_CHANGED = {"annotation", "returns", "type_comment", "type_params", "type_ignores", "bases"}
+_NOT_CHANGED = {"annotation", "returns", "type_comment", "bases", "decorator_list"}
 
 
 def _children(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
@@ -209,7 +209,7 @@ def _expressions(node: ast.expr, parent: ast.AST) -> Iterator[_Replacement]:
                 yield "exchange", type(node)(elements, node.ctx), ""
 
 
-def _number(node: ast.AST) -> int | float | None:
+def _number(node: ast.AST | None) -> int | float | None:
     """The number that an expression spells, with its sign."""
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return node.value  # type: ignore[return-value]
@@ -333,7 +333,14 @@ def _slices(node: ast.Slice) -> Iterator[_Replacement]:
         if getattr(node, bound) is not None:
             open_slice = copy.copy(node)
             setattr(open_slice, bound, None)
-            yield "slice", open_slice, ""
+            yield "slice", open_slice, _of_slice(node, bound)
+
+
+def _of_slice(node: ast.Slice, bound: str) -> str:
+    forwards = node.step is None or (_number(node.step) or 0) > 0
+    if bound == "lower" and forwards and _number(node.lower) == 0:
+        return "a slice begins at 0 anyway"
+    return ""
 
 
 def _exchanged(items: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:

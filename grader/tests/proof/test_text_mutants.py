@@ -97,6 +97,7 @@ class TestOperators:
         [
             "return torch.promote_types(x, y)",
             "return x.transpose(1, 2)",
+            "return x[0::2]",
             "return x.to(y.device)",
             "return torch.zeros(x, device=y)",
             "return list(zip(x, y, strict=True))",
