@@ -77,6 +77,7 @@ class ExercisePaths:
     mistakes: Path
     alternatives: Path
     roundings: Path
+    equivalent: Path
     lesson: Path
 
 
@@ -155,6 +156,7 @@ class Exercise:
             mistakes=root / "tests" / "mistakes" / self.answer_file,
             alternatives=root / "tests" / "alternatives" / self.answer_file,
             roundings=root / "tests" / "roundings" / self.answer_file,
+            equivalent=root / "tests" / "equivalent" / f"{self.id}.toml",
             lesson=root / "lessons" / f"{self.number}_{self.name}.md",
         )
 

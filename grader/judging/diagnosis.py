@@ -115,6 +115,11 @@ class Diagnosis:
         else:
             self._evidence.append(evidence)
 
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Every run that says something about the answer, in the order of the runs."""
+        return tuple(self._evidence)
+
     def last(self, test: str) -> Evidence | None:
         """The newest run of a test: where the test failed, the run that ended it."""
         return self._last.get(test)

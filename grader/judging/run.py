@@ -63,9 +63,15 @@ class RunObserver:
 
 
 def run_tests(
-    exercises: Sequence[Exercise], options: RunOptions, observer: RunObserver | None = None
+    exercises: Sequence[Exercise],
+    options: RunOptions,
+    observer: RunObserver | None = None,
+    *,
+    to_first_failure: bool = False,
 ) -> list[Outcome]:
     """Run the tests of some exercises in this process, and print nothing.
+
+    With `to_first_failure` no test runs after one that failed.
 
     Raises TestsFailed where pytest itself failed, with what it printed.
     """
@@ -75,6 +81,7 @@ def run_tests(
     arguments = [f"--rootdir={course.root}", "-c", str(course.root / "pyproject.toml")]
     # An isolated answer prints in its own process, so that there is nothing to capture here.
     arguments += ["-q", "--tb=no", *(["-s"] if options.isolate else [])]
+    arguments += ["-x"] if to_first_failure else []
     arguments += [*(f"-pno:{plugin}" for plugin in _LEFT_OUT), *files]
     printed = io.StringIO()
     with _ours_alone(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):

@@ -221,7 +221,12 @@ class Trial:
         conditions = chosen(run.start, run.turn + run.checks, without or {})
 
         def expected(under: Conditions) -> tuple[Request, Expectation] | None:
-            return expected_under(reference_module(self.exercise), *plain, under)
+            key = ("under", seed, run.test, run.checks, *sorted(under))
+            if key not in self._kept:
+                reference = reference_module(self.exercise)
+                self._kept[key] = expected_under(reference, *plain, under)
+            possible: tuple[Request, Expectation] | None = self._kept[key]
+            return possible
 
         self._ask_again(run, plain[0], conditions, expected)
 
@@ -248,9 +253,7 @@ class Trial:
     ) -> tuple[Finding, BaseException | None] | None:
         """What is wrong under some conditions, if anything is."""
         key = (request.seed, run.test, run.checks, *sorted(conditions))
-        if key not in self._kept:
-            self._kept[key] = expected(conditions)
-        possible: tuple[Request, Expectation] | None = self._kept[key]
+        possible = expected(conditions)
         if possible is None:
             return None
         asked, wanted = possible

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import sys
+import time
 from collections.abc import Sequence
 from itertools import chain, groupby
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -41,8 +44,25 @@ def stubs(only_check: bool, force: bool) -> None:
 @click.option("--seeds", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--margins", is_flag=True, help="Print the margins of every check and mistake.")
 @click.option("--json", "json_file", type=OutputFile())
-def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path | None) -> None:
+@click.option("--mutants", is_flag=True, help="Change the solutions' text: do the tests notice?")
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    help="Try only so many mutants, or derived mistakes of each exercise.",
+)
+@click.option("--sample-seed", default="0", help="Which ones: any text, or today for its date.")
+def check(
+    exercises: Sequence[str],
+    seeds: int,
+    margins: bool,
+    json_file: Path | None,
+    mutants: bool,
+    sample: int | None,
+    sample_seed: str,
+) -> None:
     """Prove the tests: right answers pass, every mistake is named."""
+    if mutants:
+        _check_mutants(exercises, sample, sample_seed, json_file)
     from grader.messages.console import Console
     from grader.proof import printing
     from grader.proof.jobs import run_all
@@ -55,7 +75,9 @@ def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path |
     printing.problems(console, problems)
     proofs = []
     # Results come exercise by exercise and are printed as soon as one is complete.
-    by_exercise = groupby(run_all(chosen, course.root, seeds), key=lambda found: found[0].exercise)
+    by_exercise = groupby(
+        run_all(chosen, course.root, seeds, sample=sample), key=lambda found: found[0].exercise
+    )
     for exercise in chosen:
         _, results = next(by_exercise, (exercise.id, iter(())))
         proofs.append(conclude(exercise, course, list(results)))
@@ -69,6 +91,34 @@ def check(exercises: Sequence[str], seeds: int, margins: bool, json_file: Path |
         }
         write_output(json_file, _json(content).encode())
     sys.exit(1 if problems or not all(proof.ok for proof in proofs) else 0)
+
+
+def _check_mutants(
+    names: Sequence[str], sample: int | None, sample_seed: str, json_file: Path | None
+) -> NoReturn:
+    """Try changed solutions, print what became of them, and end with what that proves."""
+    from grader.messages.console import Console
+    from grader.proof import printing
+    from grader.proof.jobs import run_jobs
+    from grader.proof.mutation_score import by_exercise, mutant_jobs, score
+
+    course = this_course()
+    chosen = _chosen(course.syllabus, names)
+    seed = datetime.date.today().isoformat() if sample_seed == "today" else sample_seed
+    jobs = mutant_jobs(chosen, course, sample, seed)
+    console = Console()
+    scores = []
+    began = time.monotonic()
+    found = by_exercise(run_jobs(jobs, course.root))
+    for exercise, results in ((course.syllabus.find(name), results) for name, results in found):
+        scores.append(score(exercise, course, results, time.monotonic() - began))
+        printing.mutation_score(console, scores[-1])
+        began = time.monotonic()
+    if json_file:
+        exercises = [dataclasses.asdict(result) for result in scores]
+        content = {"version": 1, "sample": sample, "seed": seed, "exercises": exercises}
+        write_output(json_file, _json(content).encode())
+    sys.exit(0 if all(result.ok for result in scores) else 1)
 
 
 def _chosen(syllabus: Syllabus, names: Sequence[str]) -> list[Exercise]:

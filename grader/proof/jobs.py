@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,11 +20,16 @@ from typing import TYPE_CHECKING, Any
 from grader.course.course import Course
 from grader.course.syllabus import Exercise
 from grader.course.variants import Variant, read_variants
+from grader.observation.kind import Kind
 
 if TYPE_CHECKING:  # what imports torch waits until the pool is warm
     from grader.judging.options import RunOptions
     from grader.proof.derived_mistakes import Derived
 
+COMPARED_SEEDS = (0, 1, 2)
+"""The seeds under which what is expected of a right answer is compared."""
+MUTANT_SECONDS = 8.0
+"""What a changed solution may take at most: it is as fast as the solution, or never ends."""
 FIRST_SEEDS = 20
 """What margins are set by; right answers are run in all modes with them."""
 _SEEDS_PER_JOB = 1
@@ -35,16 +42,19 @@ _MOST_SEEDS = 9
 
 @dataclass(frozen=True)
 class Job:
-    """One thing to try: `kind` is stub, right, alternative, mistake, null or naming.
+    """One thing to try.
 
+    `kind` is stub, right, alternative, mistake, null, naming, expected or mutant.
     A job of kind "all right" or "all wrong" stands for every right or every wrong answer there is,
-    seed by seed: what the reference and the mistakes say to a seed is worked out once.
+    seed by seed: what the reference and the mistakes say to a seed is worked out once. One of kind
+    "all derived" tries a share of an exercise's derived mistakes, or of a `sample` of so many.
     """
 
     exercise: str
     kind: str
     name: str = ""
     seeds: tuple[int, ...] = (0,)
+    sample: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,8 @@ class TestFact:
 class Fact:
     """What one run of an exercise's tests showed.
 
-    `was_asked` is whether the tests came to what a derived mistake does wrong.
+    `was_asked` is whether the tests came to what a derived mistake does wrong. `expected` has, for
+    each test, a digest of what a right answer must give.
     """
 
     job: Job
@@ -77,19 +88,21 @@ class Fact:
     named: tuple[str, ...] = ()
     explained: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     was_asked: bool = True
+    expected: dict[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> tuple[TestFact, ...]:
         return tuple(test for test in self.tests if not test.passed)
 
 
-def jobs_of(exercise: Exercise, seeds: int) -> Iterator[Job]:
+def jobs_of(exercise: Exercise, seeds: int, sample: int | None = None) -> Iterator[Job]:
     """Everything to try for one exercise; right answers with every seed, wrong ones with a few."""
     for seed in range(max(1, seeds // _SEEDS_PER_WRONG_SEED)):
         yield Job(exercise.id, "all wrong", seeds=(seed,))
     yield Job(exercise.id, "stub")
     for share in range(_SHARES):
-        yield Job(exercise.id, "all derived", str(share))
+        yield Job(exercise.id, "all derived", str(share), sample=sample)
+    yield Job(exercise.id, "expected", seeds=COMPARED_SEEDS)
     for first in range(0, seeds, _SEEDS_PER_JOB):
         chunk = tuple(range(first, min(first + _SEEDS_PER_JOB, seeds)))
         yield Job(exercise.id, "all right", seeds=chunk)
@@ -101,10 +114,21 @@ def detectable(exercise: Exercise, course: Course) -> list[Variant]:
 
 
 def run_all(
-    exercises: Sequence[Exercise], root: Path, seeds: int, processes: int | None = None
+    exercises: Sequence[Exercise],
+    root: Path,
+    seeds: int,
+    processes: int | None = None,
+    sample: int | None = None,
 ) -> Iterator[tuple[Job, list[Fact] | str]]:
-    """Try everything in parallel; yields each job with its facts, or with what broke it."""
-    jobs = [job for exercise in exercises for job in jobs_of(exercise, seeds)]
+    """Try everything of a course check, or only a sample of what is derived; see `run_jobs`."""
+    jobs = [job for exercise in exercises for job in jobs_of(exercise, seeds, sample)]
+    return run_jobs(jobs, root, processes)
+
+
+def run_jobs(
+    jobs: Sequence[Job], root: Path, processes: int | None = None
+) -> Iterator[tuple[Job, list[Fact] | str]]:
+    """Try things in parallel; yields each job with its facts, or with what broke it."""
     # More threads than cores, each waiting busily for the others, take ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = multiprocessing.get_context("spawn")
@@ -177,6 +201,12 @@ def run_job(job: Job) -> Iterator[Fact]:
 def _run_one(job: Job, exercise: Exercise, seed: int) -> Iterator[Fact]:
     if job.kind == "naming":
         yield _explain_all(job, exercise)
+        return
+    if job.kind == "expected":
+        yield _expect(job, exercise, seed)
+        return
+    if job.kind == "mutant":
+        yield _try_mutant(job, exercise, seed)
         return
     for threads, isolated in _modes(job, seed):
         yield _run_once(job, exercise, seed, threads, isolated)
@@ -284,12 +314,14 @@ def _all_derived(job: Job, exercise: Exercise) -> Iterator[Fact]:
     from grader.course.answers import solution_of
     from grader.proof.derived_mistakes import derived_mistakes
 
-    mine = derived_mistakes(solution_of(exercise, _Pool.course))[int(job.name) :: _SHARES]
-    for derived in mine:
-        yield _try_derived(derived, exercise)
+    found = derived_mistakes(solution_of(exercise, _Pool.course))
+    if job.sample is not None:
+        found = random.Random(exercise.id).sample(found, min(job.sample, len(found)))
+    for derived in found[int(job.name) :: _SHARES]:
+        yield _try_derived(derived, exercise, job.sample)
 
 
-def _try_derived(derived: Derived, exercise: Exercise) -> Fact:
+def _try_derived(derived: Derived, exercise: Exercise, sample: int | None) -> Fact:
     from grader.course.answers import solution_of
     from grader.judging.options import RunOptions
     from grader.judging.run import run_tests
@@ -310,7 +342,7 @@ def _try_derived(derived: Derived, exercise: Exercise) -> Fact:
         was_asked = was_asked or acted.yes
         if not outcome.passed or not (was_asked or must_act(derived)):
             break
-    job = Job(exercise.id, "derived", derived.id)
+    job = Job(exercise.id, "derived", derived.id, sample=sample)
     return Fact(
         job,
         seed,
@@ -329,3 +361,40 @@ def _explain_all(job: Job, exercise: Exercise) -> Fact:
     (outcome,) = run_tests([exercise], replace(_options(job), cache=_cache(exercise, 0)))
     explained = outcome.trial.diagnosis.explanations()
     return Fact(job, 0, 1, False, float(outcome.share), (), explained=explained)
+
+
+def _expect(job: Job, exercise: Exercise, seed: int) -> Fact:
+    """What is expected of a right answer under a seed."""
+    from grader.judging.run import run_tests
+    from grader.proof.by_heart import digests
+
+    options = replace(_options(job), seed=seed, cache=_cache(exercise, seed))
+    (outcome,) = run_tests([exercise], options)
+    expected = digests(outcome.trial.diagnosis.evidence)
+    return Fact(job, seed, 1, False, float(outcome.share), _facts(outcome.runs), expected=expected)
+
+
+def _try_mutant(job: Job, exercise: Exercise, seed: int) -> Fact:
+    """The tests of an exercise on a changed solution, up to the first that fails."""
+    from grader.judging.run import run_tests
+    from grader.proof.text_mutants import text_mutants
+
+    text = _Pool.course.paths(exercise).solution.read_text(encoding="utf-8")
+    (mutant,) = (mutant for mutant in text_mutants(text) if mutant.id == job.name)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, exercise.answer_file).write_text(mutant.text, encoding="utf-8")
+        course = _with_little_time(_Pool.course, exercise)
+        cache = _cache(exercise, seed)
+        options = replace(_options(job), impl=folder, seed=seed, course=course, cache=cache)
+        (outcome,) = run_tests([exercise], options, to_first_failure=True)
+    tests = _facts(outcome.runs)
+    if any(test.kind == Kind.NOT_GRADED for test in tests):
+        raise JobFailed("the machine was too busy to say anything about it")
+    return Fact(job, seed, 1, False, float(outcome.share), tests)
+
+
+def _with_little_time(course: Course, exercise: Exercise) -> Course:
+    seconds = min(exercise.limits.seconds, MUTANT_SECONDS)
+    brief = replace(exercise, limits=replace(exercise.limits, seconds=seconds))
+    exercises = tuple(brief if e == exercise else e for e in course.exercises)
+    return replace(course, syllabus=replace(course.syllabus, exercises=exercises))

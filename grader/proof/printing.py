@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from grader.course.stubs import StubResult
     from grader.proof.figures.figure import Measured
     from grader.proof.margins import Margin
+    from grader.proof.mutation_score import MutationScore
     from grader.proof.verdict import ProofResult
 
 
@@ -39,6 +40,9 @@ def proof_result(console: Console, result: ProofResult, *, margins: bool) -> Non
     if r.redundant:
         console.lines([f"  needed by no mistake or null answer ({len(r.redundant)} of {r.tests}):"])
         console.lines(f"    {test}" for test in r.redundant)
+    if r.constant:
+        console.lines([f"  the same under every seed ({len(r.constant)} of {r.tests}):"])
+        console.lines(f"    {test}" for test in r.constant)
     for mistake, proof in r.undetectable:
         console.lines([f"  not detectable on any CPU input: {mistake}: {proof}"])
     if r.derived:
@@ -48,6 +52,19 @@ def proof_result(console: Console, result: ProofResult, *, margins: bool) -> Non
     if margins:
         _margins(console, r.right_margins, r.mistake_margins)
     problems(console, (f"  {problem}" for problem in r.problems))
+
+
+def mutation_score(console: Console, score: MutationScore) -> None:
+    """What became of an exercise's changed solutions."""
+    s = score
+    console.lines(
+        [
+            f"{s.exercise}: {s.mutants} mutants · {s.killed} killed · {s.equivalent} equivalent"
+            f" · {len(s.survivors)} survivors · {s.seconds:.0f} s"
+        ],
+        style="green" if s.ok else "red",
+    )
+    problems(console, (f"  {problem}" for problem in s.problems))
 
 
 def _margins(console: Console, right: Sequence[Margin], mistakes: Sequence[Margin]) -> None:

@@ -12,6 +12,7 @@ from grader.course.stubs import check_stubs
 from grader.course.syllabus import Exercise
 from grader.course.variants import read_variants
 from grader.observation.kind import Kind
+from grader.proof.by_heart import by_heart_problems, constant_tests
 from grader.proof.derived_mistakes import accepted_reasons
 from grader.proof.jobs import FIRST_SEEDS, Fact, Job, detectable
 from grader.proof.margins import (
@@ -34,7 +35,11 @@ FEWEST_ALTERNATIVES = 3
 
 @dataclass(frozen=True)
 class ProofResult:
-    """What is proved of one exercise; the proof holds if there are no `problems`."""
+    """What is proved of one exercise; the proof holds if there are no `problems`.
+
+    `redundant` are tests that no mistake needs, `constant` those that are the same under every
+    seed.
+    """
 
     exercise: str
     tests: int
@@ -45,6 +50,7 @@ class ProofResult:
     runs: int
     largest_null_share: float
     redundant: tuple[str, ...]
+    constant: tuple[str, ...]
     right_margins: tuple[Margin, ...]
     mistake_margins: tuple[Margin, ...]
     undetectable: tuple[tuple[str, str], ...]
@@ -72,6 +78,7 @@ def conclude(
     redundant = _redundant(by_kind)
     reasons = accepted_reasons(course.root / "tests" / "equivalent" / f"{exercise.id}.toml")
     passing = {f.job.name for f in by_kind["derived"] if f.share == 1 and f.was_asked}
+    constant = constant_tests(by_kind["expected"])
     tests = len(right[0].tests) if right else 0
     return ProofResult(
         exercise=exercise.id,
@@ -83,6 +90,7 @@ def conclude(
         runs=len(facts),
         largest_null_share=max((f.share for f in by_kind["null"]), default=0.0),
         redundant=redundant,
+        constant=tuple(test.test for test in constant),
         right_margins=tuple(right_margins(right)),
         mistake_margins=tuple(mistake_margins(by_kind["mistake"])),
         undetectable=tuple(
@@ -101,13 +109,14 @@ def conclude(
             *_mode_problems(facts),
             *_redundant_problems(redundant, tests),
             *_derived_problems(by_kind["derived"], reasons),
+            *by_heart_problems(by_kind["expected"]),
             *_bank_problems(exercise, course),
             *_file_problems(exercise, course),
         ),
     )
 
 
-_KINDS = ("stub", "right", "alternative", "mistake", "null", "naming", "derived")
+_KINDS = ("stub", "right", "alternative", "mistake", "null", "naming", "derived", "expected")
 
 
 def course_problems(course: Course) -> list[str]:
@@ -119,6 +128,10 @@ def course_problems(course: Course) -> list[str]:
         for path in sorted((course.root / folder).glob("ex*.py")):
             if path.name not in known:
                 problems.append(f"{folder}/{path.name} belongs to no exercise of the syllabus")
+    lists = {course.paths(exercise).equivalent for exercise in course.exercises}
+    for path in sorted((course.root / "tests" / "equivalent").glob("*.toml")):
+        if path not in lists:
+            problems.append(f"tests/equivalent/{path.name} belongs to no exercise of the syllabus")
     test_files = {course.paths(exercise).test_file for exercise in course.exercises}
     for path in sorted((course.root / "tests").glob("test_*.py")):
         if path not in test_files:
@@ -247,7 +260,7 @@ def _derived_problems(facts: Sequence[Fact], reasons: Mapping[str, str]) -> Iter
             yield f"no test asks an answer of which {fact.job.name} would be wrong"
         elif fact.job.name not in reasons:
             yield f"a derived mistake passes: {fact.job.name}"
-    if facts:
+    if facts and all(fact.job.sample is None for fact in facts):
         for name in reasons:
             if name not in passing:
                 yield f"tests/equivalent lists a derived mistake that does not pass: {name}"

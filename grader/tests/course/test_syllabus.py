@@ -139,6 +139,7 @@ def test_every_file_name_follows_from_the_id(syllabus: Syllabus, tmp_path: Path)
         "mistakes": "tests/mistakes/ex05_kv_cache.py",
         "alternatives": "tests/alternatives/ex05_kv_cache.py",
         "roundings": "tests/roundings/ex05_kv_cache.py",
+        "equivalent": "tests/equivalent/ex05_kv_cache.toml",
         "lesson": "lessons/05_kv_cache.md",
     }
 
