@@ -10,6 +10,20 @@ class no_safety_term:
         return (max_norm / norm).clamp(max=1.0)
 
 
+class norms_in_the_gradients_dtype:
+    """norms are rounded to the dtype of their gradients, as torch's own clipping does"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if not gradients:
+            return torch.zeros(())
+        norms = torch.stack([torch.linalg.vector_norm(g) for g in gradients])
+        norm = torch.linalg.vector_norm(norms)
+        for gradient in gradients:
+            gradient.mul_(_factor(norm, max_norm))
+        return norm
+
+
 class steps_in_a_tensor:
     """the step count is a tensor of the default dtype, and so is what is computed from it"""
 
