@@ -282,8 +282,8 @@ def test_steps_in_half_precision(check, rng):
 
     check(
         steps,
-        rng.normal(6, 9),
-        rng.normal(3, 6, 9, offset=1.0),
+        rng.normal(24, 30),  # so many that the largest error of right answers is always alike
+        rng.normal(3, 24, 30, offset=1.0),
         half=("start", "gradients"),
         without=TRAINS,
     )
@@ -371,11 +371,11 @@ def test_the_norm_of_gradients_in_half_precision(check, rng):
 
     def both(optim, large, small):
         of_large = {f"{name}, large": v for name, v in clipped(optim, large, 1.7).items()}
-        of_small = {f"{name}, small": v for name, v in clipped(optim, small, 1e-4).items()}
+        of_small = {f"{name}, small": v for name, v in clipped(optim, small, 1e-3).items()}
         return of_large | of_small
 
-    large = [rng.normal(3, 5, scale=400.0), rng.normal(7, scale=300.0)]
-    small = [rng.normal(3, 5, scale=1e-4), rng.normal(7, scale=2e-4)]
+    large = [rng.normal(8, 12, scale=400.0), rng.normal(40, scale=300.0)]
+    small = [rng.normal(8, 12, scale=3e-4), rng.normal(40, scale=2e-4)]
     check(both, large, small, half=("large", "small"))
 
 

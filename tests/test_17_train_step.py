@@ -216,7 +216,7 @@ def test_the_training_flag_is_left_alone(check, rng):
         for name in ("training", "eval", "training but for a frozen part"):
             model = Toy(weights).train(name != "eval")
             model.inner.train(name == "training")
-            training.train_step(model, batches, descent(model), lr=0.5)
+            training.train_step(model, batches, descent(model), lr=0.5, grad_clip=UNCLIPPED)
             flags = [*model.modes, [model.training, model.inner.training]]
             found[f"a model in {name}"] = flags
             found |= {f"{key}, {name}": value for key, value in weights_of(model).items()}
@@ -234,8 +234,9 @@ def test_an_epoch_leaves_the_training_flag_alone(check, rng):
             model = Toy(weights).train(name == "training")
             optimizer = descent(model)
             flags = []
+            options = {"accumulation_steps": 2, "grad_clip": UNCLIPPED}
             for _ in training.train_epoch(
-                model, batches, optimizer, lr=0.5, total_steps=3, accumulation_steps=2
+                model, batches, optimizer, lr=0.5, total_steps=3, **options
             ):
                 flags.append(model.training)
                 if len(flags) == 2:

@@ -225,7 +225,7 @@ class both_moments_in_one:
 
     def clip_grad_norm_(parameters, max_norm):
         found = [p.grad for p in parameters if p.grad is not None]
-        wide = [g.flatten() * torch.ones((), dtype=torch.get_default_dtype()) for g in found]
+        wide = [g.flatten().to(torch.promote_types(g.dtype, torch.float32)) for g in found]
         total = sum((torch.dot(g, g) for g in wide), torch.zeros([])) ** 0.5
         factor = torch.minimum(torch.ones_like(total), max_norm / total)
         with torch.no_grad():
