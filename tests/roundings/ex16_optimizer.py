@@ -94,16 +94,20 @@ class rounded_at_every_operation:
 
 
 class many_at_once:
-    """torch's operations on lists: the rate and the correction of m in one"""
+    """torch's operations on lists, which round otherwise in half precision"""
 
     class AdamW(AdamW):
         def _move(self, parameter, gradient, group):
             beta1, beta2 = group["betas"]
             state = self.state[parameter]
             step = state["step"] = state.get("step", 0) + 1
-            state.setdefault("m", torch.zeros_like(parameter)).lerp_(gradient, 1 - beta1)
-            square = state.setdefault("v", torch.zeros_like(parameter)).mul_(beta2)
-            square.addcmul_(gradient, gradient, value=1 - beta2)
-            size = (square.sqrt() / _share(beta2, step) ** 0.5).add_(group["eps"])
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.addcdiv_(state["m"], size, value=-group["lr"] / _share(beta1, step))
+            mean = [state.setdefault("m", torch.zeros_like(parameter))]
+            square = [state.setdefault("v", torch.zeros_like(parameter))]
+            torch._foreach_lerp_(mean, [gradient], 1 - beta1)
+            torch._foreach_mul_(square, beta2)
+            torch._foreach_addcmul_(square, [gradient], [gradient], 1 - beta2)
+            size = torch._foreach_sqrt(square)
+            torch._foreach_div_(size, [_share(beta2, step) ** 0.5])
+            torch._foreach_add_(size, group["eps"])
+            torch._foreach_mul_([parameter], 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_addcdiv_([parameter], mean, size, [-group["lr"] / _share(beta1, step)])
