@@ -1095,8 +1095,8 @@ class last_window_without_options:
 
 
 class last_window_keeps_the_rate:
-    """the last, shorter window has the learning rate of the update before it; it should have that
-    of its own step"""
+    """the last, shorter window has the learning rate of the update before it; it should have the
+    next one"""
 
     def train_epoch(
         model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
