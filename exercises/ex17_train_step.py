@@ -38,8 +38,8 @@ class StepResult:
     """What one update did, as plain Python values.
 
     Attributes:
-        loss: the mean over the micro-batches of ``loss + aux_loss``; the scaler's scale is not
-            in it.
+        loss: the mean over the micro-batches of ``loss + aux_loss``, in float32 at least; the
+            scaler's scale is not in it.
         grad_norm: the global norm of the gradients, after unscaling and before clipping.
         skipped: whether the scaler withheld the update, because a gradient was not finite.
             Without a scaler, or with a disabled one, always False.
@@ -69,7 +69,8 @@ def train_step(
 
     The learning rate of every parameter group is set to lr. Gradients are None when the function
     is called and None again when it returns, after a withheld step, too. Whether the model is in
-    training mode is the caller's business and is left alone.
+    training mode is the caller's business and is left alone. A loss that is NaN or infinite is
+    treated like any other: it is reported, and only a scaler withholds an update.
 
     Args:
         model: the model to train.
@@ -109,8 +110,10 @@ def train_epoch(
     A step is one optimizer update, not one micro-batch. The updates of this call are
     i = 1, 2, ..., and update i uses the learning rate
     ``get_lr(start_step + i, total_steps, lr)``, so that the last update of a training gets a
-    tenth of lr. ``start_step`` says how many updates came before this call. It shifts the
-    schedule and does nothing else: no micro-batch is skipped.
+    tenth of lr. An update that the scaler withheld is an update, too: it has its step in the
+    schedule and its result. ``start_step`` says how many updates came before this call. It shifts
+    the schedule and does nothing else: no micro-batch is skipped. The model's training mode is
+    left alone here as well.
 
     Args:
         model, optimizer, grad_clip, autocast_dtype, scaler: as in ``train_step``.

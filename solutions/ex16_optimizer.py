@@ -112,9 +112,11 @@ class AdamW(torch.optim.Optimizer):
           and v as they were. So every parameter counts its own steps t.
         * Parameters change in place, so that everything that shares their memory sees it;
           gradients are not changed.
-        * m and v have their parameter's shape and dtype. They and t are kept in
-          ``self.state[p]``: an optimizer that loads this one's ``state_dict()`` goes on exactly
-          as this one would. (Any names will do; torch's are "step", "exp_avg", "exp_avg_sq".)
+        * m and v have their parameter's shape and dtype. The bias correction is not rounded to it:
+          in bfloat16, 0.999 would be 1, and t would not get past 256.
+        * m, v and t are kept in ``self.state[p]``: an optimizer that loads this one's
+          ``state_dict()`` goes on exactly as this one would. (Any names will do; torch's are
+          "step", "exp_avg", "exp_avg_sq".)
 
         Args:
             closure: computes the loss anew and calls ``backward``. It is called once, before
@@ -202,7 +204,8 @@ def clip_grad_norm_(parameters: Iterable[torch.Tensor], max_norm: float) -> torc
     The global norm is the length of the one long vector that all gradients form together: the
     root of the sum of all their squares. If it is larger than max_norm, every gradient is
     multiplied, in place, by the same ``max_norm / norm``; otherwise none changes. (torch writes
-    ``max_norm / (norm + 1e-6)``; both are right.)
+    ``max_norm / (norm + 1e-6)``; both are right.) Gradients may be in half precision, where squares
+    of 300 and of 1e-4 do not fit: add squares up in float32 at least.
 
     Args:
         parameters: any iterable of parameters, a generator such as ``model.parameters()`` too.

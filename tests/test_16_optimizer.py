@@ -7,6 +7,8 @@ import torch
 
 from tests.support import copied
 
+MANY = 360
+"""More steps than bfloat16 can count one by one."""
 TRAINS = {"inference": "parameters that are made in inference mode cannot be trained elsewhere"}
 
 
@@ -65,6 +67,25 @@ def modules(shapes):
             model.add_module(owner, torch.nn.Module())
         getattr(model, owner).register_parameter(name, torch.nn.Parameter(torch.zeros(shape)))
     return model
+
+
+def shuffled(rng, values):
+    """Values in an order that depends on the seed."""
+    return [values[i] for i in rng.permutation(len(values)).tolist()]
+
+
+def sizes(rng, dimensions):
+    """A shape of so many dimensions; the sizes depend on the seed."""
+    return tuple(rng.integers(2, 8, dimensions).tolist())
+
+
+def groups_of(optim, model, weight_decay):
+    """The groups that the answer makes; an assertion of its own refuses a model."""
+    try:
+        groups = optim.decay_groups(model, weight_decay)
+    except AssertionError:
+        return "an assertion refuses the model"
+    return told(model, groups, weight_decay)
 
 
 def told(model, groups, weight_decay):
@@ -164,7 +185,7 @@ def test_parameters_change_in_place_and_gradients_do_not(check, rng):
         p = torch.nn.Parameter(start.clone().T)
         shared = p.detach()
         optimizer = optim.AdamW([p], 0.3, (0.8, 0.9), 0.1, 0.4)
-        held = p.grad = copied(gradient)
+        held = p.grad = copied(gradient.T)
         optimizer.step()
         optimizer.step()
         return {
@@ -175,7 +196,7 @@ def test_parameters_change_in_place_and_gradients_do_not(check, rng):
             "p still requires a gradient": p.requires_grad,
         }
 
-    check(step, rng.normal(4, 3), rng.normal(3, 4), without=TRAINS)
+    check(step, rng.normal(4, 3), rng.normal(4, 3), without=TRAINS)
 
 
 def test_the_closure_comes_first_and_its_loss_comes_back(check, rng):
@@ -242,53 +263,120 @@ def test_moments_have_the_dtype_of_their_parameter(check, rng):
             kept = [t for t in tensors_in(optimizer.state_dict()) if t.numel() >= p.numel()]
             found[f"moments of a {dtype} parameter"] = sorted({str(t.dtype) for t in kept})
             found[f"{dtype} parameter"] = str(p.dtype)
+            found[f"{dtype} parameter after a step"] = in_default_dtype(p.detach())
         return found
 
     check(dtypes, rng.normal(6), rng.normal(6), without=TRAINS)
 
 
-def test_parameters_of_two_or_more_dimensions_decay(check):
+@pytest.mark.weight(2)
+def test_steps_in_half_precision(check, rng):
+    """In bfloat16 and float16 p, m and v are rounded, but neither t nor the bias correction is."""
+
+    def steps(optim, start, gradients):
+        p = parameter(start)
+        (path,) = walk(
+            optim.AdamW([p], 0.2, (0.9, 0.999), 0.01, 0.3), [p], [[g] for g in gradients]
+        )
+        return {"p after every step": path}
+
+    check(
+        steps,
+        rng.normal(9, 16),
+        rng.normal(2, 9, 16),
+        half=("start", "gradients"),
+        without=TRAINS,
+    )
+
+
+def test_many_steps_in_half_precision_are_all_counted(check, rng):
+    """A bfloat16 parameter counts its steps beyond 256, where bfloat16 cannot count on."""
+
+    def step(optim, gradients):
+        p = parameter(torch.zeros(gradients.shape, dtype=torch.bfloat16))
+        optimizer = optim.AdamW([p], 0.2, (0.9999, 0.5), 1e-8, 0.3)
+        p.grad = torch.zeros_like(p)
+        for _ in range(MANY):
+            optimizer.step()
+        p.grad = gradients.to(p.dtype)
+        optimizer.step()
+        return {"p after the first gradient that is not 0": in_default_dtype(p.detach())}
+
+    check(step, rng.normal(4, offset=3.0), without=TRAINS)
+
+
+def test_parameters_of_two_or_more_dimensions_decay(check, rng):
     """Matrices, embeddings and larger tensors decay; vectors and scalars do not."""
 
-    def groups(optim):
-        model = modules(
-            {
-                "embed.weight": (7, 4),
-                "proj.weight": (4, 6),
-                "proj.bias": (6,),
-                "norm.weight": (4,),
-                "norm.proj": (4, 3),
-                "attention.bias": (5, 2),
-                "attention.gain": (4,),
-                "attention.temperature": (),
-                "conv.kernel": (3, 2, 5),
-            }
-        )
-        return told(model, optim.decay_groups(model, 0.25), 0.25)
+    def groups(optim, shapes):
+        return {"groups": groups_of(optim, modules(shapes), 0.25)}
 
-    check(groups)
+    shapes = {}
+    turn = int(rng.integers(0, 3))
+    for i, owner in enumerate(("embed", "proj", "norm", "attention", "conv")):
+        for j, name in enumerate(("weight", "bias", "gain")):
+            # Every name has one dimension in one module and more in another.
+            shapes[f"{owner}.{name}"] = sizes(rng, (1, 2, 3)[(turn + i + j) % 3])
+    shapes["attention.temperature"] = ()
+    check(groups, {name: shapes[name] for name in shuffled(rng, list(shapes))})
 
 
-def test_frozen_parameters_are_left_out_and_tied_ones_come_once(check):
+def test_groups_of_torchs_own_modules(check, rng):
+    """Weights of Linear and Embedding decay; those of LayerNorm and all their biases do not."""
+
+    def groups(optim, kinds):
+        model = torch.nn.Module()
+        for number, (kind, size, other) in enumerate(kinds):
+            layer = {
+                "linear": lambda size=size, other=other: torch.nn.Linear(size, other),
+                "embedding": lambda size=size, other=other: torch.nn.Embedding(size, other),
+                "norm": lambda size=size: torch.nn.LayerNorm(size),
+            }[kind]()
+            model.add_module(f"layer{number}", layer)
+        return {"groups": groups_of(optim, model, 0.25)}
+
+    kinds = shuffled(rng, ["linear", "linear", "embedding", "embedding", "norm", "norm", "linear"])
+    check(groups, [(kind, *sizes(rng, 2)) for kind in kinds], draws=True)
+
+
+def test_frozen_parameters_are_left_out_and_tied_ones_come_once(check, rng):
     """A frozen parameter is in neither group, and a tied one is in its group only once."""
 
-    def groups(optim):
-        model = modules({"embed.weight": (7, 4), "norm.weight": (4,), "proj.weight": (4, 4)})
-        model.add_module("frozen", modules({"base.weight": (4, 4), "norm.weight": (4,)}))
-        model.frozen.requires_grad_(False)
+    def groups(optim, shapes, frozen, tied):
+        model = modules(shapes)
+        for path in frozen:
+            model.get_parameter(path).requires_grad_(False)
         model.add_module("head", torch.nn.Module())
-        model.head.weight = model.embed.weight
-        model.head.norm = model.norm.weight
-        return told(model, optim.decay_groups(model, 0.5), 0.5)
+        for name, path in tied.items():
+            setattr(model.head, name, model.get_parameter(path))
+        return {"groups": groups_of(optim, model, 0.5)}
 
-    check(groups)
+    matrices = shuffled(rng, ["embed.weight", "proj.weight", "base.weight", "gate.weight"])
+    vectors = shuffled(rng, ["embed.scale", "proj.bias", "base.bias", "gate.scale"])
+    shapes = {path: sizes(rng, 2) for path in matrices} | {path: sizes(rng, 1) for path in vectors}
+    tied = {"weight": matrices[0], "norm": vectors[0]}
+    check(groups, shapes, [matrices[1], vectors[1]], tied)
 
 
 @pytest.mark.weight(2)
 def test_all_gradients_are_clipped_by_one_global_norm(check, rng):
     """All gradients are multiplied, in place, by max_norm / norm; the norm of all comes back."""
-    gradients = [rng.normal(3, 5, scale=4.0), rng.normal(7, scale=0.2), rng.normal(2, 2, 3)]
+    across = rng.normal(5, 3).T  # as gradients of a transposed weight lie in memory
+    gradients = [rng.normal(3, 5, scale=4.0), rng.normal(7, scale=0.2), rng.normal(2, 2, 3), across]
     check(lambda optim, gradients: clipped(optim, gradients, 1.7), gradients, double=True)
+
+
+def test_the_norm_of_gradients_in_half_precision(check, rng):
+    """The norm of half precision gradients is right even where their squares do not fit."""
+
+    def both(optim, large, small):
+        of_large = {f"{name}, large": v for name, v in clipped(optim, large, 1.7).items()}
+        of_small = {f"{name}, small": v for name, v in clipped(optim, small, 1e-3).items()}
+        return of_large | of_small
+
+    large = [rng.normal(8, 12, scale=400.0), rng.normal(40, scale=300.0)]
+    small = [rng.normal(8, 12, scale=3e-4), rng.normal(40, scale=2e-4)]
+    check(both, large, small, half=("large", "small"))
 
 
 def test_small_gradients_are_not_scaled_up(check, rng):
@@ -322,12 +410,13 @@ def test_parameters_may_be_a_generator(check, rng):
     check(from_generator, [rng.normal(3, 5), rng.normal(7)])
 
 
-def test_learning_rate_falls_along_a_cosine_to_a_tenth(check):
+def test_learning_rate_falls_along_a_cosine_to_a_tenth(check, rng):
     """get_lr is lr at step 0, falls along half a cosine wave and ends at lr / 10."""
 
-    def schedule(optim):
-        rates = [optim.get_lr(step, 12, 0.4) for step in range(13)]
-        rates += [optim.get_lr(3, 40, 5.0), optim.get_lr(1, 1, 0.2)]
+    def schedule(optim, total, lr, other):
+        rates = [optim.get_lr(step, total, lr) for step in range(total + 1)]
+        rates += [optim.get_lr(3, 40, other), optim.get_lr(1, 1, other)]
         return torch.tensor(rates, dtype=torch.float64)
 
-    check(schedule)
+    lr, other = rng.uniform(2, low=0.2, high=5.0).tolist()
+    check(schedule, int(rng.integers(9, 20)), lr, other)

@@ -8,21 +8,22 @@ import torch
 import torch.nn.functional as F
 
 TOKENS = 11
-POISON = 0
-"""The token id that makes a gradient infinite while the loss stays finite."""
+POISON, BROKEN = 0, 1
+"""The token ids that make a gradient infinite while the loss stays finite, and the loss NaN."""
 UNCLIPPED = 1e6
 
 
 class Toy(torch.nn.Module):
     """Predicts labels by a table and a head, and writes down how it was called."""
 
-    def __init__(self, weights, aux=0.0):
+    def __init__(self, weights, aux=0.0, products=True):
         super().__init__()
         self.table = torch.nn.Parameter(weights["table"].clone())
         self.head = torch.nn.Parameter(weights["head"].clone())
         self.idle = torch.nn.Parameter(torch.ones(3))  # never gets a gradient
         self.inner = torch.nn.Identity()
         self.aux = aux
+        self.products = products  # without matrix products autocast rounds nothing
         self.autocasts = []
         self.modes = []
 
@@ -32,11 +33,16 @@ class Toy(torch.nn.Module):
         self.autocasts.append(str(torch.get_autocast_dtype(device)) if on else "off")
         self.modes.append([self.training, self.inner.training])
         hidden = self.inner(self.table[input_ids])
-        scores = F.linear(hidden, self.head)
+        if self.products:
+            scores = F.linear(hidden, self.head)
+        else:
+            scores = (hidden.unsqueeze(-2) * self.head).sum(-1)
         wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
         loss = F.cross_entropy(wide.flatten(0, 1), labels.flatten())
         if bool((input_ids == POISON).any()):
             loss = loss + (self.head[0, 0] - self.head[0, 0].detach()).sqrt()
+        if bool((input_ids == BROKEN).any()):
+            loss = loss * math.nan
         return SimpleNamespace(loss=loss, logits=scores, aux_loss=self.aux * hidden.square().mean())
 
 
@@ -60,7 +66,7 @@ def toy_weights(rng, scale=1.0):
 def micro_batch(rng, rows=2, positions=4, uncounted=1):
     labels = rng.integers(0, TOKENS, rows, positions)
     labels[0, :uncounted] = -100
-    return rng.integers(1, TOKENS, rows, positions), labels
+    return rng.integers(2, TOKENS, rows, positions), labels
 
 
 def micro_batches(rng, count):
@@ -68,11 +74,11 @@ def micro_batches(rng, count):
     return [micro_batch(rng) for _ in range(count)]
 
 
-def poisoned(batch):
-    """A micro-batch with one token that makes a gradient infinite."""
+def poisoned(batch, token=POISON):
+    """A micro-batch with one token that makes a gradient infinite, or the loss NaN."""
     input_ids, labels = batch
     input_ids = input_ids.clone()
-    input_ids[0, 1] = POISON
+    input_ids[0, 1] = token
     return input_ids, labels
 
 
@@ -87,6 +93,16 @@ def scaler_of_1024(growth_interval=1):
 
 def numbers(result):
     return {"loss": result.loss, "grad_norm": result.grad_norm, "skipped": result.skipped}
+
+
+def in_two_groups(model, lr=0.5):
+    """An optimizer with the table in one group and the rest in another."""
+    return SGD([{"params": [model.table]}, {"params": [model.head, model.idle]}], lr=lr)
+
+
+def if_finite(number):
+    """A number, or words where it is infinite or NaN."""
+    return number if math.isfinite(number) else "not finite"
 
 
 def weights_of(model):
@@ -142,6 +158,24 @@ def test_gradients_are_clipped_once_by_their_norm(check, rng):
     check(step, toy_weights(rng, scale=4.0), micro_batches(rng, 3))
 
 
+def test_all_groups_are_clipped_together(check, rng):
+    """One factor clips the gradients of all parameters, whatever group they are in."""
+
+    def step(training, weights, batches):
+        outcome = {}
+        for name, scaler in {"": None, ", with a scaler": scaler_of_1024()}.items():
+            model = Toy(weights)
+            optimizer = in_two_groups(model)
+            result = training.train_step(
+                model, batches, optimizer, lr=0.5, grad_clip=0.05, scaler=scaler
+            )
+            found = numbers(result) | weights_of(model)
+            outcome |= {key + name: value for key, value in found.items()}
+        return outcome
+
+    check(step, toy_weights(rng, scale=4.0), micro_batches(rng, 2))
+
+
 def test_every_group_gets_the_learning_rate(check, rng):
     """The learning rate is set on every parameter group, before the optimizer's step."""
 
@@ -182,12 +216,38 @@ def test_the_training_flag_is_left_alone(check, rng):
         for name in ("training", "eval", "training but for a frozen part"):
             model = Toy(weights).train(name != "eval")
             model.inner.train(name == "training")
-            training.train_step(model, batches, descent(model), lr=0.5)
+            training.train_step(model, batches, descent(model), lr=0.5, grad_clip=UNCLIPPED)
             flags = [*model.modes, [model.training, model.inner.training]]
             found[f"a model in {name}"] = flags
+            found |= {f"{key}, {name}": value for key, value in weights_of(model).items()}
         return found
 
     check(step, toy_weights(rng), micro_batches(rng, 2))
+
+
+def test_an_epoch_leaves_the_training_flag_alone(check, rng):
+    """An epoch leaves the training flag as it is, and as the caller changes it between updates."""
+
+    def epoch(training, weights, batches):
+        found = {}
+        for name in ("training", "eval"):
+            model = Toy(weights).train(name == "training")
+            optimizer = descent(model)
+            flags = []
+            options = {"accumulation_steps": 2, "grad_clip": UNCLIPPED}
+            for _ in training.train_epoch(
+                model, batches, optimizer, lr=0.5, total_steps=3, **options
+            ):
+                flags.append(model.training)
+                if len(flags) == 2:
+                    model.train(name == "eval")
+            found[f"a model in {name}, after each update"] = flags
+            found[f"a model in {name}, during updates"] = [mode for mode, _ in model.modes]
+            found[f"a model in {name}, after the epoch"] = model.training
+            found |= {f"{key}, {name}": value for key, value in weights_of(model).items()}
+        return found
+
+    check(epoch, toy_weights(rng), micro_batches(rng, 5))
 
 
 @pytest.mark.weight(2)
@@ -250,14 +310,45 @@ def test_nothing_is_skipped_without_a_scaler(check, rng):
                 model, good, descent(model), lr=0.5, grad_clip=UNCLIPPED, scaler=scaler
             )
             seen = numbers(result) | weights_of(model)
-            result = training.train_step(model, bad, descent(model), lr=0.5, scaler=scaler)
+            optimizer = descent(model)
+            result = training.train_step(model, bad, optimizer, lr=0.5, scaler=scaler)
             seen["skipped, infinite gradients"] = result.skipped
+            seen["optimizer steps, infinite gradients"] = optimizer.steps
             seen["gradients after infinite ones"] = left_over(model)
             found |= {f"{key}, {name} scaler": value for key, value in seen.items()}
         return found
 
     first, second = micro_batches(rng, 2)
     check(step, toy_weights(rng), [first, poisoned(second)], [first, second])
+
+
+def test_a_loss_of_nan_is_not_passed_over(check, rng):
+    """A loss that is NaN is in the mean like any other; only a scaler withholds its update."""
+
+    def steps(training, weights, good, bad):
+        found = {}
+        for name, scaler in {"no scaler": None, "a scaler": scaler_of_1024()}.items():
+            model = Toy(weights)
+            optimizer = descent(model)
+            first = training.train_step(model, good, optimizer, lr=0.5, scaler=scaler)
+            before = model.head.detach().clone()
+            result = training.train_step(model, bad, optimizer, lr=0.5, scaler=scaler)
+            seen = {
+                "loss before it": first.loss,
+                "head before it": before,
+                "loss": if_finite(result.loss),
+                "grad_norm": if_finite(result.grad_norm),
+                "skipped": result.skipped,
+                "optimizer steps": optimizer.steps,
+                "micro-batches used": len(model.modes),
+                "the head is NaN": bool(model.head.isnan().any()),
+                "gradients after it": left_over(model),
+            }
+            found |= {f"{key}, {name}": value for key, value in seen.items()}
+        return found
+
+    first, second, third = micro_batches(rng, 3)
+    check(steps, toy_weights(rng), [first], [poisoned(second, BROKEN), third])
 
 
 def test_the_model_runs_under_autocast_if_asked(check, rng):
@@ -272,9 +363,27 @@ def test_the_model_runs_under_autocast_if_asked(check, rng):
             found[f"autocast in the model, {dtype} asked"] = model.autocasts
             found[f"loss is a float, {dtype} asked"] = type(result.loss) is float
             found[f"weights, {dtype} asked"] = str(model.table.dtype)
+            found |= {f"{key}, {dtype} asked": value for key, value in weights_of(model).items()}
         return found
 
     check(step, toy_weights(rng), micro_batches(rng, 2))
+
+
+def test_losses_keep_their_digits_under_autocast(check, rng):
+    """The model's losses are float32; they are added up and reported without rounding them."""
+
+    def step(training, weights, batches):
+        found = {}
+        for dtype in (torch.bfloat16, torch.float16):
+            model = Toy(weights, aux=0.3, products=False)
+            result = training.train_step(
+                model, batches, descent(model), lr=0.5, grad_clip=UNCLIPPED, autocast_dtype=dtype
+            )
+            outcome = numbers(result) | weights_of(model)
+            found |= {f"{key}, {dtype}": value for key, value in outcome.items()}
+        return found
+
+    check(step, toy_weights(rng, scale=2.0), micro_batches(rng, 3))
 
 
 def results_of(epoch, optimizer):
@@ -285,10 +394,12 @@ def results_of(epoch, optimizer):
         norms.append(result.grad_norm)
         skipped.append(result.skipped)
         rates.append(optimizer.param_groups[0]["lr"])
+    finite = [norm for norm in norms if math.isfinite(norm)]
     return {
         "results": len(losses),
         "losses": torch.tensor(losses, dtype=torch.float64),
-        "grad_norms": torch.tensor(norms, dtype=torch.float64),
+        "grad_norms": torch.tensor(finite, dtype=torch.float64),
+        "grad_norms that are not finite": len(norms) - len(finite),
         "skipped": skipped,
         "learning rates": torch.tensor(rates, dtype=torch.float64),
     }
@@ -344,6 +455,68 @@ def test_the_schedule_counts_updates_from_start_step_on(check, rng):
         return found
 
     check(epochs, toy_weights(rng), micro_batches(rng, 8))
+
+
+@pytest.mark.weight(2)
+def test_the_last_window_is_updated_like_the_others(check, rng):
+    """The last, shorter window is clipped, scaled and run under autocast like the others."""
+
+    def epochs(training, weights, batches, last):
+        scalers = [scaler_of_1024() for _ in range(2)]
+        cases = {
+            "clipped": {"grad_clip": 0.05},
+            "with a scaler": {"grad_clip": 0.05, "scaler": scalers[0]},
+            "with a scaler, infinite in the end": {"scaler": scalers[1]},
+            "under autocast": {"autocast_dtype": torch.bfloat16},
+        }
+        found = {}
+        for name, options in cases.items():
+            model = Toy(weights, aux=0.3)
+            optimizer = descent(model, 9.0)
+            stream = [*batches[:-1], last] if "infinite" in name else batches
+            results = training.train_epoch(
+                model, stream, optimizer, lr=0.5, total_steps=2, accumulation_steps=3, **options
+            )
+            outcome = results_of(results, optimizer) | weights_of(model)
+            outcome["optimizer steps"] = optimizer.steps
+            outcome["gradients after the epoch"] = left_over(model)
+            outcome["autocast in the model"] = model.autocasts
+            if "scaler" in options:
+                outcome["scale"] = options["scaler"].get_scale()
+            found |= {f"{key}, {name}": value for key, value in outcome.items()}
+        return found
+
+    batches = micro_batches(rng, 5)
+    check(epochs, toy_weights(rng, scale=3.0), batches, poisoned(batches[-1]))
+
+
+def test_a_withheld_update_is_an_update_of_the_schedule(check, rng):
+    """An update that the scaler withheld has its result and its step of the schedule."""
+
+    def epoch(training, weights, batches):
+        model, scaler = Toy(weights), scaler_of_1024(growth_interval=100)
+        optimizer = descent(model, 9.0)
+        results = training.train_epoch(
+            model,
+            iter(batches),
+            optimizer,
+            lr=0.5,
+            total_steps=6,
+            start_step=1,
+            accumulation_steps=2,
+            grad_clip=UNCLIPPED,
+            scaler=scaler,
+        )
+        found = results_of(results, optimizer) | weights_of(model)
+        return found | {"optimizer steps": optimizer.steps, "scale": scaler.get_scale()}
+
+    batches = micro_batches(rng, 10)
+    withheld = (0, 5)  # the first and the third update
+    check(
+        epoch,
+        toy_weights(rng),
+        [poisoned(batch) if i in withheld else batch for i, batch in enumerate(batches)],
+    )
 
 
 def test_every_result_comes_right_after_its_update(check, rng):

@@ -225,7 +225,8 @@ class both_moments_in_one:
 
     def clip_grad_norm_(parameters, max_norm):
         found = [p.grad for p in parameters if p.grad is not None]
-        total = sum((torch.dot(g.flatten(), g.flatten()) for g in found), torch.zeros([])) ** 0.5
+        wide = [g.flatten().to(torch.promote_types(g.dtype, torch.float32)) for g in found]
+        total = sum((torch.dot(g, g) for g in wide), torch.zeros([])) ** 0.5
         factor = torch.minimum(torch.ones_like(total), max_norm / total)
         with torch.no_grad():
             for g in found:
@@ -235,3 +236,37 @@ class both_moments_in_one:
     def get_lr(step, total_steps, lr):
         wave = torch.tensor(math.pi * step / total_steps, dtype=torch.float64).cos().item()
         return 0.55 * lr + 0.45 * lr * wave
+
+
+class wide_in_between:
+    """all arithmetic in float32 at least, and only what is kept is rounded; norms one by one"""
+
+    def _average(state, gradient, betas):
+        state["step"] += 1
+        wide = torch.promote_types(gradient.dtype, torch.float32)
+        gradient = gradient.to(wide)
+        mean, square = state["exp_avg"].to(wide), state["exp_avg_sq"].to(wide)
+        state["exp_avg"].copy_(betas[0] * mean + (1 - betas[0]) * gradient)
+        state["exp_avg_sq"].copy_(betas[1] * square + (1 - betas[1]) * gradient * gradient)
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        wide = torch.promote_types(p.dtype, torch.float32)
+        kept = {
+            "step": state["step"],
+            "exp_avg": state["exp_avg"].to(wide),
+            "exp_avg_sq": state["exp_avg_sq"].to(wide),
+        }
+        direction = _direction(kept, group["betas"], group["eps"])
+        decayed = p.to(wide) * (1 - group["lr"] * group["weight_decay"])
+        p.copy_(decayed - group["lr"] * direction)
+
+    def _global_norm(gradients):
+        if not gradients:
+            return torch.zeros(())
+        norms = [
+            torch.linalg.vector_norm(g, dtype=torch.promote_types(g.dtype, torch.float32))
+            for g in gradients
+        ]
+        return torch.linalg.vector_norm(torch.stack(norms))

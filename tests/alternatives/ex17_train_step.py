@@ -186,3 +186,44 @@ class by_hand_for_float16:
         stream = iter(batches)
         for first in stream:
             yield [first, *itertools.islice(stream, size - 1)]
+
+
+class flushed_at_the_end:
+    """train_epoch counts micro-batches and flushes what is left through one inner function"""
+
+    def train_epoch(
+        model,
+        batches,
+        optimizer,
+        *,
+        lr,
+        total_steps,
+        start_step=0,
+        accumulation_steps=1,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        pending, updates = [], start_step
+
+        def flush():
+            nonlocal updates
+            updates += 1
+            window = pending[:]
+            pending.clear()
+            return train_step(
+                model,
+                window,
+                optimizer,
+                lr=get_lr(updates, total_steps, lr),
+                grad_clip=grad_clip,
+                autocast_dtype=autocast_dtype,
+                scaler=scaler,
+            )
+
+        for number, batch in enumerate(batches, start=1):
+            pending.append(batch)
+            if number % accumulation_steps == 0:
+                yield flush()
+        if pending:
+            yield flush()

@@ -27,6 +27,22 @@ class eps_before_the_correction:
         return mean * (1 - betas[1] ** state["step"]) ** 0.5 / size
 
 
+class eps_before_the_correction_and_decay_of_the_new_p:
+    """eps is added to the root of v before the correction, and p decays after the step; add eps
+    last, and decay p before the step"""
+
+    def _direction(state, betas, eps):
+        mean = state["exp_avg"] / (1 - betas[0] ** state["step"])
+        size = state["exp_avg_sq"].sqrt() + eps
+        return mean * (1 - betas[1] ** state["step"]) ** 0.5 / size
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        p.sub_(_direction(state, group["betas"], group["eps"]), alpha=group["lr"])
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+
+
 class no_eps:
     """eps is not used; add it to the root of v̂"""
 
@@ -685,6 +701,59 @@ class step_in_float32:
         return mean / (square.sqrt() + eps)
 
 
+class corrections_in_the_dtype_of_p:
+    """t or a bias correction is a tensor in the dtype of p, where 1 − 0.999^t is rounded and t ends
+    at 256; compute both with Python's own numbers"""
+
+    def _state_of(optimizer, p):
+        state = optimizer.state[p]
+        if not state:
+            state["step"] = torch.zeros((), dtype=p.dtype)
+            state["exp_avg"] = torch.zeros_like(p)
+            state["exp_avg_sq"] = torch.zeros_like(p)
+        return state
+
+    def _average(state, gradient, betas):
+        state["step"] += 1
+        state["exp_avg"].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+        state["exp_avg_sq"].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+
+
+class steps_counted_up_to_256:
+    """t is kept in the dtype of p, where bfloat16 counts no further than 256; count with an int"""
+
+    def _average(state, gradient, betas):
+        counted = torch.as_tensor(state["step"], dtype=gradient.dtype) + 1
+        state["step"] = int(counted)
+        state["exp_avg"].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+        state["exp_avg_sq"].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+
+
+class parameter_flattened_by_view:
+    """p.view(-1) needs memory without gaps, which a transposed parameter does not have; use p
+    as it is"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        flat = p.data.view(-1)
+        flat.mul_(1 - group["lr"] * group["weight_decay"])
+        direction = _direction(state, group["betas"], group["eps"])
+        flat.sub_(direction.reshape(-1), alpha=group["lr"])
+
+
+class parameter_flattened_by_reshape:
+    """p.reshape(-1) is a copy where p is transposed, and only the copy moves; change p itself"""
+
+    def _update(optimizer, p, group):
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        flat = p.data.reshape(-1)
+        flat.mul_(1 - group["lr"] * group["weight_decay"])
+        direction = _direction(state, group["betas"], group["eps"])
+        flat.sub_(direction.reshape(-1), alpha=group["lr"])
+
+
 class everything_decays:
     """all parameters decay; norm weights, biases and other vectors should not"""
 
@@ -750,6 +819,86 @@ class embeddings_do_not_decay:
         return [
             {"params": decayed, "weight_decay": weight_decay},
             {"params": spared, "weight_decay": 0.0},
+        ]
+
+
+class decay_by_module_class:
+    """the class of the module decides, and an assertion refuses any other class than nn.Linear,
+    nn.LayerNorm and nn.Embedding; the number of dimensions should decide"""
+
+    def decay_groups(model, weight_decay):
+        decay, no_decay = set(), set()
+        for prefix, module in model.named_modules():
+            for name, _ in module.named_parameters(recurse=False):
+                path = f"{prefix}.{name}" if prefix else name
+                if name.endswith("bias"):
+                    no_decay.add(path)
+                elif isinstance(module, torch.nn.Linear):
+                    decay.add(path)
+                elif isinstance(module, (torch.nn.LayerNorm, torch.nn.Embedding)):
+                    no_decay.add(path)
+        params = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        assert not params.keys() - (decay | no_decay)
+        return [
+            {"params": [p for n, p in params.items() if n in decay], "weight_decay": weight_decay},
+            {"params": [p for n, p in params.items() if n in no_decay], "weight_decay": 0.0},
+        ]
+
+
+class only_linear_weights_decay:
+    """only the weights of nn.Linear decay; the number of dimensions should decide, not the class of
+    the module"""
+
+    def decay_groups(model, weight_decay):
+        linear = {m.weight for m in model.modules() if isinstance(m, torch.nn.Linear)}
+        trained = _trained(model)
+        return [
+            {"params": [p for p in trained if p in linear], "weight_decay": weight_decay},
+            {"params": [p for p in trained if p not in linear], "weight_decay": 0.0},
+        ]
+
+
+class all_but_norm_layers_and_biases_decay:
+    """everything decays but biases and the parameters of nn.LayerNorm; the number of dimensions
+    should decide, not name or class"""
+
+    def decay_groups(model, weight_decay):
+        decayed, spared = [], []
+        of_norms = {
+            id(p)
+            for module in model.modules()
+            if isinstance(module, torch.nn.LayerNorm)
+            for p in module.parameters()
+        }
+        for name, p in model.named_parameters():
+            if p.requires_grad:
+                is_spared = "bias" in name or id(p) in of_norms
+                (spared if is_spared else decayed).append(p)
+        return [
+            {"params": decayed, "weight_decay": weight_decay},
+            {"params": spared, "weight_decay": 0.0},
+        ]
+
+
+class other_modules_left_out:
+    """the class of the module decides, and parameters of any other class than nn.Linear,
+    nn.LayerNorm and nn.Embedding are left out; the number of dimensions should decide"""
+
+    def decay_groups(model, weight_decay):
+        decayed, spared = {}, {}
+        for module in model.modules():
+            for name, p in module.named_parameters(recurse=False):
+                if not p.requires_grad:
+                    continue
+                if name.endswith("bias"):
+                    spared[p] = None
+                elif isinstance(module, torch.nn.Linear):
+                    decayed[p] = None
+                elif isinstance(module, (torch.nn.LayerNorm, torch.nn.Embedding)):
+                    spared[p] = None
+        return [
+            {"params": list(decayed), "weight_decay": weight_decay},
+            {"params": list(spared), "weight_decay": 0.0},
         ]
 
 
@@ -974,6 +1123,49 @@ class norm_in_float32:
         for gradient in gradients:
             total = total + gradient.float().square().sum()
         return total.sqrt()
+
+
+class squares_in_half_precision:
+    """the squares of half precision gradients are summed in their own dtype, where they overflow or
+    vanish; sum them in float32 at least"""
+
+    def _global_norm(gradients):
+        total = torch.zeros(())
+        for gradient in gradients:
+            total = total + gradient.square().sum()
+        return total.sqrt()
+
+
+class norms_squared_in_half_precision:
+    """the norms of half precision gradients are squared in their own dtype, where they overflow or
+    vanish; square them in float32 at least"""
+
+    def _global_norm(gradients):
+        return sum((gradient.norm() ** 2 for gradient in gradients), torch.zeros(())).sqrt()
+
+
+class gradients_flattened_by_view:
+    """gradients are flattened by view(-1), which needs memory without gaps; use reshape(-1), or
+    each as it is"""
+
+    def _global_norm(gradients):
+        total = torch.zeros(())
+        for gradient in gradients:
+            wide = gradient.view(-1).to(torch.promote_types(gradient.dtype, torch.float32))
+            total = total + wide.square().sum()
+        return total.sqrt()
+
+
+class copies_of_gradients_scaled:
+    """gradients are flattened by reshape(-1) and scaled there, which is a copy where they are
+    transposed; scale the gradients themselves"""
+
+    def clip_grad_norm_(parameters, max_norm):
+        gradients = _gradients(parameters)
+        norm = _global_norm(gradients)
+        for gradient in gradients:
+            gradient.reshape(-1).mul_(_factor(norm, max_norm))
+        return norm
 
 
 class no_floor:

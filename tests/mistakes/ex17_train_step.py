@@ -51,6 +51,134 @@ class divided_twice:
         return total
 
 
+class divided_by_its_own_number:
+    """micro-batch i is divided by i + 1, the number of those so far; divide each by the number of
+    all in the window"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for i, micro_batch in enumerate(micro_batches):
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch) / (i + 1)
+            _backward(loss, scaler)
+            total += loss.item()
+        return total
+
+
+class gradient_divided_by_its_own_number:
+    """the loss of micro-batch i goes into backward divided by i + 1, the number of those so far;
+    divide each by the number of all in the window"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for i, micro_batch in enumerate(micro_batches):
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch)
+            _backward(loss / (i + 1), scaler)
+            total += loss.item()
+        return total / len(micro_batches)
+
+
+class reported_loss_in_half_precision:
+    """the reported loss is added up in autocast_dtype, which rounds it; add it up in float32 or as
+    a Python float"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = torch.zeros((), dtype=autocast_dtype)
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch)
+            _backward(loss / len(micro_batches), scaler)
+            total += loss.detach() / len(micro_batches)
+        return total.item()
+
+
+class loss_cast_to_half_precision:
+    """each loss is cast to autocast_dtype, which rounds it; leave it in the dtype that the model
+    returns"""
+
+    def _objective(model, micro_batch):
+        input_ids, labels = micro_batch
+        output = model(input_ids, labels=labels)
+        loss = output.loss + output.aux_loss
+        return (
+            loss.to(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else loss
+        )
+
+
+class nan_losses_left_out:
+    """a micro-batch whose loss is not finite is left out; it should be in the mean like any
+    other"""
+
+    def _accumulate(model, micro_batches, autocast_dtype, scaler):
+        total = 0.0
+        for micro_batch in micro_batches:
+            with _autocast(model, autocast_dtype):
+                loss = _objective(model, micro_batch)
+            if not torch.isfinite(loss):
+                continue
+            _backward(loss / len(micro_batches), scaler)
+            total += loss.item()
+        return total / len(micro_batches)
+
+
+class nan_losses_taken_for_zero:
+    """a loss that is NaN counts as 0; leave it as it is, so that it can be seen"""
+
+    def _objective(model, micro_batch):
+        input_ids, labels = micro_batch
+        output = model(input_ids, labels=labels)
+        return torch.nan_to_num(output.loss + output.aux_loss)
+
+
+class update_left_out_for_a_nan_loss:
+    """no update is made where the loss is not finite; make it, since only a scaler should withhold
+    a step"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        _set_lr(optimizer, lr)
+        loss = _accumulate(model, micro_batches, autocast_dtype, scaler)
+        if not math.isfinite(loss):
+            optimizer.zero_grad()
+            return StepResult(loss, math.nan, True)
+        norm = _clip(model, optimizer, grad_clip, scaler)
+        skipped = _move(optimizer, scaler)
+        optimizer.zero_grad()
+        return StepResult(loss, norm, skipped)
+
+
+class step_left_out_without_a_scaler:
+    """the step is left out where the norm is not finite, even without a scaler; only a scaler
+    should withhold it"""
+
+    def train_step(
+        model,
+        micro_batches,
+        optimizer,
+        *,
+        lr,
+        grad_clip=1.0,
+        autocast_dtype=None,
+        scaler=None,
+    ):
+        _set_lr(optimizer, lr)
+        loss = _accumulate(model, micro_batches, autocast_dtype, scaler)
+        norm = _clip(model, optimizer, grad_clip, scaler)
+        withheld = not math.isfinite(norm) and (scaler is None or not scaler.is_enabled())
+        skipped = False if withheld else _move(optimizer, scaler)
+        optimizer.zero_grad()
+        return StepResult(loss, norm, skipped)
+
+
 class reported_loss_is_the_sum:
     """the reported loss is the sum over the micro-batches; it should be their mean"""
 
@@ -388,6 +516,39 @@ class clipped_after_the_step:
         return StepResult(loss, norm, skipped)
 
 
+class only_the_first_group_clipped:
+    """only the gradients of the optimizer's first group are clipped; clip those of all parameters
+    together"""
+
+    def _clip(model, optimizer, grad_clip, scaler):
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        return clip_grad_norm_(optimizer.param_groups[0]["params"], grad_clip).item()
+
+
+class each_group_clipped_alone:
+    """each group of the optimizer is clipped by its own norm; clip all parameters by one norm"""
+
+    def _clip(model, optimizer, grad_clip, scaler):
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        groups = optimizer.param_groups
+        norms = [clip_grad_norm_(group["params"], grad_clip).item() for group in groups]
+        return math.hypot(*norms)
+
+
+class only_the_last_norm_of_the_groups:
+    """each group of the optimizer is clipped by its own norm, and the last one's is reported; clip
+    all parameters by one norm"""
+
+    def _clip(model, optimizer, grad_clip, scaler):
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        for group in optimizer.param_groups:
+            norm = clip_grad_norm_(group["params"], grad_clip).item()
+        return norm
+
+
 class norm_after_clipping:
     """grad_norm is the norm after clipping; it should be the one from before"""
 
@@ -569,6 +730,62 @@ class mode_put_back_as_one:
         output = model(input_ids, labels=labels)
         model.train(training)
         return output.loss + output.aux_loss
+
+
+class epoch_begins_in_training_mode:
+    """train_epoch puts the model into training mode when it begins; leave the mode to the
+    caller"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        model.train()
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class training_mode_at_every_update:
+    """train_epoch puts the model into training mode before every update; leave the mode to the
+    caller"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            model.train()
+            rate = get_lr(step, total_steps, lr)
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class epoch_ends_in_eval_mode:
+    """train_epoch puts the model into eval mode when it ends; leave the mode to the caller"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            yield train_step(model, window, optimizer, lr=rate, **options)
+        model.eval()
+
+
+class epoch_in_training_mode_then_eval:
+    """train_epoch puts the model into training mode when it begins and into eval mode when it ends;
+    leave the mode to the caller"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        model.train()
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            yield train_step(model, window, optimizer, lr=rate, **options)
+        model.eval()
 
 
 class scaler_not_used:
@@ -805,6 +1022,133 @@ class short_window_divided_by_the_full_size:
             )
 
 
+class last_window_not_clipped:
+    """the last, shorter window is not clipped; clip it like the others"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            if len(window) < accumulation_steps:
+                options["grad_clip"] = math.inf
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class last_window_clipped_by_default:
+    """the last, shorter window is clipped to 1 whatever grad_clip is; pass grad_clip on for
+    it, too"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            if len(window) < accumulation_steps:
+                options.pop("grad_clip", None)
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class last_window_without_the_scaler:
+    """the last, shorter window is updated without the scaler; use the scaler for it, too"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            if len(window) < accumulation_steps:
+                options["scaler"] = None
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class last_window_without_autocast:
+    """the last, shorter window runs without autocast; use autocast for it, too"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            if len(window) < accumulation_steps:
+                options["autocast_dtype"] = None
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class last_window_without_options:
+    """the last, shorter window is updated without grad_clip, scaler and autocast; pass all options
+    on for it, too"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            if len(window) < accumulation_steps:
+                options = {}
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class last_window_keeps_the_rate:
+    """the last, shorter window has the learning rate of the update before it; it should have the
+    next one"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            if len(window) < accumulation_steps:
+                rate = get_lr(step - 1, total_steps, lr)
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class last_window_past_the_scaler:
+    """the last, shorter window is stepped by optimizer.step() while its gradients still contain the
+    scale; unscale, clip, step and update for it as for the others"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            if len(window) == accumulation_steps or options.get("scaler") is None:
+                yield train_step(model, window, optimizer, lr=rate, **options)
+                continue
+            _set_lr(optimizer, rate)
+            loss = _accumulate(model, window, options.get("autocast_dtype"), options["scaler"])
+            norm = _clip(model, optimizer, options.get("grad_clip", 1.0), None)
+            skipped = _move(optimizer, None)
+            optimizer.zero_grad()
+            yield StepResult(loss, norm, skipped)
+
+
+class last_window_not_cleared:
+    """gradients of the last, shorter window are left; clear them after its update, too"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        scaler, clip = options.get("scaler"), options.get("grad_clip", 1.0)
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            if len(window) == accumulation_steps:
+                yield train_step(model, window, optimizer, lr=rate, **options)
+                continue
+            _set_lr(optimizer, rate)
+            loss = _accumulate(model, window, options.get("autocast_dtype"), scaler)
+            norm = _clip(model, optimizer, clip, scaler)
+            yield StepResult(loss, norm, _move(optimizer, scaler))
+
+
 class empty_window_at_the_end:
     """an empty window follows once the micro-batches are used up; leave it out"""
 
@@ -923,6 +1267,51 @@ class schedule_per_micro_batch:
             step += len(window)
             rate = get_lr(step, total_steps, lr)
             yield train_step(model, window, optimizer, lr=rate, **options)
+
+
+class withheld_updates_not_counted:
+    """an update that the scaler withheld does not move the schedule on; count it like the
+    others"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        step = start_step + 1
+        for window in _windows(batches, accumulation_steps):
+            rate = get_lr(step, total_steps, lr)
+            result = train_step(model, window, optimizer, lr=rate, **options)
+            step += not result.skipped
+            yield result
+
+
+class withheld_updates_without_a_result:
+    """an update that the scaler withheld gives no result; yield one for every update"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            result = train_step(model, window, optimizer, lr=rate, **options)
+            if not result.skipped:
+                yield result
+
+
+class withheld_updates_made_again:
+    """an update that the scaler withheld is made once more from the same window; go on to the next
+    window"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        windows = _windows(batches, accumulation_steps)
+        for step, window in enumerate(windows, start=start_step + 1):
+            rate = get_lr(step, total_steps, lr)
+            result = train_step(model, window, optimizer, lr=rate, **options)
+            if result.skipped:
+                result = train_step(model, window, optimizer, lr=rate, **options)
+            yield result
 
 
 class no_schedule:
