@@ -112,8 +112,8 @@ class chosen_scores_alone_in_the_batch_loss:
 
 
 class chosen_scores_alone_in_the_sequence_loss:
-    """P leaves out the scores of experts that a token did not choose, in sequence_aux_loss alone; it
-    should average all scores"""
+    """P leaves out the scores of experts that a token did not choose, in sequence_aux_loss alone;
+    it should average all scores"""
 
     def sequence_aux_loss(scores, topk_idx):
         taken = torch.zeros_like(scores).scatter(-1, topk_idx, scores.gather(-1, topk_idx))
