@@ -84,6 +84,12 @@ def test_the_result_has_the_dtype_of_x(check, rng):
     half = "x", "cast_weights"
     check(dtypes, x, scale, scale, 1e-3, half=half, grad=("weights",), draws=True)
 
+    # A narrower weight costs x none of its digits.
+    def narrower(rms, x, weight, eps):
+        return normed(rms, x, {"weight": weight.bfloat16()}, eps)
+
+    check(narrower, x, scale["weight"].bfloat16().float(), 1e-3, grad=("x",), draws=True)
+
 
 def test_half_precision_is_widened_before_it_is_squared(check, rng):
     """Vectors near 300 or 1e-3 are normalised in float16 as well as in float32."""
@@ -155,3 +161,9 @@ def test_gradients_by_hand_in_half_precision(check, rng):
     # 300 · 300 is beyond float16; the gradients themselves are not.
     check(dtypes, 300 * grad, 300 * x, weight, weight, 1e-3, half=half)
     check(dtypes, grad, 1e-3 * x, weight, weight, 1e-8, half=half)
+
+    # A narrower weight costs grad_x none of its digits.
+    def narrower(rms, grad, x, weight, eps):
+        return {"grad_x": backward(rms, grad, x, weight.bfloat16(), eps)["grad_x"]}
+
+    check(narrower, grad, x, weight.bfloat16().float(), 1e-3)

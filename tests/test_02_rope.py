@@ -1,5 +1,6 @@
 """ex02_rope: facts about rotary position embedding."""
 
+import pytest
 import torch
 
 from tests.support import refusal
@@ -30,9 +31,17 @@ def per_position(rows):
     return 4e-7 * (1 + rows.double()[:, None])
 
 
-def freqs_cis(rope, *args):
-    cos, sin = rope.precompute_freqs_cis(*args)
+def freqs_cis(rope, dim, end, base):
+    cos, sin = rope.precompute_freqs_cis(dim, end, base)
     return {"cos": cos, "sin": sin}
+
+
+def some_size(rng, low, high):
+    return int(rng.integers(low, high, 1))
+
+
+def some_base(rng):
+    return round(float(rng.uniform(1, low=200.0, high=900.0)), 2)
 
 
 def turned(rope, q, k, cos, sin):
@@ -40,30 +49,36 @@ def turned(rope, q, k, cos, sin):
     return {"q turned": q_turned, "k turned": k_turned}
 
 
-def test_tables_hold_the_angle_of_every_position_and_pair(check):
+@pytest.mark.weight(2)
+def test_tables_hold_the_angle_of_every_position_and_pair(check, rng):
     """Row p of cos and sin holds the angles p · base^(-2i/d), all pairs once and then again."""
-    allowed = per_position(torch.arange(40))
-    check(lambda rope: freqs_cis(rope, 12, 40, BASE), allowed={"cos": allowed, "sin": allowed})
+    dim, end = 2 * some_size(rng, 5, 9), some_size(rng, 37, 44)
+    allowed = per_position(torch.arange(end))
+    check(freqs_cis, dim, end, some_base(rng), allowed={"cos": allowed, "sin": allowed})
 
 
-def test_default_tables_reach_position_32767(check):
+@pytest.mark.weight(2)
+def test_default_tables_reach_position_32767(check, rng):
     """By default the tables have 32768 rows, base 1e6 and angles good to the last row."""
-    every = 61
-    allowed = per_position(torch.arange(0, 32768, every))
+    rows = torch.cat((rng.integers(0, 32767, 511), torch.tensor([32767])))
+    allowed = per_position(rows)
 
-    def sampled(rope):
-        cos, sin = rope.precompute_freqs_cis(8)
-        return {"rows": len(cos), "cos": cos[::every], "sin": sin[::every]}
+    def sampled(rope, dim, rows):
+        cos, sin = rope.precompute_freqs_cis(dim)
+        return {"rows": len(cos), "cos": cos[rows], "sin": sin[rows]}
 
-    check(sampled, allowed={"cos": allowed, "sin": allowed})
+    dim = 2 * some_size(rng, 4, 8)
+    check(sampled, dim, rows, allowed={"cos": allowed, "sin": allowed})
 
 
+@pytest.mark.weight(2)
 def test_rotate_half_is_a_quarter_turn_of_every_pair(check, rng):
     """rotate_half turns (a, b) into (-b, a), where b stands d/2 places after a."""
     x = rng.normal(3, 5, 8)
     check(lambda rope, x: rope.rotate_half(x), x, grad=True, half=("x",))
 
 
+@pytest.mark.weight(2)
 def test_queries_and_keys_are_turned_by_their_positions(check, rng):
     """Queries and keys at position s turn by row s of the tables, in every head alike."""
     heads_first = rng.normal(3, 4, 5, 12), rng.normal(3, 2, 5, 12)
@@ -80,6 +95,7 @@ def test_one_new_token_turns_by_the_row_it_is_given(check, rng):
     check(turned, q, k, *half_tables(29, 1, 8), grad=("q", "k"))
 
 
+@pytest.mark.weight(2)
 def test_half_precision_is_widened_before_the_turn(check, rng):
     """bfloat16 and float16 are turned in float32 with unrounded tables and cast back once."""
     cos, sin = half_tables(3, 9, 16)
@@ -119,12 +135,19 @@ def test_a_table_of_the_wrong_length_is_refused(check, rng):
     check(refusals, q, k, *half_tables(0, 7, 8))
 
 
-def test_complex_table_holds_every_angle_once(check):
+@pytest.mark.weight(2)
+def test_complex_table_holds_every_angle_once(check, rng):
     """Entry (p, i) of the complex table is cos t + j·sin t with t = p · theta^(-2i/d)."""
-    allowed = {"table": per_position(torch.arange(40))[..., None]}
-    check(lambda rope: {"table": rope.precompute_pos_cis(12, 40, BASE)}, allowed=allowed)
+
+    def table(rope, dim, end, theta):
+        return {"table": rope.precompute_pos_cis(dim, end, theta)}
+
+    dim, end = 2 * some_size(rng, 5, 9), some_size(rng, 37, 44)
+    allowed = {"table": per_position(torch.arange(end))[..., None]}
+    check(table, dim, end, some_base(rng), allowed=allowed)
 
 
+@pytest.mark.weight(2)
 def test_complex_form_turns_neighbouring_pairs(check, rng):
     """The complex form turns features 2i and 2i + 1 together, in x's own dtype and layout."""
     heads_first = rng.normal(3, 4, 5, 12)
@@ -135,6 +158,7 @@ def test_complex_form_turns_neighbouring_pairs(check, rng):
     check(layout, heads_first, complex_table(7, 5, 12), grad=("x",))
 
 
+@pytest.mark.weight(2)
 def test_complex_form_widens_half_precision(check, rng):
     """The complex form, too, turns half precision in float32 and casts back once."""
     table = complex_table(3, 9, 16)
@@ -158,6 +182,7 @@ def test_complex_form_refuses_a_table_of_the_wrong_length(check, rng):
     check(refusals, rng.normal(3, 5, 4, 8), complex_table(0, 7, 8))
 
 
+@pytest.mark.weight(2)
 def test_weights_are_reordered_head_by_head(check, rng):
     """interleaved_to_half puts each head's even rows first, then its odd ones."""
 

@@ -14,10 +14,6 @@ def qkv(rng, batch, heads, queries, keys, dim, scale=1.0):
     )
 
 
-def everything_visible(attention, q, k, v):
-    return attention.attention(q, k, v, is_causal=False)
-
-
 def causal(attention, q, k, v):
     return attention.attention(q, k, v)
 
@@ -58,6 +54,11 @@ def test_softmax_is_the_same_far_from_zero(check, rng):
     spread = near + torch.tensor([0.0, 300.0, -400.0, 298.5, -20.0, -7.0])
     check(along, shifted, spread, grad=True)
 
+    # The largest of each slice takes all: so far apart, rounding the inputs changes nothing.
+    steps = torch.stack([rng.permutation(7) + 1.0 for _ in range(5)])
+    far = -steps * torch.tensor([2e4, 3e5, 7e6, 4e9, 5e12])[:, None]
+    check(lambda attention, far: attention.softmax(far), far)
+
 
 def test_minus_infinity_gets_no_weight(check, rng):
     """An entry of -inf gets weight 0 and a gradient of 0; the others share the rest."""
@@ -81,33 +82,25 @@ def test_softmax_widens_half_precision(check, rng):
     check(small, below(6.0625, 10.0), below(2 + 1 / 256, 6.0), half=("far", "near"))
 
 
-def test_causal_mask_ends_at_the_last_key(check):
+def test_causal_mask_ends_at_the_last_key(check, rng):
     """causal_mask is True where the key is not later, the last query standing at the last key."""
+    few, many = int(rng.integers(2, 5, 1)), int(rng.integers(6, 10, 1))
+    sizes = ((many, many), (few, many), (1, many), (many, few))
 
-    def masks(attention):
-        return {
-            "causal_mask(4, 4)": attention.causal_mask(4, 4),
-            "causal_mask(3, 7)": attention.causal_mask(3, 7),
-            "causal_mask(1, 5)": attention.causal_mask(1, 5),
-            "causal_mask(6, 4)": attention.causal_mask(6, 4),
-        }
+    def masks(attention, sizes):
+        return {f"causal_mask{size}": attention.causal_mask(*size) for size in map(tuple, sizes)}
 
-    check(masks)
+    check(masks, sizes)
 
 
 def test_every_query_gets_its_mean_of_all_values(check, rng):
-    """Without masks each query gets the mean of all values, weighted by softmax(q · k / √d)."""
-    check(everything_visible, *qkv(rng, 2, 3, 5, 7, 12), grad=True)
-
-
-def test_layout_in_memory_does_not_matter(check, rng):
-    """Queries, keys and values may be transposed views, as a projection's heads are."""
+    """Each query gets the mean of all values, weighted by softmax(q · k / √d), in any layout."""
 
     def transposed(attention, q, k, v):
         heads_first = [x.transpose(1, 2) for x in (q, k, v)]
         return attention.attention(*heads_first, is_causal=False)
 
-    q, k, v = (rng.normal(2, positions, 3, 6) for positions in (5, 7, 7))
+    q, k, v = (rng.normal(2, positions, 3, 12) for positions in (5, 7, 7))
     check(transposed, q, k, v, grad=True)
 
 
@@ -193,7 +186,7 @@ def test_masks_of_another_shape_are_refused(check, rng):
 
 
 def test_hidden_keys_are_as_if_they_were_not_there(check, rng):
-    """A hidden key has no weight even where its score, 450, is far above the visible 300."""
+    """A hidden key has no weight, however far its score is above the visible, 300 or -300000."""
     q, k, v = qkv(rng, 2, 3, 4, 7, 16, scale=0.3)
     mask = torch.tensor([[1, 0, 1, 1, 0, 1, 1], [1, 1, 0, 0, 1, 1, 1]])
     # Along one direction per head, all scores are 300 and those of hidden keys 450; the small
@@ -202,6 +195,12 @@ def test_hidden_keys_are_as_if_they_were_not_there(check, rng):
     along = along / along.norm(dim=-1, keepdim=True)
     length = torch.where(mask == 0, 90.0, 60.0)[:, None, :, None]
     check(causal_and_padded, q + 20 * along, k + length * along, v, mask, grad=("q", "k", "v"))
+
+    # Far below zero: hidden scores are about -120000, visible ones -300000 and less, so far apart
+    # that the best visible key takes all.
+    steps = torch.stack([rng.permutation(7) + 1.0 for _ in range(6)]).view(2, 3, 7, 1)
+    length = torch.where(mask[:, None, :, None] == 0, 24e3, 60e3 * steps)
+    check(causal_and_padded, q + 20 * along, k - length * along, v, mask)
 
 
 def test_half_precision_is_widened_for_the_softmax(check, rng):

@@ -107,6 +107,26 @@ def test_half_precision(check, rng):
     check(attended, q, k, v, half=("q", "k", "v"), matmul=True, grad=True)
 
 
+def test_half_precision_is_widened_for_the_softmax(check, rng):
+    """Scores in bfloat16 and float16 go into a softmax in float32; the result is cast back once."""
+    signs = rng.integers(0, 2, 2, 1, 2, 256) * 2.0 - 1
+
+    # Scores are exact in half precision and their distances from the largest are not. The largest
+    # one's value is 0, so that only the rest is left to see: rounded, it moves by 6 % and by 0.4 %.
+    def keys(largest, start):
+        steps = -start - rng.integers(0, 8, 2, 8, 2, 1) / 4
+        return signs * torch.cat((torch.full((2, 1, 2, 1), largest), steps), dim=1) / 16
+
+    def small(gqa, q, far, near, v):
+        return {"far": attended_to_all(gqa, q, far, v), "near": attended_to_all(gqa, q, near, v)}
+
+    q = signs.repeat_interleave(3, dim=2).expand(2, 4, 6, 256).clone()
+    v = rng.uniform(2, 9, 2, 256, low=1.0, high=2.0)
+    v[:, 0] = 0
+    inputs = q, keys(6.0625, 10.0), keys(2 + 1 / 256, 6.0), v
+    check(small, *inputs, half=("q", "far", "near", "v"), matmul=True)
+
+
 def test_keys_and_values_are_not_repeated_in_memory(check, rng):
     """One query (B = S = 1) makes fewer than T·H·d new elements: keys and values stay K heads."""
     heads, keys, width = 12, 32, 16

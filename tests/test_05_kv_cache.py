@@ -199,6 +199,7 @@ def test_a_mask_of_the_wrong_shape_is_refused(check, rng):
             "only the cached tokens": (2, 4),
             "a token too many": (2, 8),
             "one row for all": (1, 7),
+            "one column for all": (2, 1),
             "no batch": (7,),
             "axes for heads and queries": (2, 1, 1, 7),
         }

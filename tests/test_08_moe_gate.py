@@ -6,19 +6,29 @@ from torch.nn import functional as F
 from minimind_ref.config import MiniMindConfig
 from tests.support import run
 
-# What the two tokens of a pair choose, one pair per sequence. Each sequence loads other experts,
-# and nobody chooses expert 2.
-PAIRS = torch.tensor([[[0, 1], [4, 0]], [[3, 4], [0, 3]], [[1, 3], [1, 4]]])
-COEFFICIENT = 0.3
+UNLOVED = 2
+"""The expert that nobody chooses."""
 
 
 def config(**changes):
-    return MiniMindConfig.tiny(**({"router_aux_loss_coef": COEFFICIENT} | changes))
+    return MiniMindConfig.tiny(**({"router_aux_loss_coef": 0.3} | changes))
 
 
-def choices_of(tokens):
-    """What the tokens of three sequences of this length choose: [3, tokens, 2]."""
-    return PAIRS.repeat(1, tokens, 1)[:, :tokens]
+def some_coefficient(rng):
+    return round(float(rng.uniform(1, low=0.2, high=0.7)), 3)
+
+
+def choices_of(rng, sequences, tokens, k=2, experts=5):
+    """What tokens choose, without a pattern: [sequences, tokens, k].
+
+    Each sequence loads other experts, and one besides UNLOVED is seldom chosen in each.
+    """
+    liking = rng.uniform(sequences, tokens, experts)
+    others = [expert for expert in range(experts) if expert != UNLOVED]
+    for sequence, shunned in enumerate(rng.permutation(len(others))[:sequences].tolist()):
+        liking[sequence, :, others[shunned]] -= 0.6
+    liking[..., UNLOVED] = -1.0
+    return liking.topk(k).indices
 
 
 def logits_for(rng, choices, experts=5):
@@ -56,6 +66,13 @@ def in_order(topk_idx, topk_weight):
     return {"topk_idx": topk_idx, "topk_weight": topk_weight}
 
 
+def batches_for(rng, *lengths):
+    """The weights of a router, and batches of three sequences, each of its own length."""
+    weight = rng.normal(5, 40)
+    choices = [choices_of(rng, 3, tokens) for tokens in lengths]
+    return {"weight": weight}, [tokens_for(rng, logits_for(rng, c), weight) for c in choices]
+
+
 def aux_losses(moe, weights, batches, **changes):
     """The losses that one router gives for one batch after the other."""
     gate = moe.MoEGate(config(**changes))
@@ -74,11 +91,12 @@ def rounded(value):
 
 def test_batch_loss_weighs_shares_with_scores(check, rng):
     """batch_aux_loss is E · Σ f·P over all tokens, also where experts are never chosen."""
-    topk_idx = torch.tensor([[0, 1], [4, 0], [0, 3], [1, 0], [4, 3], [0, 4], [3, 0]])
 
     def losses(moe, scores, topk_idx):
-        return {"losses": stacked([moe.batch_aux_loss(each, topk_idx) for each in scores])}
+        pairs = zip(scores, topk_idx, strict=True)
+        return {"losses": stacked([moe.batch_aux_loss(*pair) for pair in pairs])}
 
+    topk_idx = torch.stack([choices_of(rng, 1, 7, experts=5)[0] for _ in range(9)])
     check(losses, rng.normal(9, 7, 5).softmax(dim=-1), topk_idx, grad=("scores",))
 
 
@@ -86,20 +104,23 @@ def test_sequence_loss_is_taken_per_sequence(check, rng):
     """sequence_aux_loss has shares and mean scores per sequence, and averages the losses."""
 
     def losses(moe, scores, topk_idx):
-        return {"losses": stacked([moe.sequence_aux_loss(each, topk_idx) for each in scores])}
+        pairs = zip(scores, topk_idx, strict=True)
+        return {"losses": stacked([moe.sequence_aux_loss(*pair) for pair in pairs])}
 
-    # Of 6 experts nobody chooses 2 and 5.
-    scores = (2 * rng.normal(9, 3, 4, 6)).softmax(dim=-1)
-    check(losses, scores, choices_of(4), grad=("scores",))
+    # Of 6 experts nobody chooses the last and one in the middle.
+    topk_idx = torch.stack([choices_of(rng, 3, 4) for _ in range(9)])
+    check(losses, (2 * rng.normal(9, 3, 4, 6)).softmax(dim=-1), topk_idx, grad=("scores",))
 
 
 def test_qwen_loss_is_k_times_the_batch_loss(check, rng):
     """qwen_aux_loss counts each of a token's k experts in full: k times batch_aux_loss."""
-    topk_idx = torch.tensor([[0, 1, 3], [4, 0, 1], [5, 3, 0], [1, 4, 0]]).repeat(2, 1)
 
     def losses(moe, scores, topk_idx):
-        return {"losses": stacked([moe.qwen_aux_loss(each, topk_idx) for each in scores])}
+        pairs = zip(scores, topk_idx, strict=True)
+        return {"losses": stacked([moe.qwen_aux_loss(*pair) for pair in pairs])}
 
+    # Of 7 experts nobody chooses the last and one in the middle.
+    topk_idx = torch.stack([choices_of(rng, 1, 8, 3, experts=6)[0] for _ in range(9)])
     check(losses, rng.normal(9, 8, 7).softmax(dim=-1), topk_idx, grad=("scores",))
 
 
@@ -143,7 +164,7 @@ def test_the_router_starts_with_a_random_weight(check):
 
 def test_tokens_go_to_the_best_experts(check, rng):
     """Each token gets the k experts of its largest scores, weighed so that they sum to 1."""
-    weights, x = router_and_tokens(rng, choices_of(7))
+    weights, x = router_and_tokens(rng, choices_of(rng, 3, 7))
 
     def layout(moe, weights, x):
         return routed(moe, weights, x.transpose(0, 1))
@@ -153,7 +174,7 @@ def test_tokens_go_to_the_best_experts(check, rng):
 
 def test_a_single_expert_keeps_its_score(check, rng):
     """With k = 1 the weight is the score itself, so that the router has a gradient."""
-    weights, x = router_and_tokens(rng, choices_of(5)[..., :1])
+    weights, x = router_and_tokens(rng, choices_of(rng, 3, 5, 1))
 
     def single(moe, weights, x):
         return routed(moe, weights, x, num_experts_per_tok=1, norm_topk_prob=True)
@@ -163,8 +184,7 @@ def test_a_single_expert_keeps_its_score(check, rng):
 
 def test_weights_are_left_alone_without_norm_topk_prob(check, rng):
     """Without norm_topk_prob the weights are the scores, whatever k is."""
-    triples = torch.tensor([[0, 1, 4], [4, 0, 3], [3, 1, 4]])
-    weights, x = router_and_tokens(rng, triples.repeat(2, 2, 1)[:, :5])
+    weights, x = router_and_tokens(rng, choices_of(rng, 2, 5, 3))
 
     def raw(moe, weights, x):
         return routed(moe, weights, x, num_experts_per_tok=3, norm_topk_prob=False)
@@ -174,43 +194,48 @@ def test_weights_are_left_alone_without_norm_topk_prob(check, rng):
 
 def test_each_kind_of_loss_can_be_asked_for(check, rng):
     """aux_loss is of the kind aux_loss_kind, times router_aux_loss_coef, and has a gradient."""
-    weights, x = router_and_tokens(rng, choices_of(6).expand(5, 3, 6, 2))
 
-    def by_kind(moe, weights, x):
-        return {
-            "qwen": aux_losses(moe, weights, x, aux_loss_kind="qwen"),
-            "batch": aux_losses(moe, weights, x, aux_loss_kind="batch"),
-            "sequence": aux_losses(moe, weights, x, aux_loss_kind="sequence"),
-        }
+    def by_kind(moe, weights, batches, coefficient):
+        def losses(kind):
+            changes = {"aux_loss_kind": kind, "router_aux_loss_coef": coefficient}
+            return aux_losses(moe, weights, batches, **changes)
 
-    check(by_kind, weights, x, grad=True, draws=True)
+        return {kind: losses(kind) for kind in ("qwen", "batch", "sequence")}
+
+    # Batches as long as a multiple of the three sequences, and others.
+    inputs = batches_for(rng, 6, 7, 9, 5, 4)
+    check(by_kind, *inputs, some_coefficient(rng), grad=True, draws=True)
 
 
 def test_padding_counts(check, rng):
     """A token of zeros, as padding may be, is weighed and counted like every other."""
-    weights, x = router_and_tokens(rng, choices_of(6).expand(4, 3, 6, 2))
+    weights, batches = batches_for(rng, 6, 6, 6, 6)
+    coefficient = some_coefficient(rng)
+    x = torch.stack(batches)
     x[:, 0, 4:] = x[:, 2, 1:] = 0.0
 
     # All scores of such a token are equal, so that it is free which experts it gets: the loss is
     # compared with that of the choices the answer made. Their ratio needs no more than 4 digits.
-    def with_padding(moe, weights, x):
-        gate = moe.MoEGate(config(aux_loss_kind="batch"))
-        padding, ratios = [], []
+    def with_padding(moe, weights, x, coefficient):
+        gate = moe.MoEGate(config(aux_loss_kind="batch", router_aux_loss_coef=coefficient))
+        padding, ratios, beside = [], [], {}
         for batch in x:
             topk_idx, topk_weight, aux_loss = run(gate, weights, batch)
             scores = (batch @ weights["weight"].T).softmax(dim=-1).flatten(0, 1)
             choices = topk_idx.long().reshape(len(scores), -1)
-            loss_of_all = COEFFICIENT * moe.batch_aux_loss(scores, choices)
+            loss_of_all = coefficient * moe.batch_aux_loss(scores, choices)
             padding.append(rounded(topk_weight.reshape(len(scores), -1)[4:6]))
             ratios.append(rounded(aux_loss / loss_of_all))
-        return {"topk_weight of padding": padding, "aux_loss over that of all tokens": ratios}
+            beside = in_order(topk_idx[:4], topk_weight[:4])
+        found = {"topk_weight of padding": padding, "aux_loss over that of all tokens": ratios}
+        return found | {f"{name} of the tokens before it": beside[name] for name in beside}
 
-    check(with_padding, weights, x, draws=True)
+    check(with_padding, weights, x, coefficient, draws=True)
 
 
 def test_evaluation_routes_without_a_loss(check, rng):
     """In eval a single token is routed as in training, and aux_loss is a float32 tensor 0."""
-    weights, x = router_and_tokens(rng, PAIRS[:1, :1])
+    weights, x = router_and_tokens(rng, choices_of(rng, 1, 1))
 
     def decoded(moe, weights, x):
         topk_idx, topk_weight, aux_loss = run(moe.MoEGate(config()).eval(), weights, x)
@@ -223,7 +248,7 @@ def test_logits_and_scores_are_computed_in_float32(check, rng):
     """Half-precision x is multiplied by the unrounded weight; only the weights are cast back."""
     # A large part common to all experts leaves the scores alone, unless the logits are rounded.
     weight = rng.normal(1, 40) + 0.3 * rng.normal(5, 40)
-    x = tokens_for(rng, 100 + logits_for(rng, choices_of(9)), weight)
+    x = tokens_for(rng, 100 + logits_for(rng, choices_of(rng, 3, 9)), weight)
 
     def in_training(moe, weights, x):
         return routed(moe, weights, x) | {"aux_loss": aux_losses(moe, weights, x.split(1))}

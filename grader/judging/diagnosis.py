@@ -135,13 +135,16 @@ class Diagnosis:
         explain everything: each of them does what the learner's answer did, or does it right
         where another of them does what the answer did. Else the same of what was seen of the
         functions that this test asks for: the bank may make a mistake in two functions that the
-        learner made in one, and what is wrong with a third may be in no bank.
+        learner made in one, and what is wrong with a third may be in no bank. Not where NaN is all
+        that failed there: NaN comes of too much to tell one cause from another.
         """
         mine = [index for index, item in enumerate(self._evidence) if item.test == test]
         if test in self._unclear or not mine:
             return []
         everything = tuple(range(len(self._evidence)))
         for within in (everything, self._asked_alike(mine)):
+            if within != everything and self._shows_only_nan(within):
+                return []
             able = self._alone(within) or self._together(within)
             explaining = [v for v in able if all(self._is_same(v, index) for index in mine)]
             if explaining:
@@ -233,6 +236,11 @@ class Diagnosis:
         if set().union(*(explained[v.id] for v in able)) != set(failed):
             return []
         return [v for v in able if not any(explained[v.id] < explained[o.id] for o in able)]
+
+    def _shows_only_nan(self, within: tuple[int, ...]) -> bool:
+        """Whether some evidence failed by numbers that are not finite and by nothing else."""
+        findings = [self._evidence[index].finding for index in within]
+        return all(finding is None or finding.kind is Kind.NOT_FINITE for finding in findings)
 
     def _is_repeated(self, index: int) -> bool:
         """Whether some evidence comes of asking once more, under conditions."""

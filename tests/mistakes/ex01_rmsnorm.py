@@ -17,6 +17,17 @@ class eps_outside_the_root:
             return (self.weight * wide / (_mean_square(wide).sqrt() + self.eps)).to(x.dtype)
 
 
+class eps_added_to_the_norm:
+    """the layer divides by x.norm() · D^-0.5 + eps, as the paper's own code does; add eps to the
+    mean square, inside the root"""
+
+    class RMSNorm(RMSNorm):
+        def forward(self, x):
+            wide = _widen(x)
+            root = wide.norm(dim=-1, keepdim=True) * x.shape[-1] ** -0.5
+            return (self.weight * (wide / (root + self.eps))).to(x.dtype)
+
+
 class eps_outside_the_root_throughout:
     """eps is added to the root, in the layer and in the gradients; add it to the
     mean square, inside the root"""
@@ -403,6 +414,30 @@ class cast_to_the_dtype_of_the_weight:
     class RMSNorm(RMSNorm):
         def forward(self, x):
             return super().forward(_widen(x)).to(self.weight.dtype)
+
+
+class cast_to_the_dtype_of_the_weight_first:
+    """the normalised x is cast to the dtype of the weight before it is multiplied by it, which
+    costs a wider x its digits; multiply in float32 and cast the product"""
+
+    class RMSNorm(RMSNorm):
+        def forward(self, x):
+            wide = _widen(x)
+            normed = (wide * _inverse_rms(wide, self.eps)).to(self.weight.dtype)
+            return (self.weight * normed).to(x.dtype)
+
+
+class gradients_in_the_dtype_of_the_weight:
+    """the gradients are computed in the dtype of the weight, which costs a wider x its digits;
+    widen weight, x and gradient to float32 at least"""
+
+    def rms_norm_backward(grad_output, x, weight, eps):
+        dtype = weight.dtype if x.dtype.itemsize > weight.dtype.itemsize else x.dtype
+        wide, grad = _widen(x.to(dtype)), _widen(grad_output.to(dtype))
+        inverse = _inverse_rms(wide, eps)
+        normed = wide * inverse
+        grad_x = _gradient_of_x(_widen(weight) * grad, normed, inverse)
+        return grad_x.to(x.dtype), _gradient_of_weight(grad, normed).to(weight.dtype)
 
 
 class weight_decides_the_dtype:

@@ -240,6 +240,70 @@ class rotate_half_of_four_axes:
         return torch.cat((-x[:, :, :, half:], x[:, :, :, :half]), dim=3)
 
 
+class frequencies_rounded_to_bfloat16:
+    """the frequencies are rounded to bfloat16, as in a model that is cast as a whole, so that
+    angles go wrong along the text; keep them in float32"""
+
+    def _inverse_frequencies(dim, base):
+        exponents = torch.arange(0, dim, 2, dtype=torch.float32) / dim
+        return (1.0 / base**exponents).bfloat16().float()
+
+
+class frequencies_rounded_in_cos_and_sin:
+    """the frequencies of cos and sin are rounded to bfloat16, so that angles go wrong along the
+    text; keep them in float32"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
+        rounded = _inverse_frequencies(dim, rope_base).bfloat16().float()
+        angles = _for_both_halves(torch.arange(end, dtype=torch.float32)[:, None] * rounded)
+        return angles.cos(), angles.sin()
+
+
+class frequencies_in_float16:
+    """the frequencies of cos and sin are rounded to float16, so that angles go wrong along the
+    text; keep them in float32"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
+        rounded = _inverse_frequencies(dim, rope_base).half().float()
+        angles = _for_both_halves(torch.arange(end, dtype=torch.float32)[:, None] * rounded)
+        return angles.cos(), angles.sin()
+
+
+class angles_rounded_to_bfloat16:
+    """the angles are rounded to bfloat16, so that neighbouring positions share one; compute them
+    in float32"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
+        angles = _for_both_halves(_angles(dim, end, rope_base)).bfloat16().float()
+        return angles.cos(), angles.sin()
+
+
+class tables_made_in_bfloat16:
+    """cos and sin are rounded to bfloat16 and come back as float32; leave them unrounded"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
+        angles = _for_both_halves(_angles(dim, end, rope_base))
+        return angles.cos().bfloat16().float(), angles.sin().bfloat16().float()
+
+
+class tables_made_in_float16:
+    """cos and sin are rounded to float16 and come back as float32; leave them unrounded"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6):
+        angles = _for_both_halves(_angles(dim, end, rope_base))
+        return angles.cos().half().float(), angles.sin().half().float()
+
+
+class frequencies_rounded_in_the_complex_table:
+    """the frequencies of the complex table are rounded to bfloat16, so that angles go wrong along
+    the text; keep them in float32"""
+
+    def precompute_pos_cis(dim, end, theta):
+        rounded = _inverse_frequencies(dim, theta).bfloat16().float()
+        angles = torch.arange(end, dtype=torch.float32)[:, None] * rounded
+        return torch.polar(torch.ones_like(angles), angles)
+
+
 class cos_and_sin_exchanged:
     """x is multiplied by sin and rotate_half(x) by cos; it should be x · cos + rotate_half(x) ·
     sin"""

@@ -59,6 +59,17 @@ class softmax_shifted_by_zero_at_least:
         return (exponentials / exponentials.sum(dim, keepdim=True)).to(x.dtype)
 
 
+class softmax_maximum_floored:
+    """softmax's maximum is never below -10000, so that a slice far below that vanishes; subtract
+    the maximum itself"""
+
+    def softmax(x, dim=-1):
+        wide = _widen(x)
+        exponentials = torch.exp(wide - wide.amax(dim, keepdim=True).clamp(min=-1e4))
+        total = exponentials.sum(dim, keepdim=True)
+        return (exponentials / total.clamp(min=1e-6)).to(x.dtype)
+
+
 class softmax_maximum_of_the_last_axis:
     """softmax takes the maximum along the last axis, whatever dim says; take it along dim"""
 
@@ -287,6 +298,34 @@ class last_rows_of_a_square:
         return torch.ones(kv_len, kv_len, dtype=torch.bool).tril()[-q_len:]
 
 
+class square_mask_of_the_queries:
+    """attention takes an S × S causal mask, which does not fit the keys where T is not S; build it
+    as [S, T]"""
+
+    def attention(q, k, v, *, is_causal=True, attention_mask=None):
+        if attention_mask is not None:
+            _check_mask(attention_mask, q, k)
+        scores, visible = _scores(q, k), _visible(q, k, False, attention_mask)
+        if is_causal:
+            square = causal_mask(q.shape[2], q.shape[2])
+            visible = torch.ones_like(scores, dtype=torch.bool) & visible & square
+        return _weights(scores, visible) @ v
+
+
+class square_mask_of_the_keys:
+    """attention takes a T × T causal mask, which does not fit the queries where S is not T; build
+    it as [S, T]"""
+
+    def attention(q, k, v, *, is_causal=True, attention_mask=None):
+        if attention_mask is not None:
+            _check_mask(attention_mask, q, k)
+        scores, visible = _scores(q, k), _visible(q, k, False, attention_mask)
+        if is_causal:
+            square = causal_mask(k.shape[2], k.shape[2])
+            visible = torch.ones_like(scores, dtype=torch.bool) & visible & square
+        return _weights(scores, visible) @ v
+
+
 class causal_mask_of_numbers:
     """causal_mask holds the numbers 0 and 1; it should be bool"""
 
@@ -487,6 +526,22 @@ class hidden_keys_get_minus_ten_beside_an_empty_row:
     def _weights(scores, visible):
         weights = softmax(scores.masked_fill(~visible, -10.0))
         return weights.masked_fill(~visible.any(-1, keepdim=True), 0.0)
+
+
+class hidden_keys_get_minus_10000:
+    """hidden scores are set to -10000 and their weights to 0, and other scores may be lower; set
+    the scores to -inf"""
+
+    def _weights(scores, visible):
+        return softmax(scores.masked_fill(~visible, -1e4)).masked_fill(~visible, 0.0)
+
+
+class hidden_keys_get_nan:
+    """hidden scores are set to NaN, which the sum of the softmax passes on to every other weight;
+    set them to -inf"""
+
+    def _weights(scores, visible):
+        return softmax(scores.masked_fill(~visible, math.nan)).masked_fill(~visible, 0.0)
 
 
 class minus_ten_is_added:

@@ -512,6 +512,23 @@ class repeated_one_after_the_other:
         return out.permute(0, 3, 1, 2, 4).reshape(q.shape).to(q.dtype)
 
 
+class half_precision_throughout:
+    """everything is computed in half precision, the softmax too; compute the softmax in float32"""
+
+    def _widen(x):
+        return x
+
+    def _weights(scores, visible):
+        if visible is not None:
+            grouped = scores.unflatten(2, (-1, visible.shape[0]))
+            scores = grouped.masked_fill(~visible, float("-inf")).flatten(2, 3)
+        exponentials = torch.exp(scores - scores.detach().amax(dim=-1, keepdim=True))
+        weights = exponentials / exponentials.sum(dim=-1, keepdim=True)
+        if visible is None:
+            return weights
+        return weights.unflatten(2, (-1, visible.shape[0])).masked_fill(~visible, 0.0).flatten(2, 3)
+
+
 class no_cast_back:
     """the result stays in float32; cast it back to the dtype of q"""
 

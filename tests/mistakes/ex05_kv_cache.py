@@ -543,6 +543,16 @@ class only_the_mask_length_is_checked:
             raise ValueError(f"attention_mask: got {list(mask.shape)}, want {k.shape[1]} keys")
 
 
+class one_column_is_accepted:
+    """a mask of one column is accepted, since it broadcasts to [B, T]; refuse it"""
+
+    def _check_mask(mask, k):
+        if mask is not None and (
+            mask.dim() != 2 or len(mask) != len(k) or mask.shape[1] not in (1, k.shape[1])
+        ):
+            raise ValueError(f"attention_mask: got {list(mask.shape)}, want {list(k.shape[:2])}")
+
+
 class mask_of_new_tokens_is_extended:
     """a mask of only the new tokens is accepted, as if the past had no padding; refuse it"""
 

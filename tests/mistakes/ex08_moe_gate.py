@@ -97,6 +97,42 @@ class chosen_scores_alone:
         return experts * (share * _mean_scores(taken)).sum(dim=-1)
 
 
+class chosen_scores_alone_in_the_batch_loss:
+    """P leaves out the scores of experts that a token did not choose, in batch_aux_loss alone; it
+    should average all scores"""
+
+    def batch_aux_loss(scores, topk_idx):
+        taken = torch.zeros_like(scores).scatter(-1, topk_idx, scores.gather(-1, topk_idx))
+        experts = scores.shape[-1]
+        share = _fractions(topk_idx, experts).to(_widen(scores).dtype)
+        return experts * (share * _mean_scores(_widen(taken))).sum(dim=-1)
+
+    def qwen_aux_loss(scores, topk_idx):
+        return topk_idx.shape[-1] * _balance(scores, topk_idx)
+
+
+class chosen_scores_alone_in_the_sequence_loss:
+    """P leaves out the scores of experts that a token did not choose, in sequence_aux_loss alone;
+    it should average all scores"""
+
+    def sequence_aux_loss(scores, topk_idx):
+        taken = torch.zeros_like(scores).scatter(-1, topk_idx, scores.gather(-1, topk_idx))
+        experts = scores.shape[-1]
+        share = _fractions(topk_idx, experts).to(_widen(scores).dtype)
+        return experts * (share * _mean_scores(_widen(taken))).sum(dim=-1).mean()
+
+
+class chosen_scores_alone_in_the_qwen_loss:
+    """P leaves out the scores of experts that a token did not choose, in qwen_aux_loss alone; it
+    should average all scores"""
+
+    def qwen_aux_loss(scores, topk_idx):
+        taken = torch.zeros_like(scores).scatter(-1, topk_idx, scores.gather(-1, topk_idx))
+        experts = scores.shape[-1]
+        share = _fractions(topk_idx, experts).to(_widen(scores).dtype)
+        return topk_idx.shape[-1] * experts * (share * _mean_scores(_widen(taken))).sum(dim=-1)
+
+
 class scores_summed_over_tokens:
     """P is the sum of the scores; it should be their mean over the tokens"""
 
@@ -439,6 +475,27 @@ class renormalised_scores_in_the_loss:
                 weight = weight / weight.sum(dim=-1, keepdim=True)
                 scores = torch.zeros_like(scores).scatter(-1, topk_idx, weight)
             return super()._aux_loss(scores, topk_idx)
+
+
+class softmax_twice_in_the_loss:
+    """the loss is computed from a softmax of the scores, which are a softmax already; use the
+    scores themselves"""
+
+    class MoEGate(MoEGate):
+        def _balance_loss(self, scores, topk_idx):
+            return super()._balance_loss(scores.softmax(dim=-1), topk_idx)
+
+
+class choices_of_the_first_call:
+    """the choices of the first call are kept and counted in every later loss; count those of the
+    call itself"""
+
+    class MoEGate(MoEGate):
+        kept = None
+
+        def _balance_loss(self, scores, topk_idx):
+            self.kept = topk_idx if self.kept is None else self.kept
+            return super()._balance_loss(scores, self.kept)
 
 
 class logits_in_the_loss:

@@ -260,3 +260,37 @@ def interleaved_to_half(weight, n_heads):
         diagnosis.add(Evidence("other", request, broken, None, finding))
         assert diagnosis.named("wrong") == [mistake]
         assert diagnosis.named("other") == []
+
+
+class TestNothingButNaN:
+    """NaN comes of too much: alone it names only a mistake that does everything else alike, too."""
+
+    @pytest.mark.parametrize(
+        ("number", "kind", "elsewhere", "named"),
+        [
+            (float("nan"), Kind.NOT_FINITE, "as the mistake does", True),
+            (float("nan"), Kind.NOT_FINITE, "right", False),
+            (3.0, Kind.VALUE, "right", True),
+        ],
+    )
+    def test_it_is_named(self, number: float, kind: Kind, elsewhere: str, named: bool) -> None:
+        def module(other: float) -> ModuleType:
+            made = ModuleType("answer")
+            made.__file__ = "/answer.py"
+            made.one = lambda x: x * number  # type: ignore[attr-defined]
+            made.other = lambda x: x * other  # type: ignore[attr-defined]
+            return made
+
+        wrong = module(5.0)
+        answer = wrong if elsewhere == "as the mistake does" else module(1.0)
+        mistake = Variant("known", "it is wrong", "")
+        diagnosis = Diagnosis([mistake], lambda _: wrong)
+        inputs = {"x": torch.ones(2)}
+        for test, scenario, finding in (
+            ("fails", lambda answer, x: answer.one(x), Finding(kind, ())),
+            ("passes", lambda answer, x: answer.other(x), None),
+        ):
+            request = Request(scenario, inputs)
+            seen, _ = observe(answer, request, frozenset())
+            diagnosis.add(Evidence(test, request, seen, None, finding))
+        assert diagnosis.named("fails") == ([mistake] if named else [])
