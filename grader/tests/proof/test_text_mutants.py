@@ -6,6 +6,7 @@ import pytest
 
 from grader.course.course import Course
 from grader.course.syllabus import ROOT, load
+from grader.proof import jobs
 from grader.proof.jobs import Fact, Job, TestFact
 from grader.proof.mutation_score import (
     BrokenList,
@@ -254,3 +255,29 @@ def test_lists_of_the_course_name_mutants_that_there_are() -> None:
         known = {mutant.id: mutant for mutant in mutants_of(exercise, course)}
         for name in read_equivalents(course.paths(exercise).equivalent):
             assert isinstance(known.get(name), TextMutant), f"{exercise.id} has no mutant {name!r}"
+
+
+TESTS = '''
+def test_sum(check):
+    """Half a turn."""
+    check(lambda rope: rope.rotate_half(ONE))
+
+
+def test_never_reached(check):
+    """Half a turn."""
+    check(lambda rope: rope.rotate_half(ONE))
+'''.replace("ONE", '__import__("torch").ones(2, 4)')
+
+
+def test_a_mutant_is_run_up_to_the_first_test_that_fails(
+    small_course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    EXERCISE.paths(small_course).test_file.write_text(TESTS, encoding="utf-8")
+    monkeypatch.setattr(jobs._Pool, "course", Course.load(small_course), raising=False)
+    monkeypatch.setattr(jobs._Pool, "caches", {}, raising=False)
+    monkeypatch.setattr(jobs._Pool, "zygote", None, raising=False)
+    name = "rotate_half: operator: -second -> second"
+    (fact,) = jobs.run_job(Job(EXERCISE.id, "mutant", name))
+    assert [(test.passed, test.test) for test in fact.tests] == [
+        (False, "test_02_rope.py::test_sum")
+    ]
