@@ -69,6 +69,7 @@ class TestFact:
     line: str
     used: dict[tuple[str, str], float]
     weight: int = 1
+    condition: str = ""
 
 
 @dataclass(frozen=True)
@@ -305,7 +306,8 @@ def _facts(runs: Iterable[Any]) -> tuple[TestFact, ...]:
         if interruption and not line:
             line = f"{interruption.type_name}: {interruption.message}"
         kind = finding.kind if finding else ""
-        facts.append(TestFact(run.test, run.passed, kind, line, used, run.weight))
+        condition = finding.condition if finding else ""
+        facts.append(TestFact(run.test, run.passed, kind, line, used, run.weight, condition))
     return tuple(facts)
 
 
@@ -343,15 +345,9 @@ def _try_derived(derived: Derived, exercise: Exercise, sample: int | None) -> Fa
         if not outcome.passed or not (was_asked or must_act(derived)):
             break
     job = Job(exercise.id, "derived", derived.id, sample=sample)
-    return Fact(
-        job,
-        seed,
-        1,
-        False,
-        float(outcome.passed),
-        (),
-        was_asked=was_asked or not must_act(derived),
-    )
+    # What never acts and need not is about something that the function does not have.
+    passes = outcome.passed and (was_asked or must_act(derived))
+    return Fact(job, seed, 1, False, float(passes), (), was_asked=was_asked)
 
 
 def _explain_all(job: Job, exercise: Exercise) -> Fact:

@@ -224,7 +224,9 @@ def _redundant(by_kind: Mapping[str, Sequence[Fact]]) -> tuple[str, ...]:
 def _needs(by_kind: Mapping[str, Sequence[Fact]]) -> Iterator[set[str]]:
     """Sets of tests, one of which must stay for a mistake to be caught or told from another."""
     for fact in by_kind["mistake"]:
-        yield {test.test for test in fact.failed}
+        # A listed mistake is what a test was written for; conditions find it by the way.
+        plainly = {test.test for test in fact.failed if not test.condition}
+        yield plainly or {test.test for test in fact.failed}
     for fact in by_kind["naming"]:
         others = set(fact.explained)
         for name, tests in fact.explained.items():

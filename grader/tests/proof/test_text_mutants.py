@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from grader.course.course import Course
-from grader.course.syllabus import ROOT, load
+from grader.course.syllabus import ROOT
+from grader.course.syllabus_file import load
 from grader.proof import jobs
 from grader.proof.jobs import Fact, Job, TestFact
 from grader.proof.mutation_score import (
