@@ -40,8 +40,17 @@ def test_repeat_kv_takes_any_layout_and_one_copy(check, rng):
 
 
 def test_every_query_head_attends_with_the_keys_and_values_of_its_group(check, rng):
-    """Query head h reads key/value head h // (H / K); the scores are divided by sqrt(d)."""
+    """Query head h reads key/value head h // (H / K), for any K; scores are divided by sqrt(d)."""
     check(attended_to_all, *qkv(rng, queries=4, keys=7), grad=True)
+
+    def extremes(gqa, q, k, v):
+        return {
+            "K = 1": attended(gqa, q, k[:, :, :1], v[:, :, :1]),
+            "K = H": attended(gqa, q[:, :, :3], k, v),
+            "B = S = 1": attended(gqa, q[:1, :1], k[:1], v[:1]),
+        }
+
+    check(extremes, *qkv(rng, queries=4, keys=7))
 
 
 def test_queries_see_no_later_keys(check, rng):
@@ -57,19 +66,6 @@ def test_the_last_query_stands_with_the_last_key(check, rng):
 def test_queries_before_the_first_key_give_zeros(check, rng):
     """With S > T the first S - T queries see no key: zeros, and all gradients are finite."""
     check(attended, *qkv(rng, queries=7, keys=4), grad=True)
-
-
-def test_one_head_of_keys_for_all_and_one_for_each(check, rng):
-    """K = 1 (all heads share), K = H (no head shares) and B = S = 1 work like any other sizes."""
-
-    def extremes(gqa, q, k, v):
-        return {
-            "K = 1": attended(gqa, q, k[:, :, :1], v[:, :, :1]),
-            "K = H": attended(gqa, q[:, :, :3], k, v),
-            "B = S = 1": attended(gqa, q[:1, :1], k[:1], v[:1]),
-        }
-
-    check(extremes, *qkv(rng, queries=4, keys=7))
 
 
 def test_transposed_layouts(check, rng):
@@ -101,14 +97,11 @@ def test_large_scores_neither_overflow_nor_vanish(check, rng):
     check(shifted, q, k, v, 6 * ones)
 
 
-def test_half_precision(check, rng):
-    """The result and its gradients have the dtype of q and are as good as that dtype allows."""
+def test_half_precision_is_widened_for_the_softmax(check, rng):
+    """In bfloat16 and float16 the softmax runs in float32; results and gradients have q's dtype."""
     q, k, v = qkv(rng, queries=4, keys=9, scale=2.0)
     check(attended, q, k, v, half=("q", "k", "v"), matmul=True, grad=True)
 
-
-def test_half_precision_is_widened_for_the_softmax(check, rng):
-    """Scores in bfloat16 and float16 go into a softmax in float32; the result is cast back once."""
     signs = rng.integers(0, 2, 2, 1, 2, 256) * 2.0 - 1
 
     # Scores are exact in half precision and their distances from the largest are not. The largest

@@ -99,7 +99,7 @@ class Fact:
 def jobs_of(exercise: Exercise, seeds: int, sample: int | None = None) -> Iterator[Job]:
     """Everything to try for one exercise; right answers with every seed, wrong ones with a few."""
     for seed in range(max(1, seeds // _SEEDS_PER_WRONG_SEED)):
-        yield Job(exercise.id, "all wrong", seeds=(seed,))
+        yield Job(exercise.id, "all wrong", seeds=(seed,), sample=sample)
     yield Job(exercise.id, "stub")
     for share in range(_SHARES):
         yield Job(exercise.id, "all derived", str(share), sample=sample)
@@ -190,9 +190,8 @@ def run_job(job: Job) -> Iterator[Fact]:
     if job.kind == "all derived":
         yield from _all_derived(job, exercise)
         return
-    several = {"all right": _all_right, "all wrong": _all_wrong}.get(job.kind)
     for seed in job.seeds:
-        for one in several(exercise, seed) if several else [job]:
+        for one in _single_jobs(job, exercise, seed):
             try:
                 yield from _run_one(one, exercise, seed)
             except Exception as error:
@@ -213,6 +212,16 @@ def _run_one(job: Job, exercise: Exercise, seed: int) -> Iterator[Fact]:
         yield _run_once(job, exercise, seed, threads, isolated)
 
 
+def _single_jobs(job: Job, exercise: Exercise, seed: int) -> Iterator[Job]:
+    """The jobs that one job stands for, each about a single answer."""
+    if job.kind == "all right":
+        yield from _all_right(exercise, seed)
+    elif job.kind == "all wrong":
+        yield from _all_wrong(exercise, seed, job.sample)
+    else:
+        yield job
+
+
 def _all_right(exercise: Exercise, seed: int) -> Iterator[Job]:
     """The solution, the reference and every alternative."""
     for name in ("solutions", "minimind_ref"):
@@ -221,23 +230,27 @@ def _all_right(exercise: Exercise, seed: int) -> Iterator[Job]:
         yield Job(exercise.id, "alternative", variant.id, (seed,))
 
 
-def _all_wrong(exercise: Exercise, seed: int) -> Iterator[Job]:
+def _all_wrong(exercise: Exercise, seed: int, sample: int | None) -> Iterator[Job]:
     """Every mistake and every null answer; before the first seed's, what naming rests on."""
     from grader.proof.nulls import NULLS
 
     if seed == 0:
         yield Job(exercise.id, "naming")
     for variant in detectable(exercise, _Pool.course):
-        yield Job(exercise.id, "mistake", variant.id, (seed,))
+        yield Job(exercise.id, "mistake", variant.id, (seed,), sample)
     for null in NULLS:
         yield Job(exercise.id, "null", null, (seed,))
 
 
 def _modes(job: Job, seed: int) -> list[tuple[int, bool]]:
-    """(threads, isolated): right answers in all four ways for the first seeds, others in both."""
+    """(threads, isolated): right answers in all four ways for the first seeds, others in both.
+
+    Where only a sample is tried, mistakes are in process alone.
+    """
     if job.kind == "right" and seed < FIRST_SEEDS:
         return [(1, False), (2, False), (1, True), (2, True)]
-    if job.kind in ("stub", "mistake", "alternative") and seed == 0:
+    in_both = job.kind in ("stub", "alternative") or (job.kind == "mistake" and job.sample is None)
+    if in_both and seed == 0:
         return [(1, False), (1, True)]
     return [(1, False)]
 
