@@ -126,7 +126,7 @@ class Diagnosis:
 
     def candidates(self) -> list[Variant]:
         """The mistakes that explain every observation; all of them before anything failed."""
-        return self._alone(tuple(range(len(self._evidence))))
+        return self._alone(self._plain())
 
     def explaining(self, test: str) -> list[Variant]:
         """The mistakes that explain a failed test and contradict nothing else that was seen.
@@ -141,7 +141,12 @@ class Diagnosis:
         mine = [index for index, item in enumerate(self._evidence) if item.test == test]
         if test in self._unclear or not mine:
             return []
-        everything = tuple(range(len(self._evidence)))
+        if any(self._is_repeated(index) for index in mine):
+            # The condition is named. Which mistake it is, plain runs of the same functions say, if
+            # any of them failed: to run every mistake under the condition would take too long.
+            within = tuple(i for i in self._asked_alike(mine) if not self._is_repeated(i))
+            return [] if all(map(self._passed, within)) else self._alone(within)
+        everything = self._plain()
         for within in (everything, self._asked_alike(mine)):
             if within != everything and self._shows_only_nan(within):
                 return []
@@ -207,14 +212,14 @@ class Diagnosis:
     def _asked_alike(self, mine: Sequence[int]) -> tuple[int, ...]:
         """The evidence about any function that some evidence is about."""
         asked = frozenset().union(*(self._evidence[index].asked for index in mine))
-        alike = (i for i, evidence in enumerate(self._evidence) if evidence.asked & asked)
+        alike = (i for i in self._plain() if self._evidence[i].asked & asked)
         return tuple(sorted({*mine, *alike}))
 
     def _alone(self, within: tuple[int, ...]) -> list[Variant]:
         """The mistakes that explain all of some evidence, each by itself."""
         left = self._mistakes
-        # What failed tells more than what passed, and runs under conditions take longest.
-        for index in sorted(within, key=lambda i: (self._is_repeated(i), self._passed(i))):
+        # What failed tells more than what passed: weigh it first.
+        for index in sorted(within, key=self._passed):
             left = [v for v in left if self._is_same(v, index)]
         return left
 
@@ -230,8 +235,7 @@ class Diagnosis:
         able = [
             variant
             for variant in able
-            if explained[variant.id]
-            and all(self._is_same(variant, index) for index in within if self._passed(index))
+            if explained[variant.id] and self._agrees_where_passed(variant, within)
         ]
         if set().union(*(explained[v.id] for v in able)) != set(failed):
             return []
@@ -241,6 +245,13 @@ class Diagnosis:
         """Whether some evidence failed by numbers that are not finite and by nothing else."""
         findings = [self._evidence[index].finding for index in within]
         return all(finding is None or finding.kind is Kind.NOT_FINITE for finding in findings)
+
+    def _agrees_where_passed(self, variant: Variant, within: Sequence[int]) -> bool:
+        return all(self._is_same(variant, index) for index in within if self._passed(index))
+
+    def _plain(self) -> tuple[int, ...]:
+        """The evidence of plain runs: what conditions show is named by the condition alone."""
+        return tuple(i for i in range(len(self._evidence)) if not self._is_repeated(i))
 
     def _is_repeated(self, index: int) -> bool:
         """Whether some evidence comes of asking once more, under conditions."""

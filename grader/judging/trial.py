@@ -66,6 +66,15 @@ ExpectedUnder = Callable[[Conditions], tuple[Request, Expectation] | None]
 """What is asked under some conditions and what a right answer gives; None if nothing is."""
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What is wrong under some conditions, and what was seen of it."""
+
+    evidence: Evidence
+    finding: Finding
+    error: BaseException | None
+
+
 @dataclass
 class Run:
     """What one test did: its verdict, its margins per precision, the first thing found wrong.
@@ -238,19 +247,19 @@ class Trial:
         found = self._found_under(run, request, conditions, expected)
         if found is None:
             return
-        finding, error = found
-        for tried in singly(conditions) if not finding.kind.by_chance else ():
-            if again := self._found_under(run, request, tried, expected):
-                finding, error = again
+        tried = conditions
+        for one in singly(conditions) if not found.finding.kind.by_chance else ():
+            if again := self._found_under(run, request, one, expected):
+                found, tried = again, one
                 break
-        else:
-            tried = conditions
-        finding = dataclasses.replace(finding, condition=described(tried))
-        self._raise(run, finding, error)
+        # The others are no evidence: every known mistake would have to be run for each.
+        self.diagnosis.add(found.evidence)
+        finding = dataclasses.replace(found.finding, condition=described(tried))
+        self._raise(run, finding, found.error)
 
     def _found_under(
         self, run: Run, request: Request, conditions: Conditions, expected: ExpectedUnder
-    ) -> tuple[Finding, BaseException | None] | None:
+    ) -> _Found | None:
         """What is wrong under some conditions, if anything is."""
         key = (request.seed, run.test, run.checks, *sorted(conditions))
         possible = expected(conditions)
@@ -261,8 +270,7 @@ class Trial:
         finding = judge(seen, wanted)
         if finding is None:
             return None
-        self.diagnosis.add(Evidence(run.test, asked, seen, wanted, finding, key=key))
-        return finding, error
+        return _Found(Evidence(run.test, asked, seen, wanted, finding, key=key), finding, error)
 
     def _expecting(
         self, key: tuple[Any, ...], request: Request, samples: RandomInputs
