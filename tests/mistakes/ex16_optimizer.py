@@ -1126,22 +1126,14 @@ class norm_in_float32:
 
 
 class squares_in_half_precision:
-    """the squares of half precision gradients are summed in their own dtype, where they overflow or
-    vanish; sum them in float32 at least"""
+    """half precision gradients, or their norms, are squared in their own dtype, where squares
+    overflow or vanish; square them in float32 at least"""
 
     def _global_norm(gradients):
         total = torch.zeros(())
         for gradient in gradients:
             total = total + gradient.square().sum()
         return total.sqrt()
-
-
-class norms_squared_in_half_precision:
-    """the norms of half precision gradients are squared in their own dtype, where they overflow or
-    vanish; square them in float32 at least"""
-
-    def _global_norm(gradients):
-        return sum((gradient.norm() ** 2 for gradient in gradients), torch.zeros(())).sqrt()
 
 
 class gradients_flattened_by_view:
