@@ -143,7 +143,7 @@ def test_the_aux_loss_is_part_of_the_loss(check, rng):
 
 @pytest.mark.weight(2)
 def test_gradients_are_clipped_once_by_their_norm(check, rng):
-    """The mean's gradient is clipped, to 1 by default; grad_norm is its norm before that."""
+    """The gradients of all groups are clipped together, once, to a norm of grad_clip."""
 
     def step(training, weights, batches):
         outcome = {}
@@ -156,10 +156,6 @@ def test_gradients_are_clipped_once_by_their_norm(check, rng):
         return outcome
 
     check(step, toy_weights(rng, scale=4.0), micro_batches(rng, 3))
-
-
-def test_all_groups_are_clipped_together(check, rng):
-    """One factor clips the gradients of all parameters, whatever group they are in."""
 
     def step(training, weights, batches):
         outcome = {}
@@ -251,26 +247,8 @@ def test_an_epoch_leaves_the_training_flag_alone(check, rng):
 
 
 @pytest.mark.weight(2)
-def test_a_scaler_changes_nothing_but_the_scale(check, rng):
-    """With a scaler gradients are unscaled, then clipped; loss and norm are without the scale."""
-
-    def step(training, weights, batches):
-        outcome = {}
-        for name, clip in {"clipped": 0.05, "not clipped": UNCLIPPED}.items():
-            model, scaler = Toy(weights), scaler_of_1024()
-            result = training.train_step(
-                model, batches, descent(model), lr=0.5, grad_clip=clip, scaler=scaler
-            )
-            found = numbers(result) | weights_of(model) | {"scale": scaler.get_scale()}
-            outcome |= {f"{key}, {name}": value for key, value in found.items()}
-        return outcome
-
-    check(step, toy_weights(rng), micro_batches(rng, 3))
-
-
-@pytest.mark.weight(2)
 def test_infinite_gradients_are_skipped_with_a_scaler(check, rng):
-    """Where a gradient is not finite the step is skipped and the next one is made as usual."""
+    """A scaler changes nothing but the scale; with one, a step that is not finite is skipped."""
 
     def steps(training, weights, bad, good):
         model, scaler = Toy(weights), scaler_of_1024(growth_interval=100)
@@ -296,6 +274,19 @@ def test_infinite_gradients_are_skipped_with_a_scaler(check, rng):
 
     first, second, third, *good = micro_batches(rng, 5)
     check(steps, toy_weights(rng), [first, poisoned(second), third], good)
+
+    def step(training, weights, batches):
+        outcome = {}
+        for name, clip in {"clipped": 0.05, "not clipped": UNCLIPPED}.items():
+            model, scaler = Toy(weights), scaler_of_1024()
+            result = training.train_step(
+                model, batches, descent(model), lr=0.5, grad_clip=clip, scaler=scaler
+            )
+            found = numbers(result) | weights_of(model) | {"scale": scaler.get_scale()}
+            outcome |= {f"{key}, {name}": value for key, value in found.items()}
+        return outcome
+
+    check(step, toy_weights(rng), micro_batches(rng, 3))
 
 
 def test_nothing_is_skipped_without_a_scaler(check, rng):
@@ -407,7 +398,7 @@ def results_of(epoch, optimizer):
 
 @pytest.mark.weight(2)
 def test_an_epoch_updates_once_per_window(check, rng):
-    """Every window of micro-batches is one update; the last, shorter one is not lost."""
+    """An epoch updates once per window of accumulation_steps; update i uses step start_step + i."""
 
     def epoch(training, weights, batches):
         found = {}
@@ -428,11 +419,6 @@ def test_an_epoch_updates_once_per_window(check, rng):
         return found
 
     check(epoch, toy_weights(rng), micro_batches(rng, 7))
-
-
-@pytest.mark.weight(2)
-def test_the_schedule_counts_updates_from_start_step_on(check, rng):
-    """Update i has the learning rate of step start_step + i; no micro-batch is skipped."""
 
     def epochs(training, weights, batches):
         found = {}
@@ -551,27 +537,3 @@ def test_every_result_comes_right_after_its_update(check, rng):
         return found | {"the whole stream is read at once": len(drawn) == 60}
 
     check(first_two, toy_weights(rng), micro_batches(rng, 3))
-
-
-def test_an_epoch_hands_its_options_on(check, rng):
-    """Clipping, scaler and autocast work in an epoch as in a single step; a window of 1 will do."""
-
-    def epochs(training, weights, batches):
-        found = {}
-        for name, options in {"": {}, ", grad_clip given": {"grad_clip": 0.05}}.items():
-            model = Toy(weights)
-            optimizer = descent(model, 9.0)
-            epoch = training.train_epoch(
-                model, batches, optimizer, lr=0.5, total_steps=4, **options
-            )
-            results = results_of(epoch, optimizer) | weights_of(model)
-            found |= {key + name: value for key, value in results.items()}
-        model, scaler = Toy(weights), scaler_of_1024()
-        options = {"scaler": scaler, "autocast_dtype": torch.bfloat16}
-        for _ in training.train_epoch(
-            model, batches, descent(model), lr=0.5, total_steps=4, **options
-        ):
-            pass
-        return found | {"scale": scaler.get_scale(), "autocast in the model": model.autocasts}
-
-    check(epochs, toy_weights(rng, scale=3.0), micro_batches(rng, 2))
