@@ -183,7 +183,7 @@ class TestCheck:
     def results(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def give(course: list[str], job: str | list[Fact] | None) -> None:
             tried = [(Job(EXERCISE.id, "mistake", "it"), job)] if job else []
-            monkeypatch.setattr("grader.proof.jobs.run_all", lambda *_: iter(tried))
+            monkeypatch.setattr("grader.proof.jobs.run_all", lambda *_, **__: iter(tried))
             monkeypatch.setattr("grader.proof.verdict.course_problems", lambda *_: course)
 
         return give
