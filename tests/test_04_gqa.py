@@ -126,5 +126,6 @@ def test_keys_and_values_are_not_repeated_in_memory(check, rng):
     q, k, v = qkv(rng, batch=1, queries=1, keys=keys, heads=heads, kv_heads=3, width=width)
     repeated = keys * heads * width
     # Keys and values repeated at the same time break even this, and are named by it.
-    check(attended, q, k, v, peak_elements=repeated * 3 // 2)
+    below = {"views": "the check below asks the same"}
+    check(attended, q, k, v, peak_elements=repeated * 3 // 2, without=below)
     check(attended, q, k, v, peak_elements=repeated - 1)

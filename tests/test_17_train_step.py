@@ -534,6 +534,11 @@ def test_every_result_comes_right_after_its_update(check, rng):
             found[f"micro-batches used at the {which} result"] = len(model.modes)
             found[f"updates made at the {which} result"] = optimizer.steps
             found[f"head at the {which} result"] = model.head.detach().clone()
+        other = Toy(weights)
+        by_default = training.train_epoch(
+            other, batches, descent(other, 9.0), lr=0.5, total_steps=30, grad_clip=UNCLIPPED
+        )
+        found["updates of three micro-batches by default"] = len(list(by_default))
         return found | {"the whole stream is read at once": len(drawn) == 60}
 
     check(first_two, toy_weights(rng), micro_batches(rng, 3))
