@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grader.judging.comparison import errors
 from grader.judging.expectation import Expectation, Tolerance, as_exact, in_double
 from grader.messages.catalog import say
 from grader.observation.conditions import WITHOUT_GRADIENTS, Condition
@@ -182,16 +183,13 @@ class _Oracle:
 def _agree(left: Any, right: Any, allowed: Tolerance | None) -> bool:
     if not isinstance(left, Tensor) or not isinstance(right, Tensor):
         if isinstance(left, float) and isinstance(right, float) and allowed is not None:
-            return left == right or abs(left - right) <= float(torch.as_tensor(allowed.element))
+            return bool(errors(as_exact(left), as_exact(right)) <= allowed.element)
         return type(left) is type(right) and bool(left == right)
     if left.shape != right.shape or left.dtype != right.dtype:
         return False
-    if torch.equal(left, right):
-        return True
-    if allowed is None or not left.is_floating_point():
-        return False
-    difference = (left.double() - right.double()).abs()
-    return bool(((difference <= allowed.element) | (left == right)).all())
+    if allowed is None:
+        return torch.equal(left, right)
+    return bool((errors(as_exact(left), as_exact(right)) <= allowed.element).all())
 
 
 def _fits(value: Any, allowed: Tolerance) -> bool:

@@ -57,9 +57,9 @@ def derived_mistakes(solution: Answer) -> list[Derived]:
     module = load_answer(Answer("_derived", solution.source, solution.siblings))
     found = []
     for target, function, owner in _targets(module):
-        for change, applies in _APPLIES.items():
-            arguments = applies(function, owner)
-            found += [Derived(target, change, argument) for argument in arguments]
+        for name, change in _CHANGES.items():
+            arguments = change.applies(function, owner)
+            found += [Derived(target, name, argument) for argument in arguments]
     return found
 
 
@@ -72,11 +72,12 @@ def load_derived(derived: Derived, solution: Answer) -> tuple[ModuleType, Acted]
     *path, name = derived.target.split(".")
     for part in path:
         owner = getattr(owner, part)
-    wrap = _CHANGES[derived.change]
-    if derived.change in _OF_CLASSES:
-        _OF_CLASSES[derived.change](owner, acted)
+    change = _CHANGES[derived.change]
+    if change.of_class is not None:
+        change.of_class(owner, acted)
     original = vars(owner)[name]
-    setattr(owner, name, functools.wraps(original)(wrap(original, acted, derived.argument)))
+    changed = change.wrap(original, acted, derived.argument)
+    setattr(owner, name, functools.wraps(original)(changed))
     return module, acted
 
 
@@ -86,7 +87,7 @@ def must_act(derived: Derived) -> bool:
     What is about results applies where there are any of the kind, gradients to what has gradients,
     and so on: whether that is so shows when it is run.
     """
-    return derived.change in _ASKED
+    return _CHANGES[derived.change].must_act
 
 
 def accepted_reasons(file: Path) -> dict[str, str]:
@@ -405,72 +406,57 @@ def _mark_loaded(owner: Any, acted: Acted) -> None:
     owner._is_marked = lambda self: self.__dict__.get("_was_loaded", False)
 
 
-_APPLIES: dict[str, _Applies] = {
-    "raises under torch.no_grad()": _always,
-    "gives something else under torch.no_grad()": _always,
-    "raises under torch.inference_mode()": _always,
-    "gives something else under torch.inference_mode()": _always,
-    "raises in eval mode": _of_modules,
-    "gives something else in eval mode": _of_modules,
-    "raises for views": _of_tensors,
-    "gives something else for views": _of_tensors,
-    "keeps its first result": _always,
-    "returns the same memory every time": _always,
-    "gives something else after it has refused an input": _always,
-    "gives something else in a deep copy": _of_modules,
-    "gives something else after a state dict was loaded": _of_modules,
-    "writes into {argument}": _each_tensor_to_leave,
-    "detaches its result": _always,
-    "leaves {argument} out of the gradient": _each_tensor,
-    "rounds its result to bfloat16": _always,
-    "rounds its parameters to bfloat16": _of_modules,
-    "returns a wider dtype": _always,
-    "moves the random generator": _always,
-    "ignores {argument}": _each_default,
-    "has another default for {argument}": _each_other_default,
-    "accepts what it must refuse": _always,
-}
-_CHANGES: dict[str, _Wrap] = {
-    "raises under torch.no_grad()": _where(_without_graph, raises=True),
-    "gives something else under torch.no_grad()": _where(_without_graph, raises=False),
-    "raises under torch.inference_mode()": _where(_in_inference, raises=True),
-    "gives something else under torch.inference_mode()": _where(_in_inference, raises=False),
-    "raises in eval mode": _where(_in_eval, raises=True),
-    "gives something else in eval mode": _where(_in_eval, raises=False),
-    "raises for views": _where(_with_views, raises=True),
-    "gives something else for views": _where(_with_views, raises=False),
-    "keeps its first result": _keeps_first,
-    "returns the same memory every time": _shares_memory,
-    "gives something else after it has refused an input": _after_refusal,
-    "gives something else in a deep copy": _spoils_marked,
-    "gives something else after a state dict was loaded": _spoils_marked,
-    "writes into {argument}": _writes,
-    "detaches its result": _on_result(_detached),
-    "leaves {argument} out of the gradient": _cuts_gradient,
-    "rounds its result to bfloat16": _on_result(_rounded),
-    "rounds its parameters to bfloat16": _rounds_parameters,
-    "returns a wider dtype": _on_result(_widened),
-    "moves the random generator": _moves_generator,
-    "ignores {argument}": _ignores,
-    "has another default for {argument}": _other_default,
-    "accepts what it must refuse": _accepts,
-}
-_ASKED = frozenset(
-    {
-        "raises under torch.no_grad()",
-        "raises under torch.inference_mode()",
-        "raises in eval mode",
-        "raises for views",
-        "keeps its first result",
-        "gives something else in a deep copy",
-        "gives something else after a state dict was loaded",
-        "ignores {argument}",
-        "has another default for {argument}",
-    }
-)
-_OF_CLASSES: dict[str, Callable[[Any, Acted], None]] = {
-    "gives something else in a deep copy": _mark_copies,
-    "gives something else after a state dict was loaded": _mark_loaded,
+@dataclass(frozen=True)
+class _Change:
+    """One kind of wrong: to what it applies, how it is made, and whether tests must come to it.
+
+    `of_class` changes the class of the method, where one method is not enough.
+    """
+
+    applies: _Applies
+    wrap: _Wrap
+    of_class: Callable[[Any, Acted], None] | None = None
+    must_act: bool = False
+
+
+_CHANGES: dict[str, _Change] = {
+    "raises under torch.no_grad()": _Change(
+        _always, _where(_without_graph, raises=True), must_act=True
+    ),
+    "gives something else under torch.no_grad()": _Change(
+        _always, _where(_without_graph, raises=False)
+    ),
+    "raises under torch.inference_mode()": _Change(
+        _always, _where(_in_inference, raises=True), must_act=True
+    ),
+    "gives something else under torch.inference_mode()": _Change(
+        _always, _where(_in_inference, raises=False)
+    ),
+    "raises in eval mode": _Change(_of_modules, _where(_in_eval, raises=True), must_act=True),
+    "gives something else in eval mode": _Change(_of_modules, _where(_in_eval, raises=False)),
+    "raises for views": _Change(_of_tensors, _where(_with_views, raises=True), must_act=True),
+    "gives something else for views": _Change(_of_tensors, _where(_with_views, raises=False)),
+    "keeps its first result": _Change(_always, _keeps_first, must_act=True),
+    "returns the same memory every time": _Change(_always, _shares_memory),
+    "gives something else after it has refused an input": _Change(_always, _after_refusal),
+    "gives something else in a deep copy": _Change(
+        _of_modules, _spoils_marked, of_class=_mark_copies, must_act=True
+    ),
+    "gives something else after a state dict was loaded": _Change(
+        _of_modules, _spoils_marked, of_class=_mark_loaded, must_act=True
+    ),
+    "writes into {argument}": _Change(_each_tensor_to_leave, _writes),
+    "detaches its result": _Change(_always, _on_result(_detached)),
+    "leaves {argument} out of the gradient": _Change(_each_tensor, _cuts_gradient),
+    "rounds its result to bfloat16": _Change(_always, _on_result(_rounded)),
+    "rounds its parameters to bfloat16": _Change(_of_modules, _rounds_parameters),
+    "returns a wider dtype": _Change(_always, _on_result(_widened)),
+    "moves the random generator": _Change(_always, _moves_generator),
+    "ignores {argument}": _Change(_each_default, _ignores, must_act=True),
+    "has another default for {argument}": _Change(
+        _each_other_default, _other_default, must_act=True
+    ),
+    "accepts what it must refuse": _Change(_always, _accepts),
 }
 
 

@@ -76,7 +76,7 @@ def conclude(
     mistakes = {v.id for v in detectable(exercise, course)}
     misnamed = sorted({f.job.name for f in by_kind["mistake"] if f.named != (f.job.name,)})
     redundant = _redundant(by_kind)
-    reasons = accepted_reasons(course.root / "tests" / "equivalent" / f"{exercise.id}.toml")
+    reasons = accepted_reasons(course.paths(exercise).equivalent)
     passing = {f.job.name for f in by_kind["derived"] if f.share == 1 and f.was_asked}
     constant = constant_tests(by_kind["expected"])
     tests = len(right[0].tests) if right else 0
