@@ -17,9 +17,9 @@ from grader.course.variants import read_variants
 from grader.isolation.launch import start_zygote
 from grader.isolation.machine import is_offered
 from grader.proof.figures.figure import Figure, Measured, stages
-from grader.proof.figures.timing import interleaved, rounds
+from grader.proof.figures.timing import interleaved, rounds, slowness
 
-_ROUNDS = 12
+_ROUNDS = 6
 Choices = dict[str, Any]
 """Fields of `RunOptions` by their names."""
 
@@ -29,7 +29,7 @@ MODES: dict[str, Choices] = {
     "light": {"isolate": True, "profile": "light"},
     "full": {"isolate": True, "profile": "full"},
 }
-_FLAKE_RUNS, _QUICK_FLAKE_RUNS = 1000, 3
+_FLAKE_RUNS, _QUICK_FLAKE_RUNS = 200, 3
 _QUICK_ANSWERS = 1
 """Right answers that are tried in a quick run, of the many that there are."""
 
@@ -66,7 +66,9 @@ def figures(root: Path, quick: bool) -> Measured:
         yield stage
         lost += run(exercise, choices) < 1
     yield Figure(f"isolation.losing points in {len(tries)} runs of right answers", lost, "", 0)
-    yield from _costs(course, run, quick)
+    slower = slowness(root)
+    yield Figure("isolation.this machine is slower by", slower, "x")
+    yield from _costs(course, run, slower, quick)
     rope = course.syllabus.find("ex02")
     flakes, runs = 0, _QUICK_FLAKE_RUNS if quick else _FLAKE_RUNS
     for stage, seed in stages("runs with another seed", range(runs)):
@@ -83,7 +85,7 @@ def _offered() -> list[Choices]:
     return [options for mode, options in MODES.items() if mode == "open" or is_offered(mode)]
 
 
-def _costs(course: Course, run: Callable[..., float], quick: bool) -> Measured:
+def _costs(course: Course, run: Callable[..., float], slower: float, quick: bool) -> Measured:
     """Median milliseconds that an exercise takes more than in process, warm, all modes in turn."""
     added: dict[str, list[float]] = {mode: [] for mode in MODES if mode != "open"}
     exercises = course.exercises[:1] if quick else course.exercises
@@ -98,7 +100,7 @@ def _costs(course: Course, run: Callable[..., float], quick: bool) -> Measured:
             if counts:
                 for mode, values in added.items():
                     values.append(times[mode] - times["open"])
-    for mode, limit in (("process", None), ("light", 15.0), ("full", 30.0)):
+    for mode, limit in (("process", None), ("light", 15.0 * slower), ("full", 30.0 * slower)):
         yield Figure(f"isolation.{mode} costs", statistics.median(added[mode]), "ms", limit)
 
 

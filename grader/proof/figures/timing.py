@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 from grader.proof.figures.figure import Figure, Stage, stages
 
 _ROUNDS = 15
+_IMPORT_TORCH = 0.88
+"""Seconds that `import torch` took on the machine for which limits in milliseconds were set."""
 
 
 def interleaved(
@@ -25,6 +29,19 @@ def interleaved(
             if counts:
                 times[name].append(time.perf_counter() - started)
     return times
+
+
+def slowness(folder: Path) -> float:
+    """How many times slower than that machine this one is now, at least 1.
+
+    A limit in milliseconds is multiplied by it: a shared machine may be slowed down to a quarter.
+    """
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import torch"], cwd=folder, check=True)
+        seconds.append(time.perf_counter() - started)
+    return max(1.0, statistics.median(seconds) / _IMPORT_TORCH)
 
 
 def rounds(usual: int, quick: bool) -> list[bool]:
