@@ -115,7 +115,9 @@ def score(
 def _survivor(mutant: TextMutant, exercise: Exercise, course: Course) -> str:
     solution = course.paths(exercise).solution.read_text(encoding="utf-8")
     before = set(ast.unparse(ast.parse(solution)).splitlines())
-    changed = next((line for line in mutant.text.splitlines() if line not in before), "")
+    # Docstrings are unparsed in another form than they are written in, but are never changed.
+    lines = (line for line in mutant.text.splitlines() if not line.strip().startswith(("'", '"')))
+    changed = next((line for line in lines if line not in before), "")
     shown = f": {changed.strip()}" if changed else ""
     return (
         f"no test kills {mutant.id!r}{shown}; write one, or list it with the reason in "
