@@ -1,7 +1,6 @@
 """ex07_feed_forward: facts about the gated feed-forward network."""
 
 import pytest
-import torch
 
 from minimind_ref.config import MiniMindConfig
 from tests.support import run
@@ -48,7 +47,9 @@ def test_the_network_has_three_weights_of_the_configs_sizes(check, rng):
         config = MiniMindConfig.tiny(hidden_size=hidden, intermediate_size=inner)
         return used(ffn.FeedForward(config), weights, x)
 
-    check(by_config, weights_of(rng, hidden, inner), rng.normal(2, hidden), hidden, inner, draws=True)
+    check(
+        by_config, weights_of(rng, hidden, inner), rng.normal(2, hidden), hidden, inner, draws=True
+    )
 
 
 def test_intermediate_size_can_be_given(check, rng):
@@ -68,7 +69,7 @@ def test_intermediate_size_can_be_given(check, rng):
 
 @pytest.mark.weight(2)
 def test_silu_of_the_gate_times_up_for_any_leading_axes(check, rng):
-    """y = down_proj(silu(gate_proj(x)) · up_proj(x)) for every vector, whatever axes come before."""
+    """y = down_proj(silu(gate_proj(x)) · up_proj(x)) for every vector of any number of axes."""
 
     def shapes(ffn, weights, x):
         layer = ffn.FeedForward(MiniMindConfig.tiny())

@@ -218,3 +218,38 @@ class concatenated_and_put_back:
             mixed = torch.bmm(weight.unsqueeze(1), outputs[back].view(-1, k, x.size(-1)))
             extra = [expert(flat) for expert in self.shared_experts]
             return torch.stack([mixed.squeeze(1), *extra]).sum(0).view_as(x)
+
+
+class dummy_token_for_idle_experts:
+    """in training an idle expert computes one token, whose result is multiplied by 0"""
+
+    class MoEFeedForward(nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            inner = config.moe_intermediate_size
+            self.gate = MoEGate(config)
+            self.experts = nn.ModuleList(
+                [FeedForward(config, inner) for _ in range(config.num_experts)]
+            )
+            self.shared_experts = nn.ModuleList(
+                [FeedForward(config, inner) for _ in range(config.n_shared_experts)]
+            )
+
+        def forward(self, x):
+            topk_idx, topk_weight, aux_loss = self.gate(x)
+            self.aux_loss = aux_loss
+            rows = x.reshape(-1, x.shape[-1])
+            out = rows.new_zeros(rows.shape)
+            for i in range(len(self.experts)):
+                where = (topk_idx == i).nonzero()
+                if where.shape[0] == 0:
+                    if self.training:
+                        out = out + 0.0 * self.experts[i](rows[:1])
+                    continue
+                tokens, places = where[:, 0], where[:, 1]
+                weighed = self.experts[i](rows[tokens]) * topk_weight[tokens, places][:, None]
+                index = tokens[:, None].expand_as(weighed)
+                out = out.scatter_add(0, index, weighed)
+            for shared in self.shared_experts:
+                out = out + shared(rows)
+            return out.reshape(x.shape)

@@ -131,7 +131,7 @@ class mish_for_silu:
 
 
 class hardswish_for_silu:
-    """the gate goes through hardswish, which is made of straight pieces; use silu, z · sigmoid(z)"""
+    """the gate goes through hardswish, an approximation; use silu, z · sigmoid(z)"""
 
     def _activate(gate):
         return F.hardswish(gate)

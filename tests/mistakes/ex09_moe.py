@@ -177,9 +177,7 @@ class weights_not_sorted:
             rows = order // topk_idx.shape[1]
             pieces = zip(self.experts, tokens[rows].split(sizes), strict=True)
             outputs = torch.cat([self._run(expert, piece) for expert, piece in pieces])
-            return torch.zeros_like(tokens).index_add(
-                0, rows, topk_weight.reshape(-1, 1) * outputs
-            )
+            return torch.zeros_like(tokens).index_add(0, rows, topk_weight.reshape(-1, 1) * outputs)
 
 
 class outputs_not_sorted_back:
@@ -190,9 +188,7 @@ class outputs_not_sorted_back:
         def _routed(self, tokens, topk_idx, topk_weight):
             order = topk_idx.flatten().argsort(stable=True)
             sizes = topk_idx.flatten().bincount(minlength=len(self.experts)).tolist()
-            pieces = zip(
-                self.experts, tokens[order // topk_idx.shape[1]].split(sizes), strict=True
-            )
+            pieces = zip(self.experts, tokens[order // topk_idx.shape[1]].split(sizes), strict=True)
             outputs = torch.cat([self._run(expert, piece) for expert, piece in pieces])
             return (outputs.view(*topk_idx.shape, -1) * topk_weight.unsqueeze(-1)).sum(dim=1)
 

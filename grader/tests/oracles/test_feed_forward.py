@@ -33,7 +33,8 @@ def by_hand(layer, vector):
     gate, up, down = (
         getattr(layer, name).weight.tolist() for name in ("gate_proj", "up_proj", "down_proj")
     )
-    passed = [g / (1 + math.exp(-g)) * u for g, u in zip(times(gate, vector), times(up, vector))]
+    pairs = zip(times(gate, vector), times(up, vector), strict=True)
+    passed = [g / (1 + math.exp(-g)) * u for g, u in pairs]
     return times(down, passed)
 
 

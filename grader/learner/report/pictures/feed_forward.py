@@ -56,7 +56,7 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
         lowest=y[lowest],
         place=gates[lowest],
         far=NEAR,
-        slope=slope[-1],
+        slope=slope[-1] + 0.0,  # not minus zero
     )
 
 
