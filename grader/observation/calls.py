@@ -40,7 +40,8 @@ class Recorder:
     """Stands before the answer's module and notes what its functions and methods return.
 
     What the answer calls of its own in the meantime is not noted. Methods are those of classes that
-    the scenario asks for: `forward` of a torch module, the public ones of a class without a base.
+    the scenario asks for: `forward` of a torch module, its own or that of a class which it derives
+    from, and the public ones of a class without a base.
     They are exchanged inside a `with` block and put back after it.
 
     With `watch_draws` it is seen whether calls `have_drawn` random numbers: where making a module
@@ -66,6 +67,7 @@ class Recorder:
         self.have_drawn = False
         self._inside = False
         self._exchanged: dict[type, dict[str, FunctionType]] = {}
+        self._inherited: dict[type, set[str]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -78,8 +80,12 @@ class Recorder:
     ) -> None:
         for owner, methods in self._exchanged.items():
             for name, method in methods.items():
-                setattr(owner, name, method)
+                if name in self._inherited.get(owner, ()):
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, method)
         self._exchanged.clear()
+        self._inherited.clear()
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -99,6 +105,7 @@ class Recorder:
             return
         self._calls.append(Call(owner.__name__))
         self._exchanged[owner] = methods = _methods(owner)
+        self._inherited[owner] = methods.keys() - vars(owner).keys()
         for name, method in methods.items():
             setattr(owner, name, self._recorded(method, f"{owner.__name__}.{name}"))
 
@@ -127,7 +134,9 @@ def _methods(owner: type) -> dict[str, FunctionType]:
     """The methods of a class that a scenario calls, as they stand in it."""
     own = {name: value for name, value in vars(owner).items() if isinstance(value, FunctionType)}
     if issubclass(owner, torch.nn.Module):
-        return {name: method for name, method in own.items() if name == "forward"}
+        forward = owner.forward
+        is_written = isinstance(forward, FunctionType) and forward is not torch.nn.Module.forward
+        return {"forward": forward} if is_written else {}
     if owner.__bases__ != (object,):
         return {}
     return {name: method for name, method in own.items() if not name.startswith("_")}

@@ -18,7 +18,7 @@ from grader.observation import observe as observing
 from grader.observation.answer import Answer, Source
 from grader.observation.calls import describe
 from grader.observation.codec import pack_observation, unpack_observation
-from grader.observation.conditions import map_tensors
+from grader.observation.conditions import Condition, map_tensors
 from grader.observation.observe import OutOfTime, load, observe
 from grader.observation.printed import Printed
 from grader.observation.record import MOST_PRINTED, Interruption, Observation, Opaque, Request
@@ -107,6 +107,28 @@ class TestOutputs:
             ("f", "the int '1'"),
             ("g", "None"),
         ]
+
+    def test_a_layer_that_inherits_its_forward_is_watched_like_any_other(self) -> None:
+        text = """
+            import torch
+
+            class Base(torch.nn.Module):
+                def forward(self, x): return x if self.training else -x
+
+            class Layer(Base):
+                pass
+            """
+
+        def scenario(module: Any) -> Tensor:
+            return module.Layer()(torch.ones(2))
+
+        module, _ = loaded(textwrap.dedent(text))
+        assert module is not None
+        for conditions, sign in ((frozenset(), 1), (frozenset({Condition.EVAL}), -1)):
+            seen, _ = observe(module, Request(scenario, {}, conditions=conditions), MINE)
+            assert seen.outputs["result"].tolist() == [sign, sign]
+            assert [call.name for call in seen.calls] == ["Layer", "Layer.forward"]
+            assert "forward" not in vars(module.Layer)
 
     def test_so_are_methods_but_not_what_the_answer_calls_itself(self) -> None:
         text = """
