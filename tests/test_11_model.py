@@ -166,7 +166,10 @@ def test_a_model_starts_as_if_it_guessed(check, rng):
 
     def starts(answer, sizes, texts):
         found = {"V": sizes["vocab_size"]}
-        for name, changes in (("dense", {"tie_word_embeddings": False}), ("MoE", {"use_moe": True})):
+        for name, changes in (
+            ("dense", {"tie_word_embeddings": False}),
+            ("MoE", {"use_moe": True}),
+        ):
             model = model_of(answer, **sizes, **changes)
             wrong = [
                 name
@@ -319,7 +322,7 @@ def some_labels(rng, *shape):
 
 @pytest.mark.weight(4)
 def test_the_loss_is_that_of_the_next_tokens(check, rng):
-    """The logits of a position are judged by the next label, averaged over all labels that count."""
+    """Each position is judged by the next label; the mean is over all labels that count."""
 
     def losses(answer, weights, ids, labels):
         out = asked(model_of(answer), weights, ids, labels=labels)
