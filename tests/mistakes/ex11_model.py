@@ -1066,18 +1066,6 @@ class norms_start_as_noise:
             nn.init.normal_(parameter, std=INITIAL_STD)
 
 
-class padding_row_starts_at_zero:
-    """the padding token's row of the embedding is set to 0, as padding_idx does; every row starts
-    with random numbers, and is trained"""
-
-    class MiniMindModel(MiniMindModel):
-        def __init__(self, config):
-            super().__init__(config)
-            size = config.vocab_size, config.hidden_size
-            self.embed_tokens = nn.Embedding(*size, padding_idx=config.pad_token_id)
-            _initialise(self)
-
-
 class tied_parameter_counted_twice:
     """the tied parameter is counted twice, as state_dict() names it; model.parameters() has it
     once"""
