@@ -1,0 +1,487 @@
+"""ex11_model: facts about the whole language model."""
+
+import math
+
+import pytest
+import torch
+
+from minimind_ref.config import MiniMindConfig
+from tests.support import refusal, run
+
+VOCABULARY, HIDDEN, HEADS, KV_HEADS, WIDTH, INNER = 97, 40, 6, 3, 8, 56  # of MiniMindConfig.tiny()
+LAYERS, EXPERTS, EXPERT_INNER = 2, 3, 28
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+
+
+def config(**changes):
+    few = {"num_hidden_layers": LAYERS, "num_experts": EXPERTS, "router_aux_loss_coef": 0.3}
+    return MiniMindConfig.tiny(**(few | changes))
+
+
+def network_of(rng, prefix, inner):
+    """Random weights of one gated feed-forward network."""
+    return {
+        f"{prefix}.gate_proj.weight": rng.normal(inner, HIDDEN, scale=0.2),
+        f"{prefix}.up_proj.weight": rng.normal(inner, HIDDEN, scale=0.2),
+        f"{prefix}.down_proj.weight": rng.normal(HIDDEN, inner, scale=0.2),
+    }
+
+
+def block_of(rng, prefix, moe):
+    weights = {
+        f"{prefix}.input_layernorm.weight": rng.uniform(HIDDEN, low=0.5, high=2.0),
+        f"{prefix}.self_attn.q_proj.weight": rng.normal(HEADS * WIDTH, HIDDEN, scale=0.2),
+        f"{prefix}.self_attn.k_proj.weight": rng.normal(KV_HEADS * WIDTH, HIDDEN, scale=0.2),
+        f"{prefix}.self_attn.v_proj.weight": rng.normal(KV_HEADS * WIDTH, HIDDEN, scale=0.2),
+        f"{prefix}.self_attn.o_proj.weight": rng.normal(HIDDEN, HEADS * WIDTH, scale=0.2),
+        f"{prefix}.self_attn.q_norm.weight": rng.uniform(WIDTH, low=0.5, high=2.0),
+        f"{prefix}.self_attn.k_norm.weight": rng.uniform(WIDTH, low=0.5, high=2.0),
+        f"{prefix}.post_attention_layernorm.weight": rng.uniform(HIDDEN, low=0.5, high=2.0),
+    }
+    if not moe:
+        return weights | network_of(rng, f"{prefix}.mlp", INNER)
+    weights[f"{prefix}.mlp.gate.weight"] = rng.normal(EXPERTS, HIDDEN, scale=0.3)
+    for expert in range(EXPERTS):
+        weights |= network_of(rng, f"{prefix}.mlp.experts.{expert}", EXPERT_INNER)
+    return weights
+
+
+def weights_of(rng, moe=False):
+    """Random weights for every entry of the state dict but the head's, which is the embedding's."""
+    weights = {
+        EMBEDDING: rng.normal(VOCABULARY, HIDDEN, scale=0.3),
+        "model.norm.weight": rng.uniform(HIDDEN, low=0.5, high=2.0),
+    }
+    for layer in range(LAYERS):
+        weights |= block_of(rng, f"model.layers.{layer}", moe)
+    return weights
+
+
+def tokens(rng, *shape):
+    """Token ids, with those for padding, begin and end among them."""
+    ids = rng.integers(0, VOCABULARY, *shape)
+    ids.flatten()[1:4] = torch.arange(3)
+    return ids
+
+
+def model_of(answer, **changes):
+    return answer.MiniMindForCausalLM(config(**changes))
+
+
+def tied(weights):
+    return {HEAD: weights[EMBEDDING]} | weights
+
+
+def asked(model, weights, *args, **kwargs):
+    """The model's output with these weights, the embedding's in the head as well."""
+    return run(model, tied(weights), *args, **kwargs)
+
+
+def left_padding(count, *pads):
+    """The mask [len(pads), count] of rows that begin with so much padding."""
+    return (torch.arange(count) >= torch.tensor(pads)[:, None]).long()
+
+
+def in_chunks(model, weights, ids, sizes, mask=None):
+    """Logits of a text that is fed in pieces of these sizes, and the last cache."""
+    logits, past, first = [], None, 0
+    for size in sizes:
+        after = first + size
+        out = asked(
+            model,
+            weights,
+            ids[:, first:after],
+            None if mask is None else mask[:, :after],
+            past,
+            use_cache=True,
+        )
+        logits.append(out.logits)
+        past, first = out.past_key_values, after
+    return torch.cat(logits, dim=1), past
+
+
+def caches(past):
+    """The keys and values of all layers by name."""
+    return {
+        f"{name} of layer {layer}": tensor
+        for layer, pair in enumerate(past)
+        for name, tensor in zip(("keys", "values"), pair, strict=True)
+    }
+
+
+def stacked_past(rng, count):
+    """Keys and values of all layers, heads before tokens: [2, LAYERS, 2, K, count, d]."""
+    return rng.normal(2, LAYERS, 2, KV_HEADS, count, WIDTH)
+
+
+def as_past(both):
+    """One (k, v) per layer, each [B, P, K, d], as views."""
+    keys, values = both.transpose(-3, -2)
+    return list(zip(keys, values, strict=True))
+
+
+@pytest.mark.weight(2)
+def test_a_model_has_the_weights_of_minimind(check, rng):
+    """The state dict has the entries of MiniMind, both tied names among them, and no tables."""
+    sizes = {
+        "vocab_size": int(rng.integers(60, 90, 1)),
+        "hidden_size": 2 * int(rng.integers(20, 28, 1)),
+        "intermediate_size": int(rng.integers(61, 90, 1)),
+        "num_hidden_layers": int(rng.integers(2, 4, 1)),
+        "n_shared_experts": 1,
+    }
+
+    def entries(answer, sizes):
+        found = {}
+        for moe in (False, True):
+            model = model_of(answer, use_moe=moe, **sizes)
+            trained = {n for n, p in model.named_parameters(remove_duplicate=False)}
+            found |= {
+                f"{name} with use_moe={moe}": (
+                    f"{list(value.shape)}, {'trained' if name in trained else 'not trained'}"
+                )
+                for name, value in sorted(model.state_dict().items())
+                if not name.startswith(("model.layers.0.self_attn.", "model.layers.1.mlp.experts."))
+            }
+        return found
+
+    check(entries, sizes, draws=True)
+
+
+@pytest.mark.weight(2)
+def test_a_model_starts_as_if_it_guessed(check, rng):
+    """Matrices start with a standard deviation of 0.02, norms with 1: the first loss is ln V."""
+    sizes = {
+        "vocab_size": int(rng.integers(200, 300, 1)),
+        "hidden_size": 128,
+        "num_hidden_layers": 3,
+        "n_shared_experts": 1,
+    }
+    texts = rng.integers(0, 200, 3, 60)
+
+    def like_noise(values):
+        count = values.numel()
+        off = abs(values.std().item() / 0.02 - 1)
+        return off < 0.01 + 5 / (2 * count) ** 0.5 and abs(values.mean().item()) < 0.12 / count**0.5
+
+    def starts(answer, sizes, texts):
+        found = {"V": sizes["vocab_size"]}
+        for name, changes in (
+            ("dense", {"tie_word_embeddings": False}),
+            ("MoE", {"use_moe": True}),
+        ):
+            model = model_of(answer, **sizes, **changes)
+            wrong = [
+                name
+                for name, value in model.named_parameters(remove_duplicate=False)
+                if not (like_noise(value) if value.dim() > 1 else bool((value == 1).all()))
+            ]
+            loss = model(texts, labels=texts).loss.item()
+            found[f"{name}: weights that start otherwise"] = wrong
+            found[f"{name}: first loss within 0.3 of ln V"] = (
+                abs(loss - math.log(sizes["vocab_size"])) < 0.3
+            )
+        return found
+
+    check(starts, sizes, texts, draws=True)
+
+
+@pytest.mark.weight(4)
+def test_tokens_go_through_all_layers_and_the_norm(check, rng):
+    """Embedding, layers in order, final norm, head: logits and hidden states of a dense model."""
+
+    def full(answer, weights, ids):
+        out = asked(model_of(answer), weights, ids)
+        return {
+            "logits": out.logits,
+            "hidden_states": out.hidden_states,
+            "loss": out.loss,
+            "past_key_values": out.past_key_values,
+            "aux_loss": out.aux_loss,
+        }
+
+    check(full, weights_of(rng), tokens(rng, 2, 5), grad=("weights",), draws=True)
+
+
+@pytest.mark.weight(2)
+def test_norm_and_tables_follow_the_config(check, rng):
+    """The final norm has the config's eps, and the tables its head_dim and rope_theta."""
+
+    def full(answer, weights, ids):
+        model = model_of(answer, rms_norm_eps=1e-3, rope_theta=7.0)
+        return {"logits": asked(model, weights, ids).logits}
+
+    # So small that the final norm's eps decides: whatever is written onto the stream is.
+    weights = weights_of(rng)
+    for name in weights:
+        if name.endswith(("embed_tokens.weight", "o_proj.weight", "down_proj.weight")):
+            weights[name] *= 0.003
+    check(full, weights, tokens(rng, 2, 9), grad=("weights",), draws=True)
+
+
+@pytest.mark.weight(2)
+def test_the_body_returns_hidden_states_cache_and_aux_loss(check, rng):
+    """MiniMindModel gives (hidden, past_key_values, aux_loss), with a mask and a past as well."""
+
+    def body(answer, weights, ids, mask, both):
+        model = answer.MiniMindModel(config())
+        own = {
+            name.removeprefix("model."): value for name, value in weights.items() if name != HEAD
+        }
+        hidden, past, aux_loss = run(model, own, ids, mask[:, 4:])
+        later, present, _ = run(model, own, ids, mask, as_past(both), use_cache=True)
+        real = mask[:, 4:].bool()
+        found = {"hidden": hidden[real], "past": past, "aux_loss": aux_loss, "after a past": later}
+        return found | caches(present)
+
+    inputs = weights_of(rng), tokens(rng, 2, 5), left_padding(9, 0, 2), stacked_past(rng, 4)
+    check(body, *inputs, grad=("weights", "both"), draws=True)
+
+
+@pytest.mark.weight(3)
+def test_any_chunking_gives_the_full_pass(check, rng):
+    """Full pass = token by token = chunks of 3, 2 and 2: positions go on where the past ends."""
+
+    def chunkings(answer, weights, ids):
+        model = model_of(answer)
+        out = asked(model, weights, ids, use_cache=True)
+        single, past = in_chunks(model, weights, ids, (1,) * 7)
+        chunks, _ = in_chunks(model, weights, ids, (3, 2, 2))
+        found = {"full pass": out.logits, "token by token": single, "chunks of 3, 2, 2": chunks}
+        found["layers in past_key_values"] = len(past)
+        return found | caches(past) | {"keys of a full pass": out.past_key_values[-1][0]}
+
+    check(chunkings, weights_of(rng), tokens(rng, 2, 7), draws=True)
+
+
+@pytest.mark.weight(3)
+def test_padding_is_seen_by_nobody(check, rng):
+    """Left-padded rows give at their real positions what they give alone, chunk by chunk too."""
+
+    def padded(answer, weights, ids, mask):
+        real = mask.bool()
+        model = model_of(answer)
+        alone = asked(model, weights, ids[2:, 4:]).logits
+        short = mask[:, 1:]
+        return {
+            "full pass": asked(model, weights, ids, mask).logits[real],
+            "chunks of 3, 1, 3": in_chunks(model, weights, ids, (3, 1, 3), mask)[0][real],
+            "the last row alone": alone,
+            "a mask that is too short": refusal(lambda: asked(model, weights, ids, short)),
+        }
+
+    inputs = weights_of(rng), tokens(rng, 3, 7), left_padding(7, 0, 2, 4)
+    check(padded, *inputs, draws=True)
+
+
+@pytest.mark.weight(2)
+def test_one_past_can_be_continued_twice(check, rng):
+    """A past serves twice, with use_cache and without; gradients reach it."""
+
+    def continued(answer, weights, one, other, both):
+        past, model = as_past(both), model_of(answer)
+        first = asked(model, weights, one, past_key_values=past, use_cache=True)
+        second = asked(model, weights, other, past_key_values=tuple(past))
+        again = asked(model, weights, one, past_key_values=past)
+        found = {
+            "one": first.logits,
+            "hidden states of one": first.hidden_states,
+            "the other": second.logits,
+            "one again": again.logits,
+            "past without use_cache": again.past_key_values,
+            "layers in the past that came in": len(past),
+        }
+        return found | caches(first.past_key_values)
+
+    inputs = weights_of(rng), tokens(rng, 2, 3), tokens(rng, 2, 4), stacked_past(rng, 5)
+    check(continued, *inputs, grad=("weights", "both"), draws=True)
+
+
+@pytest.mark.weight(2)
+def test_positions_end_where_the_config_says(check, rng):
+    """P + S = max_position_embeddings is possible, and one more is a ValueError."""
+
+    def lengths(answer, weights, ids):
+        model = model_of(answer, max_position_embeddings=9)
+        past = asked(model, weights, ids[:, :7], use_cache=True).past_key_values
+        return {
+            "9 tokens": asked(model, weights, ids[:, :9]).logits,
+            "2 tokens after 7": asked(model, weights, ids[:, 7:9], None, past).logits,
+            "10 tokens": refusal(lambda: asked(model, weights, ids)),
+            "3 tokens after 7": refusal(
+                lambda: asked(model, weights, ids[:, 7:], past_key_values=past)
+            ),
+        }
+
+    check(lengths, weights_of(rng), tokens(rng, 2, 10), draws=True)
+
+
+def some_labels(rng, *shape):
+    """Labels of which rows count a different number, and none, one or all of those at the ends."""
+    labels = tokens(rng, *shape)
+    labels[0, 2:] = -100
+    labels[1, :2] = -100
+    labels[2, 3] = -100
+    return labels
+
+
+@pytest.mark.weight(4)
+def test_the_loss_is_that_of_the_next_tokens(check, rng):
+    """Each position is judged by the next label; the mean is over all labels that count."""
+
+    def losses(answer, weights, ids, labels):
+        out = asked(model_of(answer), weights, ids, labels=labels)
+        return {"loss": out.loss, "logits": out.logits}
+
+    labels = some_labels(rng, 3, 6)
+    check(losses, weights_of(rng), tokens(rng, 3, 6), labels, grad=("weights",), draws=True)
+
+
+@pytest.mark.weight(2)
+def test_a_loss_of_nothing_is_zero(check, rng):
+    """Where no label counts the loss is 0, with gradients of 0, and not NaN."""
+
+    def losses(answer, weights, ids, labels):
+        model = model_of(answer)
+        none, first = torch.full_like(labels, -100), torch.full_like(labels, -100)
+        first[:, 0] = labels[:, 0]
+        return {
+            "some": asked(model, weights, ids, labels=labels).loss,
+            "none": asked(model, weights, ids, labels=none).loss,
+            "only the first label": asked(model, weights, ids, labels=first).loss,
+            "one token": asked(model, weights, ids[:, :1], labels=labels[:, :1]).loss,
+        }
+
+    labels = some_labels(rng, 3, 5)
+    check(losses, weights_of(rng), tokens(rng, 3, 5), labels, grad=("weights",), draws=True)
+
+
+@pytest.mark.weight(3)
+def test_kept_logits_are_the_last(check, rng):
+    """logits_to_keep keeps so many last positions and changes neither loss nor hidden states."""
+
+    def kept(answer, weights, ids, labels):
+        model, found = model_of(answer), {}
+        for count in (1, 3, 8):
+            out = asked(model, weights, ids, logits_to_keep=count)
+            judged = asked(model, weights, ids, logits_to_keep=count, labels=labels)
+            found |= {
+                f"logits with {count}": out.logits,
+                f"hidden states with {count}": out.hidden_states,
+                f"loss with {count}": judged.loss,
+                f"logits with {count} and labels": judged.logits,
+            }
+        return found
+
+    labels = some_labels(rng, 3, 6)
+    check(kept, weights_of(rng), tokens(rng, 3, 6), labels, grad=("weights",), draws=True)
+
+
+@pytest.mark.weight(3)
+def test_balance_losses_are_summed_beside_the_loss(check, rng):
+    """aux_loss is the sum over the layers of this call, is not in the loss, and has a gradient."""
+
+    def mixed(answer, weights, ids, other, labels):
+        model = model_of(answer, use_moe=True)
+        first = asked(model, weights, ids, labels=labels)
+        second = asked(model, weights, other)
+        # A new one: a layer that has kept a loss cannot be deep-copied, and may be in a copy.
+        model = model_of(answer, use_moe=True, aux_loss_kind="sequence").eval()
+        quiet = asked(model, weights, ids, labels=labels)
+        return {
+            "loss": first.loss,
+            "logits": first.logits,
+            "aux_loss": first.aux_loss,
+            "aux_loss of another batch": second.aux_loss,
+            "aux_loss in eval": quiet.aux_loss,
+            "loss in eval": quiet.loss,
+        }
+
+    inputs = weights_of(rng, moe=True), tokens(rng, 3, 6), tokens(rng, 2, 5), some_labels(rng, 3, 6)
+    check(mixed, *inputs, grad=("weights",), draws=True)
+
+
+@pytest.mark.weight(3)
+def test_embedding_and_head_are_one_parameter(check, rng):
+    """Tied weights are one parameter, trained once; without tie_word_embeddings they are two."""
+
+    def trained(answer, weights, head, ids):
+        found = {}
+        for tie in (True, False):
+            model = model_of(answer, tie_word_embeddings=tie)
+            model.load_state_dict(tied(weights) if tie else weights | {HEAD: head})
+            model.zero_grad()
+            loss = model(ids, labels=ids).loss
+            loss.backward()
+            named = dict(model.named_parameters(remove_duplicate=False))
+            gradient = named[EMBEDDING].grad.clone()
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter -= 0.5 * parameter.grad
+            found |= {
+                f"one parameter with tie_word_embeddings={tie}": named[EMBEDDING] is named[HEAD],
+                f"loss with tie_word_embeddings={tie}": loss.detach(),
+                f"gradient of the embedding with {tie}": gradient,
+                f"head after a step with {tie}": named[HEAD].detach().clone(),
+                f"logits after a step with {tie}": model(ids).logits.detach(),
+            }
+        return found
+
+    weights = weights_of(rng)
+    head = rng.normal(VOCABULARY, HIDDEN, scale=0.3)
+    reason = "the step has changed the weights of the model that is asked again"
+    check(
+        trained,
+        weights,
+        head,
+        tokens(rng, 2, 6),
+        draws=True,
+        without={"again": reason, "refused": reason},
+    )
+
+
+@pytest.mark.weight(2)
+def test_half_precision_ends_at_the_loss(check, rng):
+    """In half precision logits and hidden states have the weights' dtype; the loss is float32."""
+
+    def halves(answer, weights, ids, labels):
+        model = model_of(answer)
+        out = asked(model, weights, ids[:, :5])
+        losses = [asked(model, weights, ids, labels=each).loss for each in labels]
+        return {
+            "logits": out.logits,
+            "hidden_states": out.hidden_states,
+            "losses": torch.stack(losses),
+        }
+
+    labels = torch.stack([tokens(rng, 4, 50) for _ in range(3)])
+    inputs = weights_of(rng), tokens(rng, 4, 50), labels
+    check(halves, *inputs, half=("weights",), matmul=True, draws=True)
+
+
+@pytest.mark.weight(2)
+def test_parameters_are_counted_once(check, rng):
+    """count_parameters gives all parameters, and those that a token uses, for any config."""
+    sizes = {
+        "num_hidden_layers": int(rng.integers(2, 5, 1)),
+        "num_experts": int(rng.integers(4, 7, 1)),
+        "num_experts_per_tok": int(rng.integers(1, 4, 1)),
+        "moe_intermediate_size": int(rng.integers(9, 30, 1)),
+        "n_shared_experts": 2,
+    }
+
+    def counts(answer, sizes):
+        found = {}
+        for name, changes in (
+            ("dense", {}),
+            ("dense, not tied", {"tie_word_embeddings": False}),
+            ("MoE", {"use_moe": True}),
+        ):
+            settings = config(**sizes, **changes)
+            model = answer.MiniMindForCausalLM(settings)
+            model.model.embed_tokens.requires_grad_(False)
+            found[name] = list(answer.count_parameters(model, settings))
+            found[f"{name}, without head"] = list(answer.count_parameters(model.model, settings))
+        return found
+
+    check(counts, sizes, draws=True)
