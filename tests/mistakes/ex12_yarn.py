@@ -286,7 +286,7 @@ class ramp_replaced_by_a_step:
 
 
 class ramp_linear_in_the_turns:
-    """the ramp is linear in the number of turns, as in the paper's formula; here it is linear in
+    """the ramp is linear in the number of turns, as in the paper's formula; it should be linear in
     the number of the pair, from low to high"""
 
     def yarn_freqs(dim, rope_base, rope_scaling):
