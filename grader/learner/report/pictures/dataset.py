@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 WIDTH = 36
 START, END, NEWLINE, ASSISTANT, USER, PAD = range(1, 7)
 HEADER, END_MARKER = [START, ASSISTANT, NEWLINE], [END, NEWLINE]
-TURNS = (((5, 7),), ((3, 4), (4, 6)), ((8, 12), (3, 20)), ((2, 2), (3, 3)))
-"""The words of each question and its answer, row by row; the third row is too long."""
+TURNS = (((5, 7),), ((3, 4), (4, 6)), ((4, 6), (3, 25)), ((2, 2), (3, 3)))
+"""The words of each question and its answer, row by row; the third chat is too long and cut off."""
 TEXTS = (9, 22, 5, 30, 14, 3, 17, 26, 8, 12)
 
 
@@ -60,7 +60,7 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
         for place, token in enumerate(row):
             colour = BLUE if learned[number, place] else GRID if token == PAD else MUTED
             above.barh(number, 0.86, left=place, height=0.72, color=colour, linewidth=0)
-    above.set(xlabel="token (dark: learned)", yticks=range(len(rows)), xlim=(0, WIDTH))
+    above.set(xlabel="token (blue: learned, light: padding)", yticks=range(len(rows)), xlim=(0, WIDTH))
     above.set_yticklabels([f"chat {number}" for number in range(len(rows))])
     above.invert_yaxis()
     above.grid(visible=False)
