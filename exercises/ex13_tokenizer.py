@@ -81,8 +81,8 @@ class Tokenizer:
 
     Args:
         vocab: the bytes of each id; every byte, every special token and the result of every merge
-            is in it. Which id belongs to what is for it alone to say: the ids need not be in the
-            order in which ``train_bpe`` gives them.
+            is in it. Only it says which id belongs to what: the bytes and the specials may have
+            other ids than ``train_bpe`` gives them.
         merges: the merges, the first ones first.
         special_tokens: the tokens that are no text, maybe none.
     """
