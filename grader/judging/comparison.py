@@ -156,9 +156,72 @@ def _structure(seen: Observation, want: Expectation) -> Finding | None:
             line = say("comparing.value", name=name, got=_described(got), want=_described(wanted))
             return Finding(Kind.TYPE, (line + (say("comparing.no_return") if got is None else ""),))
         if not isinstance(wanted, (Tensor, float)) and got != wanted:
-            line = say("comparing.value", name=name, got=repr(got), want=repr(wanted))
-            return Finding(Kind.PLAIN_VALUE, (line,))
+            return Finding(Kind.PLAIN_VALUE, (_other_value(name, got, wanted),))
     return None
+
+
+def _other_value(name: str, got: Any, wanted: Any) -> str:
+    """Two plain values that are not equal: all of both, or the first place where they differ."""
+    whole = repr(got), repr(wanted)
+    if max(map(len, whole)) <= _LONGEST_VALUE or not _have_parts(got, wanted):
+        return say("comparing.value", name=name, got=whole[0], want=whole[1])
+    place, got, wanted = _first_apart(name, got, wanted)
+    if isinstance(got, _Count):
+        return say("comparing.items", place=place, got=got.items, want=wanted.items)
+    return say("comparing.value", name=place, got=_short(got), want=_short(wanted))
+
+
+_LONGEST_VALUE = 120
+"""Of two plain values that are longer only the part is shown that differs."""
+_BEFORE, _AFTER = 12, 36
+"""The characters of a long text that are shown before and after the first that differs."""
+
+
+@dataclass(frozen=True)
+class _Count:
+    """How many items there are, where those that both have are the same."""
+
+    items: int
+
+
+def _have_parts(got: Any, wanted: Any) -> bool:
+    return type(got) is type(wanted) and isinstance(got, (str, bytes, list, tuple, dict))
+
+
+def _first_apart(place: str, got: Any, wanted: Any) -> tuple[str, Any, Any]:
+    """The innermost part that differs first, and where it is."""
+    if not _have_parts(got, wanted) or len(repr(got)) + len(repr(wanted)) <= _LONGEST_VALUE:
+        return place, got, wanted
+    if isinstance(got, (str, bytes)):
+        at = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), None)  # noqa: B905
+        at = min(len(got), len(wanted)) if at is None else at
+        begin = max(0, at - _BEFORE)
+        where = f"{place}[{begin}:{at + _AFTER}]"
+        return where, got[begin : at + _AFTER], wanted[begin : at + _AFTER]
+    if isinstance(got, dict):
+        for key in (*wanted, *got):
+            if key not in got or key not in wanted:
+                return f"{place}[{key!r}]", got.get(key, _NOTHING), wanted.get(key, _NOTHING)
+            if got[key] != wanted[key]:
+                return _first_apart(f"{place}[{key!r}]", got[key], wanted[key])
+    for index, (mine, other) in enumerate(zip(got, wanted, strict=False)):
+        if mine != other:
+            return _first_apart(f"{place}[{index}]", mine, other)
+    return place, _Count(len(got)), _Count(len(wanted))
+
+
+class _Nothing:
+    """What stands for an entry that is not there."""
+
+
+_NOTHING = _Nothing()
+
+
+def _short(value: Any) -> str:
+    if value is _NOTHING:
+        return say("comparing.nothing")
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} …"
 
 
 def _kind(value: Any) -> type:
@@ -382,7 +445,11 @@ def _place(index: tuple[int, ...]) -> str:
 def _modified(seen: Observation) -> Finding | None:
     if not seen.modified:
         return None
-    names = listed(seen.modified)
+    kinds = [name.partition(":")[2] for name in seen.modified]
+    names = listed([name.partition(":")[0] for name in seen.modified])
+    if all(kinds):
+        line = say("comparing.modified_plain", names=names, kind=kinds[0])
+        return Finding(Kind.MODIFIED, (line,))
     if len(seen.modified) == 1:
         return Finding(Kind.MODIFIED, (say("comparing.modified_one", names=names),))
     return Finding(Kind.MODIFIED, (say("comparing.modified_many", names=names),))

@@ -128,8 +128,11 @@ class ReferenceRun:
     ) -> Expectation:
         double = in_double(self._request)
         exact = self._exact if self.cotangents is None else _run(self._reference, double)
-        evaluations = list(_legal_evaluations(self._reference, self._request, precision))
-        moved = list(_perturbed(self._reference, double, precision))
+        if any(map(_is_numeric, exact.outputs.values())):
+            evaluations = list(_legal_evaluations(self._reference, self._request, precision))
+            moved = list(_perturbed(self._reference, double, precision))
+        else:  # what is no number has no rounding
+            evaluations, moved = [_run(self._reference, self._request)], []
 
         def output(name: str, value: Tensor | float) -> Tolerance:
             legal, shifted = ([run.outputs.get(name) for run in r] for r in (evaluations, moved))
@@ -154,6 +157,10 @@ class ReferenceRun:
             },
             limits=limits,
         )
+
+
+def _is_numeric(value: Any) -> bool:
+    return isinstance(value, (Tensor, float))
 
 
 def _given(allowed: float | Tensor) -> Tolerance:

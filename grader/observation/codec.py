@@ -196,13 +196,17 @@ def _pack_value(value: Tensor | Plain | Opaque, tensors: dict[str, Tensor]) -> d
 
 
 def _pack_plain(value: Any) -> Any:
-    """JSON has no tuples, no ints beyond a float's in every reader and no NaN: say each apart."""
+    """JSON has no tuples, no bytes, no ints beyond a float's in every reader and no NaN: say each apart."""
     if isinstance(value, tuple):
         return {"tuple": [_pack_plain(item) for item in value]}
     if isinstance(value, list):
         return {"list": [_pack_plain(item) for item in value]}
     if isinstance(value, dict):
-        return {"dict": {key: _pack_plain(item) for key, item in value.items()}}
+        if all(type(key) is str for key in value):
+            return {"dict": {key: _pack_plain(item) for key, item in value.items()}}
+        return {"pairs": [[_pack_plain(key), _pack_plain(item)] for key, item in value.items()]}
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
     if isinstance(value, float):
         return {"float": value.hex()}
     if isinstance(value, int) and not isinstance(value, bool):
@@ -239,12 +243,27 @@ def _plain(packed: Any, depth: int, room: _Room) -> Any:
         _require(type(content) is dict, "a malformed dict")
         room.take(len(content), sum(map(len, content)))
         return {key: _plain(item, depth + 1, room) for key, item in content.items()}
+    if kind == "pairs":
+        _require(type(content) is list, "a malformed dict")
+        room.take(len(content))
+        return dict(_pair(pair, depth + 1, room) for pair in content)
+    if kind == "bytes":
+        room.take(0, len(_text(content, 2 * MOST_CHARACTERS)))
+        return bytes.fromhex(content)
     if kind == "float":
         return float.fromhex(_text(content))
     _require(kind == "int", f"a value of unknown kind {kind[:40]!r}")
     digits = _text(content, _LONGEST_DIGITS)
     room.take(0, len(digits))
     return int(digits)
+
+
+def _pair(packed: Any, depth: int, room: _Room) -> tuple[Any, Any]:
+    """A key of a dict and what it stands for."""
+    _require(type(packed) is list and len(packed) == 2, "a malformed dict")
+    key = _plain(packed[0], depth, room)
+    _require(type(key) in (str, bytes, int), "a key that is not taken")
+    return key, _plain(packed[1], depth, room)
 
 
 def _gradient(packed: Any, tensors: dict[str, Tensor]) -> Tensor | None:

@@ -95,8 +95,10 @@ class Constructions:
         _, twin = self._twins.get(id(args[0]) if args else 0, (None, None))
         if twin is None:
             return
-        others = [map_tensors(_rolled, value, "") for value in args[1:]]
-        named = other_question(kwargs)
+        asked = {str(place): value for place, value in enumerate(args[1:])} | kwargs
+        changed = other_question(asked)
+        others = [changed.pop(str(place)) for place in range(len(args) - 1)]
+        named = changed
         with _as_if_nothing_happened(), suppress(Exception), torch.no_grad():
             method(twin, *others, **named)
 
@@ -211,17 +213,56 @@ def weighed(output: Tensor, cotangent: Tensor) -> Tensor:
 
 
 def other_question(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs of the same kind that ask something else."""
+    """Inputs of the same kind that ask something else.
+
+    Without tensors among them, texts and lists are others; beside tensors they may be what says how
+    the question is put.
+    """
+    if not _have_tensors(inputs):
+        return {name: _turned(value) for name, value in inputs.items()}
     return {name: map_tensors(_rolled, value, name) for name, value in inputs.items()}
 
 
 def refused_question(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs of which the first tensor lacks its last column, so that it fits no other."""
+    """Inputs of which the first tensor lacks its last column, so that it fits no other.
+
+    Without tensors, the first list has an item that is none, or the first text a character that no
+    encoding has, both at the end, where much is done already.
+    """
     refused = dict(inputs)
+    if not _have_tensors(inputs):
+        for name, value in inputs.items():
+            if isinstance(value, list) and value:
+                return refused | {name: [*value, None]}
+            if isinstance(value, str):
+                return refused | {name: f"{value}\ud800"}
+        return refused
     first = next((name for name, value in inputs.items() if isinstance(value, Tensor)), None)
     if first is not None and inputs[first].dim():
         refused[first] = inputs[first][..., :-1]
     return refused
+
+
+def _have_tensors(inputs: Mapping[str, Any]) -> bool:
+    found: list[str] = []
+
+    def note(name: str, value: Tensor) -> Tensor:
+        found.append(name)
+        return value
+
+    map_tensors(note, dict(inputs), "")
+    return bool(found)
+
+
+def _turned(value: Any) -> Any:
+    """Another text, a list in another order, a list of other texts."""
+    if isinstance(value, str):
+        return value[1:] + value[:1]
+    if type(value) is list:
+        if all(isinstance(item, (str, list)) for item in value):
+            return [_turned(item) for item in value]
+        return value[1:] + value[:1]
+    return value
 
 
 def _rolled(name: str, value: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 _COMPILER = re.compile(
     r"\boptim\b|torch\.func\b|torch import func|functorch|\b(v|j)jp\b|\bjac(rev|fwd)|vmap"
-    r"|checkpoint|compile|make_fx|FlopCounter|DispatchMode|torch_dispatch|FakeTensor|profile|export|scheduler"
-    r"|swa_utils|dynamo"
+    r"|checkpoint|(?<!\bre\.)(?<!\bregex\.)\bcompiler?\b|make_fx|FlopCounter|DispatchMode"
+    r"|torch_dispatch|FakeTensor|profile|export|scheduler|swa_utils|dynamo"
 )
 _SYMBOLS = re.compile(
     r"\.backward\(\s*[^)\s]|autograd\.grad\(|grad_outputs|gradcheck|assert_close|jit\.trace|sympy"

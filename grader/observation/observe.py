@@ -231,13 +231,23 @@ class _Run:
 class _Prepared:
     """Fresh inputs, the leaves that gradients are taken for, and what must stay unmodified."""
 
+    given: Mapping[str, Any]
     inputs: dict[str, Any]
     leaves: dict[str, Tensor]
     watched: dict[str, tuple[Tensor, Tensor]]
 
     def modified(self) -> tuple[str, ...]:
-        """The names of the inputs that no longer are what they were."""
-        return tuple(name for name, (old, new) in self.watched.items() if not _unchanged(old, new))
+        """The names of the inputs that no longer are what they were.
+
+        One that is a list or a dict and holds something else now says so: "ids:list".
+        """
+        tensors = [name for name, (old, new) in self.watched.items() if not _unchanged(old, new)]
+        plain = [
+            f"{name}:{type(value).__name__}"
+            for name, value in self.given.items()
+            if isinstance(value, (list, dict)) and not _holds_the_same(value, self.inputs[name])
+        ]
+        return (*tensors, *plain)
 
 
 def _prepare(request: Request) -> _Prepared:
@@ -262,7 +272,7 @@ def _prepare(request: Request) -> _Prepared:
         return copy
 
     inputs = {name: map_tensors(fresh, value, name) for name, value in request.inputs.items()}
-    return _Prepared(inputs, leaves, watched)
+    return _Prepared(request.inputs, inputs, leaves, watched)
 
 
 def _unchanged(old: Tensor, new: Tensor) -> bool:
@@ -273,6 +283,20 @@ def _unchanged(old: Tensor, new: Tensor) -> bool:
     if old.is_floating_point() or old.is_complex():
         same |= (new != new) & (old != old)
     return bool(same.all())
+
+
+def _holds_the_same(old: Any, new: Any) -> bool:
+    """Whether lists and dicts have the items that they had; tensors are watched by themselves."""
+    if isinstance(old, Tensor) or type(old) is not type(new):
+        return type(old) is type(new) or isinstance(old, Tensor) and isinstance(new, Tensor)
+    if isinstance(old, dict):
+        if list(old) != list(new):
+            return False
+        return all(_holds_the_same(item, new[key]) for key, item in old.items())
+    if type(old) in (list, tuple):
+        same = len(old) == len(new)
+        return same and all(_holds_the_same(*pair) for pair in zip(old, new, strict=True))
+    return type(old) not in (bool, int, str, bytes) or bool(old == new)
 
 
 def _output(value: Any) -> Tensor | Plain | Opaque:
@@ -310,14 +334,16 @@ def _is_plain_value(value: object) -> bool:
         value, deeper = ahead.pop()
         inner: Collection[Any] = ()
         if type(value) is dict:
-            if not all(type(key) is str for key in value):
+            if not all(type(key) in (str, bytes, int) for key in value):
                 return False
-            characters -= sum(map(len, value))
+            ahead += ((key, 0) for key in value)
             inner = value.values()
         elif type(value) in (list, tuple):
             inner = cast("Collection[Any]", value)
         elif type(value) is str:
             characters -= len(value)
+        elif type(value) is bytes:
+            characters -= 2 * len(value)
         elif type(value) is int:
             characters -= value.bit_length() // 3
             if value.bit_length() > _LONGEST_INT:

@@ -48,7 +48,8 @@ SINGLE = "result"
 """The name of the output of a scenario that returns one value and no dict."""
 
 
-Plain = None | bool | int | float | str | list[Any] | tuple[Any, ...] | dict[str, Any]
+Plain = None | bool | int | float | str | bytes | list[Any] | tuple[Any, ...] | dict[Any, Any]
+"""The keys of a dict are texts, bytes and whole numbers."""
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,14 @@ def _each_tensor_to_leave(function: FunctionType, owner: type | None) -> list[st
     return _each_tensor(function, owner)
 
 
+def _each_container_to_leave(function: FunctionType, owner: type | None) -> list[str]:
+    name = function.__name__
+    if name in _CHANGES_ITS_ARGUMENTS or (name.endswith("_") and name != "__init__"):
+        return []
+    kinds = inspect.signature(function, eval_str=False).parameters.values()
+    return [p.name for p in kinds if str(p.annotation).startswith(("list[", "dict["))]
+
+
 def _each_default(function: FunctionType, owner: type | None) -> list[str]:
     return [p.name for p in _parameters(function) if p.default is not p.empty]
 
@@ -246,6 +254,50 @@ def _writes(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
             acted.yes = True
             with torch.no_grad():
                 value.add_(1) if value.dtype is not torch.bool else value.logical_not_()
+        return result
+
+    return changed
+
+
+def _rearranges(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        value = _argument(function, args, kwargs, argument)
+        if type(value) is dict and value:
+            acted.yes = True
+            value[next(iter(value))] = value.pop(next(iter(value)))
+        elif type(value) is list and value:
+            acted.yes = True
+            value.append(value[0])
+        return result
+
+    return changed
+
+
+def _shares_list(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    room: list[Any] = []
+
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if type(result) is not list or _tensors(result):
+            return result
+        acted.yes = True
+        room[:] = result
+        return room
+
+    return changed
+
+
+def _hands_out_memory(function: Callable[..., Any], acted: Acted, argument: str) -> Any:
+    kept: dict[str, list[Any]] = {}
+
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        asked = repr((args, kwargs))
+        result = kept.get(asked) or function(*args, **kwargs)
+        if type(result) is not list or _tensors(result):
+            return result
+        acted.yes = acted.yes or asked in kept
+        kept[asked] = result
         return result
 
     return changed
@@ -446,6 +498,9 @@ _CHANGES: dict[str, _Change] = {
         _of_modules, _spoils_marked, of_class=_mark_loaded, must_act=True
     ),
     "writes into {argument}": _Change(_each_tensor_to_leave, _writes),
+    "rearranges {argument}": _Change(_each_container_to_leave, _rearranges, must_act=True),
+    "returns the same list every time": _Change(_always, _shares_list),
+    "keeps the list that it returned": _Change(_always, _hands_out_memory),
     "detaches its result": _Change(_always, _on_result(_detached)),
     "leaves {argument} out of the gradient": _Change(_each_tensor, _cuts_gradient),
     "rounds its result to bfloat16": _Change(_always, _on_result(_rounded)),
@@ -472,7 +527,25 @@ def _spoiled(result: Any, acted: Acted) -> Any:
     if isinstance(result, float):
         acted.yes = True
         return result * 1.5 + 0.25
+    if inspect.isgenerator(result):
+        return (_spoiled(item, acted) for item in result)
+    if isinstance(result, (str, list, tuple, dict)) and not _tensors([result]):
+        acted.yes = acted.yes or bool(result)
+        return _shifted(result)
     return map_tensors(wrong, result, "")
+
+
+def _shifted(value: Any) -> Any:
+    """A plain value that is another: every number in it is larger, every text longer."""
+    if isinstance(value, str):
+        return f"{value}?" if value else value
+    if isinstance(value, bytes):
+        return value + b"?"
+    if type(value) in (list, tuple):
+        return type(value)(map(_shifted, value))
+    if type(value) is dict:
+        return {key: _shifted(item) for key, item in value.items()}
+    return value + 1 if type(value) is int else value
 
 
 def _tensors(values: Sequence[Any]) -> list[Tensor]:
