@@ -566,7 +566,7 @@ class gradient_of_the_last_chunk_alone:
 
 
 class weight_without_gradient:
-    """the weight gets no gradient; it is trained, too"""
+    """the weight gets no gradient; do not detach it, since it is trained, too"""
 
     def chunked_causal_lm_loss(hidden, weight, labels, chunk_size, ignore_index=-100):
         hidden, labels = _shift(hidden, labels)

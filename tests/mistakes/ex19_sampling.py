@@ -855,7 +855,7 @@ class penalty_without_seen_ids:
 
 
 class top_k_left_out:
-    """sample does not apply top-k; it comes after the temperature"""
+    """sample does not apply top-k; apply it after the temperature"""
 
     def sample(
         logits,
