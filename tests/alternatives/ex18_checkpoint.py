@@ -107,7 +107,7 @@ class unwrapped_model:
 
 
 class safe_globals:
-    """NumPy's array stays in the file and is allowed by name; a named temporary file, Path.replace"""
+    """NumPy's array stays in the file and is allowed by name; Path.replace"""
 
     def _numpy_state():
         return np.random.get_state()
