@@ -35,10 +35,14 @@ class UnknownExercise(LookupError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one answer may use over all of its tests: seconds of its own work, MiB beyond torch."""
+    """What one answer may use over all of its tests: seconds of its own work, MiB beyond torch.
+
+    `files_mb` are the MiB of files that it may have at once; with 0 it may write none.
+    """
 
     seconds: float
     memory_mb: int
+    files_mb: int = 0
 
     @property
     def call_seconds(self) -> float:

@@ -234,7 +234,11 @@ def _hints(entry: _Entry) -> tuple[HintLadder, ...]:
 
 
 def _limits(entry: _Entry) -> Limits:
-    limits = Limits(seconds=entry.number("seconds"), memory_mb=entry.whole("memory_mb"))
+    limits = Limits(
+        seconds=entry.number("seconds"),
+        memory_mb=entry.whole("memory_mb"),
+        files_mb=entry.whole("files_mb") if entry.has("files_mb") else 0,
+    )
     entry.done()
     return limits
 

@@ -16,6 +16,13 @@ from pathlib import Path
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _PATH_BENEATH = 1
 _WRITE_FILE, _READ_FILE, _READ_FOLDER = 1 << 1, 1 << 2, 1 << 3
+_REMOVE_FOLDER, _REMOVE_FILE, _MAKE_FOLDER, _MAKE_FILE = 1 << 4, 1 << 5, 1 << 7, 1 << 8
+_MOVE, _CUT = 1 << 13, 1 << 14
+_ALL_OF_FILES = (
+    *(_WRITE_FILE, _READ_FILE, _READ_FOLDER, _REMOVE_FOLDER, _REMOVE_FILE, _MAKE_FOLDER),
+    *(_MAKE_FILE, _MOVE, _CUT),
+)
+"""What it takes to work with files and folders; links, pipes, sockets and devices are none."""
 _VERSION_FLAG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -57,14 +64,17 @@ def version() -> int:
 
 def make_ruleset(
     readable: Iterable[Path],
+    writable: Iterable[Path] = (),
     *,
     files: bool = True,
     network: bool = True,
     signals: bool = True,
     sockets: bool = True,
 ) -> int:
-    """A descriptor of rules: no file but those to read and the null device, no TCP, no signals to
-    other processes, no abstract sockets of theirs. Raises Unavailable where there is no Landlock.
+    """A descriptor of rules: no file but those to read, folders to write in and the null device, no
+    TCP, no signals to other processes, no abstract sockets of theirs.
+
+    Raises Unavailable where there is no Landlock.
     """
     available = version()
     if not available:
@@ -81,6 +91,9 @@ def make_ruleset(
     if files:
         for path in readable:
             _allow(ruleset, path, _READ_FILE | (_READ_FOLDER if path.is_dir() else 0))
+        known = (1 << _bits(available)) - 1
+        for path in writable:
+            _allow(ruleset, path, sum(_ALL_OF_FILES) & known)
         _allow(ruleset, Path(os.devnull), _READ_FILE | _WRITE_FILE)
     return ruleset
 

@@ -21,6 +21,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from grader.isolation import scratch
+
 PROFILES = ("process", "light", "full")
 
 _LINUX = sys.platform == "linux"
@@ -52,6 +54,13 @@ _ALLOWED_CALLS = (
     *("sched_get_priority_max", "sched_get_priority_min", "getcpu", "get_mempolicy"),
     *("sysinfo", "uname", "getrandom", "getcwd", "exit", "exit_group", "arch_prctl"),
 )
+# What else it takes to write files, for a worker with a folder where Landlock lets it.
+_CALLS_ON_FILES = (
+    *("rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir"),
+    *("fsync", "fdatasync", "ftruncate", "pwrite64", "copy_file_range", "sendfile", "umask"),
+    *("flock", "statfs", "fstatfs"),
+)
+_CALLS_ON_MODES = ("chmod", "fchmod", "fchmodat")
 _CLONE_THREAD = 0x00010000
 NAMESPACES = {
     "user namespace": 0x10000000,
@@ -71,17 +80,25 @@ class CannotLock(Exception):
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What a worker is locked into; `memory_mb` is what it may use beyond what it starts with."""
+    """What a worker is locked into.
+
+    `memory_mb` is what it may use beyond what it starts with. `files_mb` is what it may have in a
+    folder of its own, where the exercise is about files; with 0 it can write no file at all.
+    """
 
     profile: str = "process"
     memory_mb: int = 2048
+    files_mb: int = 0
 
 
-def lock_in(sandbox: Sandbox, without: frozenset[str] = frozenset()) -> None:
+def lock_in(
+    sandbox: Sandbox, without: frozenset[str] = frozenset(), *, folder: Path | None = None
+) -> None:
     """Apply a profile to this process.
 
     `without` names protections to leave out, or system calls to let through, so that a test can see
-    what each is there for; whatever runs answers leaves nothing out.
+    what each is there for; whatever runs answers leaves nothing out. `folder` is where it may write
+    files in `light`, if `sandbox.files_mb` lets it write any; in `full` it has a place of its own.
 
     Raises CannotLock, and then nothing of the learner's may be run.
     """
@@ -90,12 +107,19 @@ def lock_in(sandbox: Sandbox, without: frozenset[str] = frozenset()) -> None:
     if not _LINUX:
         raise CannotLock(f"the profile {sandbox.profile} needs Linux, this is {sys.platform}")
     try:
+        # Where root becomes nobody, it may no longer see what it allows to be read.
+        ruleset = _new_ruleset(without, (folder,)) if folder is not None else None
         for name, step in steps(sandbox).items():
             if name not in without:
                 step()
-        _restrict_files(without)
+        if sandbox.files_mb and sandbox.profile == "full":
+            folder = scratch.IN_FULL
+            ruleset = _new_ruleset(without, (folder,))
+        _restrict_files(without, ruleset)
+        if folder is not None:
+            _expect_files_in(folder)
         if "call filter" not in without:
-            _filter_calls(without)
+            _filter_calls(without, files=folder is not None)
     except CannotLock:
         raise
     except OSError as error:
@@ -107,8 +131,9 @@ def steps(sandbox: Sandbox) -> dict[str, Callable[[], None]]:
     memory = _virtual_bytes() + sandbox.memory_mb * 2**20
     found: dict[str, Callable[[], None]] = {"killed first": _be_killed_first}
     if sandbox.profile == "full":
-        found["empty root"] = _empty_root
-    for name, limit in _limits(memory, _threads_of_all() + _THREADS).items():
+        found["empty root"] = partial(_empty_root, sandbox.files_mb)
+    limits = _limits(memory, _threads_of_all() + _THREADS, sandbox.files_mb * 2**20)
+    for name, limit in limits.items():
         found[name] = partial(_limit, name, limit)
     if sandbox.profile != "full":  # there root is root of the worker's own namespace alone
         found["nobody"] = _drop_privileges
@@ -132,17 +157,17 @@ def prepare(without: frozenset[str] = frozenset()) -> None:
             _common_rules(without)
 
 
-def separate(without: frozenset[str] = frozenset()) -> None:
+def separate(without: frozenset[str] = frozenset(), *, files_mb: int = 0) -> None:
     """Enter new user, process, network, IPC and mount namespaces; Linux alone.
 
     The caller forks afterwards: its child is the first process of the new process namespace.
-    `without` is for a test, as in `lock_in`.
+    `without` is for a test, as in `lock_in`; `files_mb` is that of its sandbox.
     """
     namespaces = sum(flag for name, flag in NAMESPACES.items() if name not in without)
     itself = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
     if os.geteuid() == 0:
         if without.isdisjoint(("empty root", "mount namespace")):
-            _empty_root_of_root()
+            _empty_root_of_root(files_mb)
         _become_nobody()  # limits on threads do not hold for root, in whatever namespace
         _checked(_libc().prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "keeping /proc/self")
     uid, gid = os.getuid(), os.getgid()
@@ -191,16 +216,16 @@ def _checked(result: int, what: str) -> None:
         raise CannotLock(f"{what}: {os.strerror(error)}")
 
 
-def _empty_root_of_root() -> None:
+def _empty_root_of_root(files_mb: int) -> None:
     """Change the root while this process is root, who may see folders that nobody may not.
 
     Where root may not do that, as in many containers, the worker does it for itself later.
     """
     if _libc().unshare(NAMESPACES["mount namespace"]) == 0:
-        _empty_root()
+        _empty_root(files_mb)
 
 
-def _empty_root() -> None:
+def _empty_root(files_mb: int) -> None:
     """Make a file system that holds the library alone the root of everything this process sees."""
     if _has_own_root():
         return
@@ -224,6 +249,10 @@ def _empty_root() -> None:
         times = path.parent.stat()
         place = root / path.parent.relative_to("/")
         os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
+    if files_mb:
+        place = root / scratch.IN_FULL.relative_to("/")
+        place.mkdir()
+        _mount_empty(place, f"size={files_mb}m,nr_inodes={scratch.MOST_FILES},mode=1777")
     os.chdir(root)
     pivot_root = 155 if os.uname().machine == "x86_64" else 41
     _checked(libc.syscall(pivot_root, b".", b"."), "changing the root folder")
@@ -247,8 +276,8 @@ def _mount_point(shown: Iterable[Path]) -> Path:
     raise CannotLock("there is no folder to mount an empty one on")
 
 
-def _mount_empty(place: Path) -> None:
-    mounted = _libc().mount(b"answer", bytes(place), b"tmpfs", 0, b"size=1m,mode=0755")
+def _mount_empty(place: Path, options: str = "size=1m,mode=0755") -> None:
+    mounted = _libc().mount(b"answer", bytes(place), b"tmpfs", 0, options.encode())
     _checked(mounted, "mounting an empty folder")
 
 
@@ -271,13 +300,13 @@ def _be_killed_first() -> None:
         _write_in(_proc(), "self/oom_score_adj", "1000")
 
 
-def _limits(memory: int, threads: int) -> dict[str, int]:
+def _limits(memory: int, threads: int, file: int) -> dict[str, int]:
     return {
         "RLIMIT_AS": memory,
         "RLIMIT_NPROC": threads,
         "RLIMIT_CORE": 0,
         "RLIMIT_NOFILE": _OPEN_FILES,
-        "RLIMIT_FSIZE": 0,
+        "RLIMIT_FSIZE": file,
         "RLIMIT_MEMLOCK": 0,
         "RLIMIT_MSGQUEUE": 0,
     }
@@ -340,13 +369,13 @@ def _forbid_tracing() -> None:
     _checked(_libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "forbidding to be traced")
 
 
-def _restrict_files(without: frozenset[str]) -> None:
+def _restrict_files(without: frozenset[str], ruleset: int | None = None) -> None:
     from grader.isolation import landlock
 
     if without.issuperset(LANDLOCK):
         return
     try:
-        landlock.enforce(_ruleset(without))
+        landlock.enforce(_ruleset(without) if ruleset is None else ruleset)
     except landlock.Unavailable as error:
         raise CannotLock(f"Landlock: {error}") from error
     os.close(_proc())
@@ -355,20 +384,42 @@ def _restrict_files(without: frozenset[str]) -> None:
 @cache
 def _ruleset(without: frozenset[str]) -> int:
     """Landlock's rules, made once, in the zygote."""
+    return _new_ruleset(without, ())
+
+
+def _new_ruleset(without: frozenset[str], writable: tuple[Path, ...]) -> int:
     from grader.isolation import landlock, library
 
     files, network, signals, sockets = (name not in without for name in LANDLOCK)
     try:
         return landlock.make_ruleset(
-            library.readable(), files=files, network=network, signals=signals, sockets=sockets
+            library.readable(),
+            writable,
+            files=files,
+            network=network,
+            signals=signals,
+            sockets=sockets,
         )
     except landlock.Unavailable as error:
         raise CannotLock(f"Landlock: {error}") from error
 
 
-def _filter_calls(without: frozenset[str]) -> None:
-    rules = _common_rules(without)
+def _expect_files_in(folder: Path) -> None:
+    """Have temporary files made in a folder; writing more than allowed ends this process."""
+    import tempfile
+
+    tempfile.tempdir = str(folder)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+
+
+def _filter_calls(without: frozenset[str], *, files: bool = False) -> None:
+    rules = _common_rules(without.union(_CALLS_ON_FILES) if files else without)
     import pyseccomp
+
+    for name in _CALLS_ON_MODES if files else ():
+        # Landlock does not say whose mode may be changed. These seem to work, and change nothing.
+        with contextlib.suppress(OSError, ValueError):
+            rules.add_rule(pyseccomp.ERRNO(0), name)
 
     own = pyseccomp.Arg(0, pyseccomp.EQ, os.getpid())
     # An abort ends this process, and no other. It can neither stop nor kill itself, so that

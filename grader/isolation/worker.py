@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from types import CodeType
 from typing import Any, BinaryIO
 
@@ -84,13 +85,19 @@ def enter(root: str) -> None:
     eager.compile_nothing_more()
 
 
-def serve(from_judge: BinaryIO, to_judge: BinaryIO, locked: sandbox.Sandbox) -> None:
+def serve(
+    from_judge: BinaryIO,
+    to_judge: BinaryIO,
+    locked: sandbox.Sandbox,
+    folder: Path | None = None,
+) -> None:
     """Lock this process in, say so, load the assigned answer and run one scenario after another.
 
+    `folder` is where it may write files in `light`, if it may.
     The answer is imported before the first scenario comes: the judge still prepares that.
     """
     try:
-        sandbox.lock_in(locked)
+        sandbox.lock_in(locked, folder=folder)
     except sandbox.CannotLock as error:
         frames.write_frame(to_judge, frames.pack_greeting(str(error)))
         return

@@ -25,7 +25,7 @@ from typing import BinaryIO
 import torch
 from torch.func import functional_call
 
-from grader.isolation import frames, sandbox, worker
+from grader.isolation import frames, sandbox, scratch, worker
 from grader.observation.codec import pack_observation, unpack_observation
 from grader.observation.late import import_now
 from grader.observation.observe import observe
@@ -100,8 +100,11 @@ def _branch(descriptor: int, control: socket.socket) -> int:
 
 
 def _fork(descriptor: int, control: socket.socket, locked: sandbox.Sandbox) -> int:
+    folder = scratch.make() if locked.files_mb and locked.profile == "light" else None
     pid = os.fork()
     if pid:
+        if folder is not None:
+            scratch.watch(pid, folder, locked.files_mb)
         return pid
     code = 1
     try:
@@ -111,8 +114,8 @@ def _fork(descriptor: int, control: socket.socket, locked: sandbox.Sandbox) -> i
         stream = socket.socket(fileno=descriptor)
         to_judge = stream.makefile("wb")
         if locked.profile == "full":
-            _enter_namespaces(to_judge)
-        worker.serve(stream.makefile("rb"), to_judge, locked)
+            _enter_namespaces(to_judge, locked)
+        worker.serve(stream.makefile("rb"), to_judge, locked, folder)
         code = 0
     except MemoryError:
         code = worker.NO_MEMORY
@@ -120,13 +123,13 @@ def _fork(descriptor: int, control: socket.socket, locked: sandbox.Sandbox) -> i
         os._exit(code)
 
 
-def _enter_namespaces(to_judge: BinaryIO) -> None:
+def _enter_namespaces(to_judge: BinaryIO, locked: sandbox.Sandbox) -> None:
     """Go on as the first process of new namespaces; this one stays outside and ends as that does.
 
     Killing the outer one kills the inner one, which has asked to die with its parent.
     """
     try:
-        sandbox.separate()
+        sandbox.separate(files_mb=locked.files_mb)
     except sandbox.CannotLock as error:
         frames.write_frame(to_judge, frames.pack_greeting(str(error)))
         os._exit(1)

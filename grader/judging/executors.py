@@ -173,7 +173,7 @@ class Isolated:
             threads=torch.get_num_threads(),
             seconds=exercise.limits.call_seconds,
             seconds_in_all=exercise.limits.seconds,
-            locked=Sandbox(profile, exercise.limits.memory_mb),
+            locked=Sandbox(profile, exercise.limits.memory_mb, exercise.limits.files_mb),
             imports=imports,
             zygote=zygote,
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from grader.course.syllabus import ROOT, Limits
+from grader.course.syllabus import ROOT
 from grader.course.syllabus_file import load
 from grader.isolation.launch import start_zygote
 from grader.observation.answer import forget
@@ -87,7 +87,7 @@ def limit_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         exercise = syllabus.find("ex02")
         limits = exercise.limits
         scale = seconds / limits.call_seconds
-        short = replace(exercise, limits=Limits(limits.seconds * scale, limits.memory_mb))
+        short = replace(exercise, limits=replace(limits, seconds=limits.seconds * scale))
         changed = replace(syllabus, exercises=(short,))
         monkeypatch.setattr("grader.course.course.load", lambda root: changed)
 

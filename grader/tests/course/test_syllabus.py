@@ -111,6 +111,7 @@ def test_an_entry_is_read_as_it_is_written(syllabus: Syllabus) -> None:
     assert exercise.hint_count == 5
     assert (exercise.fact, exercise.read) == ("A fact.", ("A paper",))
     assert (exercise.limits.seconds, exercise.limits.memory_mb) == (0.5, 2048)
+    assert exercise.limits.files_mb == 0
     assert syllabus.parts[2].planned == "Distillation."
 
 
@@ -204,9 +205,13 @@ WRONG = {
         changed("[exercises.limits]\nseconds = 0.5\nmemory_mb = 2048", "limits = 3", "ex02_rope"),
         ["exercise ex02_rope, field limits", "got 3", "a table"],
     ),
+    "files zero": (
+        changed("memory_mb = 2048", "memory_mb = 2048\nfiles_mb = 0", "ex02_rope"),
+        ["exercise ex02_rope, field limits, field files_mb", "got 0"],
+    ),
     "unknown limit": (
         changed("memory_mb = 2048", "memory_mb = 2048\nmemory_gb = 2", "ex02_rope"),
-        ["exercise ex02_rope, field limits, field memory_gb", "memory_mb, seconds"],
+        ["exercise ex02_rope, field limits, field memory_gb", "files_mb, memory_mb, seconds"],
     ),
     "unknown key": (
         changed('fact = "A fact."', 'fact = "A fact."\nhint = "typo"', "ex02_rope"),

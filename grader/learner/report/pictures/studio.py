@@ -82,11 +82,12 @@ class PictureRun:
 
     def _seen(self, spec: PictureSpec) -> Iterator[Seen]:
         choice = Implementation("exercises", self._folder)
+        limits = self._exercise.limits
         worker = Worker(
             answer_of(choice, self._exercise, self._course),
             config_source(self._course),
             root=self._course.root,
-            locked=Sandbox(best_profile(), self._exercise.limits.memory_mb),
+            locked=Sandbox(best_profile(), limits.memory_mb, limits.files_mb),
             imports=self._exercise.imports,
             zygote=self._zygote,
         )
