@@ -18,6 +18,12 @@ def qkv(rng, *, batch=2, heads=3, queries, keys, width=5, scale=1.0):
     )
 
 
+def not_wider(lse):
+    """An lse that may be float64 where float32 is enough, as the comparison wants it."""
+    wide = isinstance(lse, torch.Tensor) and lse.dtype == torch.float64
+    return lse.to(torch.get_default_dtype()) if wide else lse
+
+
 def attended(flash, q, k, v, *blocks, **options):
     """out and lse for each block size, None for the default one."""
     found = {}
@@ -25,7 +31,7 @@ def attended(flash, q, k, v, *blocks, **options):
         size = {} if block is None else {"block_size": block}
         out, lse = flash.flash_attention(q, k, v, **options, **size)
         name = "by default" if block is None else f"with block_size={block}"
-        found |= {f"out {name}": out, f"lse {name}": lse}
+        found |= {f"out {name}": out, f"lse {name}": not_wider(lse)}
     return found
 
 
@@ -78,7 +84,7 @@ COUNTED = {
 
 def merged(flash, out_a, lse_a, out_b, lse_b):
     out, lse = flash.merge_partials(out_a, lse_a, out_b, lse_b)
-    return {"out": out, "lse": lse}
+    return {"out": out, "lse": not_wider(lse)}
 
 
 def test_merging_weighs_each_side_by_its_share(check, rng):
@@ -139,7 +145,7 @@ def test_the_last_query_stands_with_the_last_key(check, rng):
     def chunks(flash, q, k, v):
         found = attended(flash, q, k, v, 3, 4, 64, is_causal=True)
         one, lse = flash.flash_attention(q[:1, :, -1:], k[:1], v[:1], block_size=3)
-        return found | {"out of one query": one, "its lse": lse}
+        return found | {"out of one query": one, "its lse": not_wider(lse)}
 
     check(chunks, *qkv(rng, queries=4, keys=11))
 
@@ -324,7 +330,7 @@ def test_gradients_of_scores_far_from_zero(check, rng):
 @pytest.mark.weight(2)
 def test_gradients_are_added_up_in_float32(check, rng):
     """In bfloat16 and float16 each gradient is a sum in float32, cast once to its own dtype."""
-    few, many = 2, 25
+    few, many = 2, 20
 
     # Of many tiles the first one gives most of the sum, and the others so little each that a sum in
     # half precision misses them.
@@ -334,8 +340,8 @@ def test_gradients_are_added_up_in_float32(check, rng):
         found = {f"{name}, many keys": value for name, value in keys.items()}
         return found | {f"{name}, many queries": value for name, value in queries.items()}
 
-    q, k, v = qkv(rng, batch=1, heads=2, queries=few, keys=many, width=4, scale=0.5)
-    grad_out = rng.uniform(1, 2, few, 4, low=1.0, high=2.0)
+    q, k, v = qkv(rng, batch=1, heads=2, queries=1, keys=many, width=4, scale=0.5)
+    grad_out = rng.uniform(1, 2, 1, 4, low=1.0, high=2.0)
     v = rng.uniform(1, 2, many, 4, low=0.8, high=1.2)
     v[:, :, 0] *= -1
     q[..., 0], k[..., 0] = 0.0, rng.uniform(1, 2, many, low=0.3, high=0.5)
@@ -377,7 +383,7 @@ def manual_attention(q, k, v):
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "forward+backward"])
 def test_time_and_memory(benchmark, answer, device, backward, dtype, tokens, kind):
     """Manual attention, yours and F.scaled_dot_product_attention, side by side."""
-    q, k, v, grad_out = (torch.randn(1, 8, tokens, 64).to(device, dtype) for _ in range(4))
+    q, k, v, grad_out = (torch.randn(1, 2, tokens, 64).to(device, dtype) for _ in range(4))
     block = min(256, tokens)
 
     def yours():
