@@ -13,6 +13,7 @@ This module therefore imports nothing but the standard library and torch.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -210,6 +211,7 @@ class _CountingMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
 
+@functools.cache
 def _is_composite(func: Any) -> bool:
     """Whether torch defines the operation by other operations, which can be counted instead."""
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE))

@@ -7,6 +7,7 @@ attention counts every query-key pair, masked or not, as a product written by ha
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -121,6 +122,7 @@ _DOES_NOT_CONTRACT = frozenset(
 _KNOWN_NAMESPACES = frozenset({"aten", "prim", "prims", "profiler"})
 
 
+@functools.cache
 def flop_count(func: Any) -> Flops:
     """How to count the operation; refuses what cannot be counted."""
     name = base_name(func)
@@ -136,6 +138,7 @@ def flop_count(func: Any) -> Flops:
     )
 
 
+@functools.cache
 def base_name(func: Any) -> str:
     """``addmm`` for ``aten::addmm``, for its in-place form and for its ``out=`` form."""
     name: str = func._schema.name
