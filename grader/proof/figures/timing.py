@@ -17,11 +17,14 @@ _IMPORT_TORCH = 0.88
 
 
 def interleaved(
-    commands: Mapping[str, list[str]], folders: Mapping[str, Path], quick: bool
+    commands: Mapping[str, list[str]],
+    folders: Mapping[str, Path],
+    quick: bool,
+    usual: int = _ROUNDS,
 ) -> Generator[Figure | Stage, None, dict[str, list[float]]]:
     """Seconds that each command took in its folder; every round runs all of them in turn."""
     times: dict[str, list[float]] = {name: [] for name in commands}
-    for stage, counts in stages("rounds of commands", rounds(_ROUNDS, quick)):
+    for stage, counts in stages("rounds of commands", rounds(usual, quick)):
         yield stage
         for name, command in commands.items():
             started = time.perf_counter()
