@@ -17,7 +17,7 @@ class no_final_norm:
     class MiniMindModel(MiniMindModel):
         def __init__(self, config):
             super().__init__(config)
-            self.norm.forward = lambda x: x + 0 * self.norm.weight
+            self.norm.forward = lambda x: x
 
 
 class norm_after_every_layer:
