@@ -176,7 +176,7 @@ class positions_start_at_zero:
 
 
 class positions_one_late:
-    """positions with a past start at P + 1; they start at P"""
+    """positions with a past start at P + 1; they should start at P"""
 
     class MiniMindModel(MiniMindModel):
         def _rows(self, first, count):
@@ -186,7 +186,7 @@ class positions_one_late:
 
 
 class positions_one_early:
-    """positions with a past start at P - 1; they start at P"""
+    """positions with a past start at P - 1; they should start at P"""
 
     class MiniMindModel(MiniMindModel):
         def _rows(self, first, count):
@@ -212,7 +212,7 @@ class past_length_from_the_batch:
 
 
 class past_length_from_the_layers:
-    """P is len(past_key_values), the number of layers; it is the length of a layer's keys,
+    """P is len(past_key_values), the number of layers; it should be the length of a layer's keys,
     shape[1]"""
 
     def _past_length(past_key_values):
@@ -245,7 +245,7 @@ class tables_of_hidden_size_over_heads:
 
 
 class sin_and_cos_swapped:
-    """the layers are given (sin, cos); they want (cos, sin)"""
+    """the layers are given (sin, cos); they should get (cos, sin)"""
 
     class MiniMindModel(MiniMindModel):
         def _rows(self, first, count):
@@ -1062,7 +1062,7 @@ class idle_experts_counted:
 
 
 class idle_experts_of_one_layer:
-    """the idle experts of one layer are taken off; there are as many in every layer"""
+    """the idle experts of one layer are taken off; take off those of every layer"""
 
     def count_parameters(model, config):
         total = _size(model)
@@ -1096,7 +1096,7 @@ class chosen_experts_taken_off:
 
 
 class experts_of_intermediate_size:
-    """an expert's size is computed from intermediate_size; it has moe_intermediate_size"""
+    """an expert's size is computed from intermediate_size; it should be from moe_intermediate_size"""
 
     def count_parameters(model, config):
         total = _size(model)
@@ -1108,7 +1108,7 @@ class experts_of_intermediate_size:
 
 
 class two_matrices_per_expert:
-    """an expert is counted with two matrices; it has three: gate, up and down"""
+    """an expert is counted with two matrices; it should be three: gate, up and down"""
 
     def count_parameters(model, config):
         total = _size(model)
