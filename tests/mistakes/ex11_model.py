@@ -1096,7 +1096,8 @@ class chosen_experts_taken_off:
 
 
 class experts_of_intermediate_size:
-    """an expert's size is computed from intermediate_size; it should be from moe_intermediate_size"""
+    """an expert's size is computed from intermediate_size; it should be from
+    moe_intermediate_size"""
 
     def count_parameters(model, config):
         total = _size(model)
