@@ -148,7 +148,7 @@ class MoEGate(nn.Module):
 
     # BEGIN SOLUTION
     def _initial_weight(self, experts: int, hidden: int) -> torch.Tensor:
-        return torch.randn(experts, hidden) * 0.02
+        return torch.randn(experts, hidden) * 0.05
 
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
         """``[B, S, C] -> [B, S, E]``; x and the weight may have different dtypes."""

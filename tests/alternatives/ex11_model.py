@@ -330,8 +330,8 @@ class rows_joined:
             self.register_buffer("pos", torch.stack(tables), persistent=False)
 
         def forward(self, input_ids, attention_mask=None, past_key_values=None, use_cache=False):
-            past = list(past_key_values or [])
-            first = past[-1][0].shape[1] if past else 0
+            past = list(past_key_values or [None] * len(self.layers))
+            first = past[-1][0].shape[1] if past_key_values else 0
             where = torch.arange(first, first + input_ids.shape[1], device=input_ids.device)
             if len(where) and int(where[-1]) > self.pos.shape[1] - 1:
                 raise ValueError("input_ids reach past max_position_embeddings")
@@ -339,10 +339,7 @@ class rows_joined:
             x = self.embed_tokens(input_ids)
             total = x.new_zeros([], dtype=torch.promote_types(x.dtype, torch.float32))
             for number, layer in enumerate(self.layers):
-                x, kv = layer(
-                    x, (cos, sin), past[number] if past else None, use_cache, attention_mask
-                )
-                past[number : number + 1] = [kv]
+                x, past[number] = layer(x, (cos, sin), past[number], use_cache, attention_mask)
                 if self.config.use_moe:
                     total = total + layer.mlp.aux_loss
             return self.norm(x), past if use_cache else None, total

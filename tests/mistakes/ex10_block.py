@@ -125,8 +125,8 @@ class second_residual_from_the_input:
 
 
 class input_added_twice:
-    """hidden_states is added once more at the second sum; it is in the stream already, so add only
-    the mlp there"""
+    """hidden_states is added once more at the second sum; add only the mlp there, since it is in
+    the stream already"""
 
     class MiniMindBlock(MiniMindBlock):
         def forward(self, hidden_states, *args, **kwargs):

@@ -58,7 +58,9 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     above.axhline(sizes[0], color=MUTED, linewidth=1, linestyle=":")
     above.set(ylabel="size of the stream", ylim=(0, None), xlim=(0, BLOCKS))
     below.plot(alike, color=GREEN)
-    below.set(xlabel="blocks passed", ylabel="likeness to the input", ylim=(min(0, min(alike)), 1.05))
+    below.set(
+        xlabel="blocks passed", ylabel="likeness to the input", ylim=(min(0, min(alike)), 1.05)
+    )
     return say(
         "pictures.block_caption",
         blocks=BLOCKS,
