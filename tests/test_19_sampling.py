@@ -285,12 +285,14 @@ def test_tokens_are_drawn_by_their_probabilities(check, rng):
     def shares(lm, logits, cold, hot, five, seed):
         plain = many(lm, logits, seed)
         left = many(lm, five, seed + 3, top_k=3)
+        unseen = many(lm, logits, seed + 4, repetition_penalty=3.0)
         return {
             "dtype": str(plain.dtype),
             "shares in tenths": tenths(plain, 3),
             "shares with temperature=0.4": tenths(many(lm, cold, seed + 1, temperature=0.4), 3),
             "shares with temperature=3": tenths(many(lm, hot, seed + 2, temperature=3.0), 3),
             "shares with top_k=3": tenths(left, 5),
+            "shares with a penalty and no seen_ids": tenths(unseen, 3),
         }
 
     # Laws whose shares are whole tenths, after the temperature or the filter.
@@ -317,7 +319,7 @@ def test_steps_come_in_their_order(check, rng):
             "all of them": some(
                 lm, positive, seed + 5, temperature=0.7, top_k=3, top_p=0.75, **both
             ),
-            "no seen_ids": some(lm, positive, seed + 6, repetition_penalty=3.0, top_k=1),
+            "top-k and top-p": some(lm, narrow, seed + 6, top_k=3, top_p=0.5),
         }
 
     narrow = shuffled(rng, [[0.55, 0.2, 0.1, 0.08, 0.07]])
