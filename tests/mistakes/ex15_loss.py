@@ -134,7 +134,7 @@ class nan_where_nothing_counts:
 
 
 class no_graph_where_nothing_counts:
-    """where no label counts, the 0 that is returned does not depend on the logits, so that backward
+    """the 0 that is returned where no label counts does not depend on the logits, so that backward
     raises an error; return 0 times something of theirs, or divide their sum by 1"""
 
     def causal_lm_loss(logits, labels, ignore_index=-100):
