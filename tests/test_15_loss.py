@@ -211,12 +211,12 @@ def test_chunks_in_half_precision(check, rng):
         found = in_chunks(lm, hidden, weight, labels, 4)
         return found | {"loss": found["loss"] - math.log(19)}
 
-    hidden, weight = 0.1 * rng.normal(2, 13, 8), 0.1 * rng.normal(19, 8)
-    labels = labels_of(rng, 19, 13, 12, 5)
+    hidden, weight = 0.1 * rng.normal(2, 14, 8), 0.1 * rng.normal(19, 8)
+    labels = labels_of(rng, 19, 14, 13, 5)
     check(beyond_chance, hidden, weight, labels, half=("hidden", "weight"), matmul=True)
 
 
-BATCH, POSITIONS, CHUNK, VOCABULARY, HIDDEN = 2, 111, 5, 149, 3
+BATCH, POSITIONS, CHUNK, VOCABULARY, HIDDEN = 2, 113, 5, 149, 3
 """Many chunks, and a vocabulary so large that nothing else is as large as the logits of one."""
 
 
@@ -224,17 +224,16 @@ BATCH, POSITIONS, CHUNK, VOCABULARY, HIDDEN = 2, 111, 5, 149, 3
 def test_memory_is_that_of_a_chunk(check, rng):
     """Forward and backward, no tensor is larger than a chunk's logits; half of all never exist."""
 
-    def step(lm, hidden, weight, labels):
-        return in_chunks(lm, hidden, weight, labels, CHUNK)
+    def step(lm, hidden, weight, labels, chunk_size):
+        return in_chunks(lm, hidden, weight, labels, chunk_size)
 
-    check(
-        step,
-        rng.normal(BATCH, POSITIONS, HIDDEN),
-        rng.normal(VOCABULARY, HIDDEN),
-        labels_of(rng, VOCABULARY, POSITIONS, 90, 50),
-        largest_elements=BATCH * CHUNK * VOCABULARY,
-        peak_elements=BATCH * POSITIONS * VOCABULARY // 2,
-    )
+    hidden, weight = rng.normal(BATCH, POSITIONS, HIDDEN), rng.normal(VOCABULARY, HIDDEN)
+    labels = labels_of(rng, VOCABULARY, POSITIONS, 90, 50)
+    two_chunks = BATCH * 60 * VOCABULARY
+    check(step, hidden, weight, labels, 60, largest_elements=two_chunks)
+    many_chunks = BATCH * CHUNK * VOCABULARY
+    half = BATCH * POSITIONS * VOCABULARY // 2
+    check(step, hidden, weight, labels, CHUNK, largest_elements=many_chunks, peak_elements=half)
 
 
 @pytest.mark.weight(2)

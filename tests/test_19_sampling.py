@@ -282,22 +282,24 @@ def test_rows_are_chosen_by_themselves(check, rng):
 def test_tokens_are_drawn_by_their_probabilities(check, rng):
     """Tokens come with their probabilities: the softmax of logits over temperature, of all left."""
 
-    def shares(lm, logits, seed):
+    def shares(lm, logits, cold, hot, five, seed):
         plain = many(lm, logits, seed)
-        cold = many(lm, logits, seed + 2, temperature=0.5)
-        hot = many(lm, logits, seed + 3, temperature=3.0)
-        filtered = many(lm, logits, seed + 4, top_k=3)
-        vocabulary = logits.shape[1]
+        left = many(lm, five, seed + 3, top_k=3)
+        unseen = many(lm, logits, seed + 4, repetition_penalty=3.0)
         return {
             "dtype": str(plain.dtype),
-            "shares in tenths": tenths(plain, vocabulary),
-            "shares with temperature=0.5": tenths(cold, vocabulary),
-            "shares with temperature=3": tenths(hot, vocabulary),
-            "shares with top_k=3": tenths(filtered, vocabulary),
+            "shares in tenths": tenths(plain, 3),
+            "shares with temperature=0.4": tenths(many(lm, cold, seed + 1, temperature=0.4), 3),
+            "shares with temperature=3": tenths(many(lm, hot, seed + 2, temperature=3.0), 3),
+            "shares with top_k=3": tenths(left, 5),
+            "shares with a penalty and no seen_ids": tenths(unseen, 3),
         }
 
-    logits = shuffled(rng, [[0.5, 0.3, 0.1, 0.1]]) + float(rng.normal(1))
-    check(shares, logits, int(rng.integers(0, 2**31)))
+    # Laws whose shares are whole tenths, after the temperature or the filter.
+    logits = shuffled(rng, [[0.6, 0.3, 0.1]]) + float(rng.normal(1))
+    cold, hot = 0.4 * shuffled(rng, [[0.6, 0.3, 0.1]]), 3.0 * shuffled(rng, [[0.5, 0.3, 0.2]])
+    five = shuffled(rng, [[0.5, 0.3, 0.2, 0.15, 0.15]])
+    check(shares, logits, cold, hot, five, int(rng.integers(0, 2**31)))
 
 
 @pytest.mark.weight(3)
@@ -317,7 +319,7 @@ def test_steps_come_in_their_order(check, rng):
             "all of them": some(
                 lm, positive, seed + 5, temperature=0.7, top_k=3, top_p=0.75, **both
             ),
-            "no seen_ids": some(lm, positive, seed + 6, repetition_penalty=3.0, top_k=1),
+            "top-k and top-p": some(lm, narrow, seed + 6, top_k=3, top_p=0.5),
         }
 
     narrow = shuffled(rng, [[0.55, 0.2, 0.1, 0.08, 0.07]])

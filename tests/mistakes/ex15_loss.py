@@ -134,7 +134,7 @@ class nan_where_nothing_counts:
 
 
 class no_graph_where_nothing_counts:
-    """where no label counts, the 0 that is returned does not depend on the logits, so that backward
+    """the 0 that is returned where no label counts does not depend on the logits, so that backward
     raises an error; return 0 times something of theirs, or divide their sum by 1"""
 
     def causal_lm_loss(logits, labels, ignore_index=-100):
@@ -654,8 +654,20 @@ class so_many_chunks:
         return total / _count(labels, ignore_index)
 
 
+class number_of_chunks_rounded_down:
+    """the positions are cut into S // chunk_size chunks, which are larger than chunk_size where it
+    does not divide S; cut them into chunks of chunk_size, with split"""
+
+    def chunked_causal_lm_loss(hidden, weight, labels, chunk_size, ignore_index=-100):
+        hidden, labels = _shift(hidden, labels)
+        chunks = max(labels.shape[1] // chunk_size, 1)
+        size = max(-(-labels.shape[1] // chunks), 1)
+        total = _ChunkedTotal.apply(hidden, weight, labels, size, ignore_index)
+        return total / _count(labels, ignore_index)
+
+
 class chunks_in_half_precision:
-    """the losses of chunks are computed in the dtype of hidden; widen a chunk's logits first"""
+    """the losses of chunks are computed or added up in the dtype of hidden; use float32 for both"""
 
     class _ChunkedTotal(_ChunkedTotal):
         @staticmethod
@@ -668,19 +680,6 @@ class chunks_in_half_precision:
                     logits, wanted.flatten(), ignore_index=ignore_index, reduction="sum"
                 )
             return total
-
-
-class chunks_added_up_in_half_precision:
-    """the chunks' losses are added up in the dtype of hidden; add them up in float32"""
-
-    class _ChunkedTotal(_ChunkedTotal):
-        @staticmethod
-        def forward(ctx, hidden, weight, labels, chunk_size, ignore_index):
-            _ChunkedTotal.forward(ctx, hidden, weight, labels, chunk_size, ignore_index)
-            total = hidden.new_zeros(())
-            for chunk, wanted in _chunks(hidden, labels, chunk_size):
-                total += _total(_logits(chunk, weight), wanted, ignore_index)
-            return _widen(total)
 
 
 class chunked_loss_cast_back:

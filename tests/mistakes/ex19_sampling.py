@@ -330,7 +330,7 @@ class token_that_reaches_p_dropped:
 
 
 class one_too_many_at_exactly_p:
-    """where the mass is exactly p, one token more is kept; p is reached then"""
+    """one token too many is kept where the mass is exactly p; a mass of exactly p is enough"""
 
     def _in_nucleus(likely, p):
         keep = likely.cumsum(dim=-1) - likely <= p
