@@ -190,7 +190,8 @@ def test_sums_are_corrected_when_the_maximum_moves(check, rng):
 @pytest.mark.weight(2)
 def test_scores_far_from_zero(check, rng):
     """Scores of 500, of -500 and of -200000 are treated as those around 0, row by row."""
-    level = torch.full((1, 9), 500.0)
+    # With S < T the diagonal cuts through more tiles, in which some rows see nothing.
+    level = torch.full((1, 10), 500.0)
     # Every other query has its scores on the other side of zero.
     both = torch.where(torch.arange(9) % 2 == 0, 1.0, -1.0)[:, None] * level
 
@@ -202,7 +203,7 @@ def test_scores_far_from_zero(check, rng):
         return found
 
     steps = rng.permutation(9) + 1.0
-    far = steered(rng, -1e5 - 3e4 * steps[None], queries=9, spread=0.01)
+    far = steered(rng, -1e5 - 3e4 * steps[None], queries=8, spread=0.01)
     check(shifted, steered(rng, both, queries=9), far)
 
 
