@@ -5,7 +5,7 @@ import torch
 
 class divided_at_the_end:
     """both sums are relative to the running maximum, and the result is divided once; products in
-    the dtype of the inputs, in which a small weight may lose digits that its tile alone would not"""
+    the dtype of the inputs, where a weight far below the maximum loses digits"""
 
     def merge_partials(out_a, lse_a, out_b, lse_b):
         wide = torch.promote_types(lse_a.dtype, torch.float32)
