@@ -136,4 +136,4 @@ def _scores(q: Tensor, k: Tensor, hidden: Tensor | None) -> Tensor:
 
 def _exp_of_difference(x: Tensor, total: Tensor) -> Tensor:
     """``exp(x - total)`` for x that is part of the total; 0 where both are -inf."""
-    return (x - total.masked_fill(total == -torch.inf, 0.0)).exp()
+    return torch.exp(x - total.masked_fill(total == -torch.inf, 0.0))
