@@ -136,4 +136,5 @@ def _scores(q: Tensor, k: Tensor, hidden: Tensor | None) -> Tensor:
 
 def _exp_of_difference(x: Tensor, total: Tensor) -> Tensor:
     """``exp(x - total)`` for x that is part of the total; 0 where both are -inf."""
-    return torch.exp(x - total.masked_fill(total == -torch.inf, 0.0))
+    exponential: Tensor = torch.exp(x - total.masked_fill(total == -torch.inf, 0.0))
+    return exponential
