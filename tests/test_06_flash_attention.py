@@ -226,8 +226,8 @@ def test_sums_are_kept_in_float32(check, rng):
 
     # Scores are exact in half precision, and their distances from the largest, which is the first
     # key's, are not.
-    def keys(largest, start, count):
-        steps = -start - rng.integers(0, 8, 1, 2, count, 1) / 4
+    def keys(largest, start, count, kinds=8):
+        steps = -start - rng.integers(0, kinds, 1, 2, count, 1) / 4
         return signs * torch.cat((torch.full((1, 2, 1, 1), largest), steps), dim=2) / 16
 
     # Where the first key's value is 0, only the rest is left to see. In `drops` the others weigh so
@@ -240,11 +240,11 @@ def test_sums_are_kept_in_float32(check, rng):
             found |= {f"{what}, {name}": value for what, value in given.items()}
         return found
 
-    v = -rng.uniform(1, 2, 25, 256, low=1.0, high=2.0)
+    v = -rng.uniform(1, 2, 49, 256, low=1.0, high=2.0)
     v[:, :, 0] *= -1
     rest = v[:, :, :9].clone()
     rest[:, :, 0] = 0
-    inputs = signs.clone(), keys(6.0625, 10.0, 8), keys(2 + 1 / 256, 6.0, 8), keys(1.0, 5.0, 24)
+    inputs = signs.clone(), keys(6.0625, 10.0, 8), keys(2 + 1 / 256, 6.0, 8), keys(1.0, 5.25, 48, 2)
     casts = ("q", "far", "near", "drops", "rest", "v")
     check(small, *inputs, rest, v, half=casts, matmul=True)
 
