@@ -130,10 +130,10 @@ def _slices(
 def _scores(q: Tensor, k: Tensor, hidden: Tensor | None) -> Tensor:
     """Scaled scores of some queries and keys, in at least float32."""
     wide = torch.promote_types(q.dtype, torch.float32)
-    scores = torch.matmul(q.to(wide), k.to(wide).mT) / q.shape[-1] ** 0.5
+    scores: Tensor = torch.matmul(q.to(wide), k.to(wide).mT) / q.shape[-1] ** 0.5
     return scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
 
 
 def _exp_of_difference(x: Tensor, total: Tensor) -> Tensor:
     """``exp(x - total)`` for x that is part of the total; 0 where both are -inf."""
-    return (x - total.masked_fill(total == -torch.inf, 0.0)).exp()
+    return torch.exp(x - total.masked_fill(total == -torch.inf, 0.0))

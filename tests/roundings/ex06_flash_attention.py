@@ -4,8 +4,8 @@ import torch
 
 
 class divided_at_the_end:
-    """both sums are relative to the running maximum, and the result is divided once; queries are
-    scaled before the product"""
+    """both sums are relative to the running maximum, and the result is divided once; products in
+    the dtype of the inputs, where a weight far below the maximum loses digits"""
 
     def merge_partials(out_a, lse_a, out_b, lse_b):
         wide = torch.promote_types(lse_a.dtype, torch.float32)
@@ -20,7 +20,7 @@ class divided_at_the_end:
 
     def _scores(q, k, hidden):
         wide = torch.promote_types(q.dtype, torch.float32)
-        scores = torch.matmul(q.to(wide) * q.shape[-1] ** -0.5, k.to(wide).mT)
+        scores = torch.matmul(q, k.mT).to(wide) * q.shape[-1] ** -0.5
         return scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
 
     def flash_attention(q, k, v, *, is_causal=True, block_size=64):
@@ -36,7 +36,7 @@ class divided_at_the_end:
             correction = (before - shift).exp()
             weights = (scores - shift.unsqueeze(-1)).exp()
             total[:, :, rows] = total[:, :, rows] * correction + weights.sum(-1)
-            here = torch.matmul(weights, v[:, :, keys].to(wide))
+            here = torch.matmul(weights.to(v.dtype), v[:, :, keys]).to(wide)
             weighed[:, :, rows] = weighed[:, :, rows] * correction.unsqueeze(-1) + here
             top[:, :, rows] = after
         out = weighed / total.masked_fill(total == 0, 1.0).unsqueeze(-1)
