@@ -94,5 +94,5 @@ def pack(sequences: list[list[int]], max_length: int, eos: int) -> list[Tensor]:
     The last block may be shorter.
     """
     stream = list(itertools.chain.from_iterable([*sequence, eos] for sequence in sequences))
-    blocks = torch.tensor(stream, dtype=torch.long).split(max_length)
+    blocks = torch.split(torch.tensor(stream, dtype=torch.long), max_length)
     return [block.clone() for block in blocks if len(block)]

@@ -86,7 +86,7 @@ class _ChunkedSum(Function):
         head = weight.detach().to(dtype).requires_grad_(needed)
         grad_hidden, grad_head = [], torch.zeros_like(head, requires_grad=False)
         summed = torch.zeros((), dtype=dtype, device=hidden.device)
-        pieces = (x.split(chunk, dim=1) for x in (hidden, following, counted))
+        pieces = (torch.split(x, chunk, dim=1) for x in (hidden, following, counted))
         for states, *wanted in zip(*pieces, strict=True):
             with torch.set_grad_enabled(needed):
                 wide = states.detach().to(dtype).requires_grad_(needed)

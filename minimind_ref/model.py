@@ -41,6 +41,8 @@ class MiniMindModel(nn.Module):
         config: all sizes; ``rope_scaling`` is not looked at.
     """
 
+    _tables: Tensor
+
     def __init__(self, config: MiniMindConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)

@@ -136,7 +136,7 @@ def _methods(owner: type) -> dict[str, FunctionType]:
     if issubclass(owner, torch.nn.Module):
         forward = owner.forward
         is_written = isinstance(forward, FunctionType) and forward is not torch.nn.Module.forward
-        return {"forward": forward} if is_written else {}
+        return {"forward": cast(FunctionType, forward)} if is_written else {}
     if owner.__bases__ != (object,):
         return {}
     return {name: method for name, method in own.items() if not name.startswith("_")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOGITS = (3.0, 2.4, 2.1, 1.5, 1.2, 0.6, 0.3, -0.2, -0.6, -1.1, -1.8, -2.5)
 ROWS = 4000
 TEMPERATURE, TOP_K, TOP_P = 0.8, 8, 0.85
-_SETTINGS = (
+_SETTINGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("as it is", MUTED, {}),
     (f"temperature {TEMPERATURE}", ORANGE, {"temperature": TEMPERATURE}),
     (f"and top-k {TOP_K}", GREEN, {"temperature": TEMPERATURE, "top_k": TOP_K}),
