@@ -14,7 +14,7 @@ TEXTS = {
     "English": [
         "The learner's model didn't learn, so they'd lowered its rate 3 times. It's better now!",
         "A token isn't a word: tokens are parts of words, words are parts of lines and texts.",
-        "Newer and newest, lower and lowest: the ends of words are alike, and we'll see them again.",
+        "Newer and newest, lower and lowest: the ends are alike, and we'll see them again.",
     ],
     "Chinese": [
         "我们从零开始训练一个小模型，模型先把句子切成词元，再把词元变成数字。",
@@ -22,7 +22,7 @@ TEXTS = {
         "训练的文本越多，合并就越像常用的词。模型、句子、数字都是常用的词。",
     ],
     "code": [
-        "def merge(pairs, counts):\n    for pair in pairs:\n        counts[pair] += 1\n    return 1\n\n\n",
+        "def merge(pairs, counts):\n    for pair in pairs:\n        counts[pair] += 1\n\n\n",
         "if counts[pair] != 0x1F and pair not in seen:\n\tseen.add(pair)\n\tcounts[pair] -= 1\n",
         "while (i < n) { total_sum += values[i++]; }  // i++, not ++i\n\n",
     ],
