@@ -184,10 +184,14 @@ def test_merges_stay_within_pretokens(check, rng):
     check(by_kind, texts)
 
 
+ENDS = ["", "", "\n\n", "1", " "]
+"""What texts begin and end with; two of them together may be another pre-token."""
+
+
 def test_texts_are_apart(check, rng):
     """The last pre-token of a text and the first of the next are never one."""
     words = some_words(rng, 9, longest=2)
-    texts = [text + tail for text in words for tail in ("", "", " ", "1")]
+    texts = [head + word + tail for word in words for head in ENDS for tail in ENDS]
 
     def learned(bpe, texts):
         return {"merges": bpe.train_bpe(texts, 256 + 40, [])[1]}
