@@ -24,6 +24,13 @@ class overlapping_pairs_left_out:
                 last = pair
 
 
+class pairs_counted_once_in_a_word:
+    """a pair counts once in each word that has it; count every occurrence, also in the same word"""
+
+    def _pairs(word):
+        return dict.fromkeys(zip(word, word[1:]))
+
+
 class joined_from_the_right:
     """training joins a pair from right to left, so that "aaa" becomes (a, aa); go from left to
     right"""
