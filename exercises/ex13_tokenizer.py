@@ -29,9 +29,7 @@ from collections.abc import Iterable, Iterator
 
 import regex
 
-GPT2_PATTERN = (
-    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-)
+GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """How a text is cut into pre-tokens: `regex.findall(GPT2_PATTERN, text)`. Python's `re` does not
 know ``\\p{L}``, any letter, and ``\\p{N}``, any digit."""
 
@@ -50,8 +48,8 @@ def train_bpe(
 
     Then, until the vocabulary has ``vocab_size`` tokens:
 
-    1. Count how often each pair of neighbouring tokens occurs, in all pre-tokens of all texts. Every
-       pair counts, overlapping ones too: "aaaa" has the pair (a, a) three times.
+    1. Count how often each pair of neighbouring tokens occurs, in all pre-tokens of all texts.
+       Every pair counts, overlapping ones too: "aaaa" has the pair (a, a) three times.
     2. Take the most frequent pair. Of equally frequent ones take the one with the smallest ids:
        first compare the left tokens' ids, then the right ones'. A pair that occurs once is good
        enough. Where no pair is left, stop early.
@@ -101,8 +99,8 @@ class Tokenizer:
 
         1. Wherever a special token stands in the text, it becomes its id, whole. The search goes
            from left to right; where several specials match at one place, the longest wins.
-        2. What stands between two of them is cut into pre-tokens by itself, as if it were all of the
-           text, and each pre-token into its bytes.
+        2. What stands between two of them is cut into pre-tokens by itself, as if it were all of
+           the text, and each pre-token into its bytes.
         3. In each pre-token, of all pairs of neighbours that are a merge, the earliest one in
            ``merges`` is joined, wherever it occurs, from left to right; and so on until no pair is
            a merge. Neither the longest token nor the leftmost pair goes first.
@@ -126,11 +124,11 @@ class Tokenizer:
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
         """The text of some ids bit by bit, while they come in.
 
-        ``ids`` may be a model that is still at work, so it is read lazily: each character is yielded
-        as soon as the token that completes it was read, and before the next one is. A character
-        whose last byte is not there yet waits. In the end, whatever is still incomplete comes as
-        U+FFFD: the chunks joined are ``decode`` of all ids, also where the bytes are no UTF-8; and
-        bytes that are no UTF-8 hold up nothing that comes after them.
+        ``ids`` may be a model that is still at work, so it is read lazily: each character is
+        yielded as soon as the token that completes it was read, and before the next one is. A
+        character whose last byte is not there yet waits. In the end, whatever is still incomplete
+        comes as U+FFFD: the chunks joined are ``decode`` of all ids, also where the bytes are no
+        UTF-8; and bytes that are no UTF-8 hold up nothing that comes after them.
 
         Several streams may be read at the same time. Empty chunks may be yielded or left out.
         """

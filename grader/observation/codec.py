@@ -196,7 +196,7 @@ def _pack_value(value: Tensor | Plain | Opaque, tensors: dict[str, Tensor]) -> d
 
 
 def _pack_plain(value: Any) -> Any:
-    """JSON has no tuples, no bytes, no ints beyond a float's in every reader and no NaN: say each apart."""
+    """JSON has no tuples, bytes, NaN, nor in every reader ints beyond a float's: say each apart."""
     if isinstance(value, tuple):
         return {"tuple": [_pack_plain(item) for item in value]}
     if isinstance(value, list):

@@ -10,7 +10,8 @@ import regex
 
 
 class counted_anew_each_time:
-    """tuples of bytes for words, counted anew for every merge; merges applied one after the other"""
+    """tuples of bytes for words, counted anew for every merge; merges applied one after the
+    other"""
 
     def _order():
         shown = list(range(ord("!"), ord("~") + 1))
@@ -200,8 +201,8 @@ class as_minbpe_does:
 
 
 class positions_and_a_heap:
-    """all texts in one linked list of ids, the places of each pair, and a heap of pairs; equal words
-    are not grouped, but each place is touched only when it changes"""
+    """all texts in one linked list of ids, the places of each pair, and a heap of pairs; equal
+    words are not grouped, but each place is touched only when it changes"""
 
     def train_bpe(texts, vocab_size, special_tokens):
         shown = {*range(33, 127), *range(161, 173), *range(174, 256)}

@@ -24,6 +24,13 @@ class overlapping_pairs_left_out:
                 last = pair
 
 
+class pairs_counted_once_in_a_word:
+    """a pair counts once in each word that has it; count every occurrence, also in the same word"""
+
+    def _pairs(word):
+        return dict.fromkeys(zip(word, word[1:]))
+
+
 class joined_from_the_right:
     """training joins a pair from right to left, so that "aaa" becomes (a, aa); go from left to
     right"""
@@ -41,8 +48,8 @@ class joined_from_the_right:
 
 
 class run_swallowed:
-    """a run such as "aaa" becomes the one token aa and loses a letter; a pair that overlaps one that
-    was joined should be left alone"""
+    """a run such as "aaa" becomes the one token aa and loses a letter; a pair that overlaps one
+    that was joined should be left alone"""
 
     def _joined(word, pair, new):
         result, inside = [], False
@@ -95,9 +102,7 @@ class letters_of_ascii_alone:
     scripts"""
 
     def _word_counts(texts):
-        pattern = (
-            r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+"
-        )
+        pattern = r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+"
         return Counter(word for text in texts for word in regex.findall(pattern, text))
 
 
@@ -169,7 +174,8 @@ class words_counted_once:
 
 
 class words_counted_once_in_a_text:
-    """a pre-token counts once in each text, however often it occurs there; count every occurrence"""
+    """a pre-token counts once in each text, however often it occurs there; count every
+    occurrence"""
 
     def _word_counts(texts):
         return Counter(word for text in texts for word in dict.fromkeys(_pretokens(text)))
@@ -377,7 +383,8 @@ class bytes_in_plain_order:
 
 
 class soft_hyphen_visible:
-    """byte 173, a hyphen that is not shown, stands among the visible ones; it belongs to the rest"""
+    """byte 173, a hyphen that is not shown, stands among the visible ones; put
+    it among the rest"""
 
     def _bytes_in_order():
         visible = [*range(33, 127), *range(161, 256)]
@@ -437,8 +444,8 @@ class ids_of_merges_from_256:
 
 
 class specials_beside_the_size:
-    """the special tokens are not counted in vocab_size; the vocabulary should have vocab_size tokens
-    with them"""
+    """the special tokens are not counted in vocab_size; the vocabulary should have vocab_size
+    tokens with them"""
 
     def train_bpe(texts, vocab_size, special_tokens, _train=train_bpe):
         return _train(texts, vocab_size + len(special_tokens), special_tokens)
@@ -657,7 +664,8 @@ class never_merged:
 
 
 class joined_to_the_left_in_encode:
-    """encode joins a pair from right to left, so that "aaa" becomes (a, aa); go from left to right"""
+    """encode joins a pair from right to left, so that "aaa" becomes (a, aa); go from left to
+    right"""
 
     class Tokenizer(Tokenizer):
         def _join(self, tokens, pair):
@@ -751,18 +759,6 @@ class ids_by_place:
             first = _first_vocab(special_tokens)
             tokens = [*first.values(), *(left + right for left, right in merges)]
             self.ids = {token: id_ for id_, token in enumerate(tokens)}
-
-
-class words_kept_for_all:
-    """the ids of a word are kept in one dict for all tokenizers; each tokenizer needs its own"""
-
-    class Tokenizer(Tokenizer):
-        kept = {}
-
-        def _merged(self, word):
-            if word not in self.kept:
-                self.kept[word] = super()._merged(word)
-            return self.kept[word]
 
 
 class ids_of_texts_kept:
@@ -942,7 +938,8 @@ class broken_characters_removed:
 
 
 class all_ids_read_first:
-    """decode_stream reads all ids before it yields anything; yield after each id what it completes"""
+    """decode_stream reads all ids before it yields anything; yield after each id what it
+    completes"""
 
     class Tokenizer(Tokenizer):
         def decode_stream(self, ids):

@@ -123,6 +123,44 @@ class TestForm:
     def test_plain_values(self, got: Any, want: Any, kind: str, line: str) -> None:
         assert told(outputs(x=got), wanted({"x": want})) == (kind, line)
 
+    @pytest.mark.parametrize(
+        ("got", "want", "line"),
+        [
+            (
+                [(b"a", b"b")] * 30,
+                [(b"a", b"b")] * 29 + [(b"b", b"c")],
+                "a[29]: got (b'a', b'b'), want (b'b', b'c')",
+            ),
+            ([7] * 60, [7] * 61, "a: got 60 items, want 61; those that both have are the same"),
+            (
+                {n: b"%d" % n for n in range(40)},
+                {n: b"%d" % n for n in range(41)},
+                "a[40]: got no such entry, want b'40'",
+            ),
+            (
+                {n: [b"%d" % n] for n in range(40)} | {7: b""},
+                {n: [b"%d" % n] for n in range(40)},
+                "a[7]: got b'', want [b'7']",
+            ),
+            (
+                "x" * 90 + "y" + "z" * 90,
+                "x" * 90 + "z" * 91,
+                f"a[78:126]: got '{'x' * 12}y{'z' * 35}', want '{'x' * 12}{'z' * 36}'",
+            ),
+            ([["x" * 70], "b"], [["x" * 71], "b"], None),
+        ],
+    )
+    def test_of_long_plain_values_the_part_that_differs(
+        self, got: Any, want: Any, line: str | None
+    ) -> None:
+        kind, said = told(outputs(a=got), wanted({"a": want}))
+        assert kind == "plain value" and (line is None or said == line) and len(said) < 300
+
+    def test_a_list_that_was_changed_is_no_tensor(self) -> None:
+        seen = replace(outputs(a=1), modified=("ids:list",))
+        said = "ids: the list that was passed in is changed: leave it as it is, and change a copy"
+        assert told(seen, wanted({"a": 1})) == ("modified", said)
+
     def test_an_output_that_is_not_there(self) -> None:
         assert told(outputs(), wanted({"x": 3}))[0] == "type"
 

@@ -12,9 +12,9 @@ BOTH = pytest.mark.parametrize("bpe", [reference, solution], ids=["reference", "
 SPECIALS = ["<|pad|>", "<|im_start|>", "<|im_start|>assistant"]
 TEXTS = {
     "English": [
-        "The learner's model didn't learn, so they'd lowered its rate 3 times. It's learning now!",
-        "A token isn't a word: tokens are parts of words, words are parts of lines, lines of texts.",
-        "Newer and newest, lower and lowest: the ends of words are alike, and we'll see them again.",
+        "The learner's model didn't learn, so they'd lowered its rate 3 times. It's better now!",
+        "A token isn't a word: tokens are parts of words, words are parts of lines and texts.",
+        "Newer and newest, lower and lowest: the ends are alike, and we'll see them again.",
     ],
     "Chinese": [
         "我们从零开始训练一个小模型，模型先把句子切成词元，再把词元变成数字。",
@@ -22,12 +22,16 @@ TEXTS = {
         "训练的文本越多，合并就越像常用的词。模型、句子、数字都是常用的词。",
     ],
     "code": [
-        "def merge(pairs, counts):\n    for pair in pairs:\n        counts[pair] += 1\n    return counts\n\n\n",
+        "def merge(pairs, counts):\n    for pair in pairs:\n        counts[pair] += 1\n\n\n",
         "if counts[pair] != 0x1F and pair not in seen:\n\tseen.add(pair)\n\tcounts[pair] -= 1\n",
         "while (i < n) { total_sum += values[i++]; }  // i++, not ++i\n\n",
     ],
     "emoji": ["😀😀 🎉🎉🎉 ok 👍🏽👍🏽", "👩‍🚀👩‍🚀 🇨🇳🇨🇳 ❤️❤️ ok", "🧠🧠🧠 😀 👍🏽!"],
-    "repetitive": ["aaaa aaa aaaaaaa aa", "abababab ababa abab baba", "哈哈哈哈 哈哈 ====== ==== 1111 111"],
+    "repetitive": [
+        "aaaa aaa aaaaaaa aa",
+        "abababab ababa abab baba",
+        "哈哈哈哈 哈哈 ====== ==== 1111 111",
+    ],
 }
 
 
@@ -62,7 +66,9 @@ def of_the_library(texts, vocab_size, specials):
 def drawn(seed):
     """Texts over small alphabets, in which almost everything is a tie or overlaps."""
     draw = random.Random(seed)
-    alphabet = draw.choice(["ab", "abc ", "你好世 ", "😀👍🏽a ", "def x(1):\n  ", "aaaa b\t\n", "é~ ¡Z0"])
+    alphabet = draw.choice(
+        ["ab", "abc ", "你好世 ", "😀👍🏽a ", "def x(1):\n  ", "aaaa b\t\n", "é~ ¡Z0"]
+    )
     lengths = [draw.randint(1, 80) for _ in range(draw.randint(1, 8))]
     return ["".join(draw.choice(alphabet) for _ in range(length)) for length in lengths]
 

@@ -201,3 +201,60 @@ def test_reasons_are_read_by_id(tmp_path: Path) -> None:
     assert accepted_reasons(file) == {}
     file.write_text('[[derived]]\nid = "scaled ignores by"\nreason = "only 2 is passed"\n')
     assert accepted_reasons(file) == {"scaled ignores by": "only 2 is passed"}
+
+
+PLAIN = Answer(
+    "solutions",
+    Source(
+        "ex99_plain",
+        "ex99_plain.py",
+        """
+class Words:
+    def __init__(self, known: list[str]) -> None:
+        self.known = set(known)
+
+    def split(self, texts: list[str]) -> list[str]:
+        return [word for text in texts for word in text.split()]
+
+    def stream(self, texts: list[str]):
+        yield from texts
+""",
+    ),
+    (),
+)
+
+
+def plain(target: str, change: str, argument: str = "") -> tuple[Any, Acted]:
+    return load_derived(Derived(target, change, argument), PLAIN)
+
+
+def test_lists_and_dicts_can_be_rearranged() -> None:
+    names = {derived.id for derived in derived_mistakes(PLAIN)}
+    assert {"Words.__init__ rearranges known", "Words.split rearranges texts"} <= names
+    module, acted = plain("Words.__init__", "rearranges {argument}", "known")
+    known = ["a", "b"]
+    module.Words(known)
+    assert acted.yes and known != ["a", "b"]
+
+
+def test_lists_can_be_the_same_ones_every_time() -> None:
+    module, acted = plain("Words.split", "returns the same list every time")
+    words = module.Words([])
+    first, second = words.split(["a b"]), words.split(["c"])
+    assert acted.yes and first is second and first == ["c"]
+
+
+def test_lists_that_were_returned_can_be_kept() -> None:
+    module, acted = plain("Words.split", "keeps the list that it returned")
+    words = module.Words([])
+    words.split(["a b"]).append("?")
+    assert words.split(["a b"]) == ["a", "b", "?"] and acted.yes
+
+
+def test_plain_results_can_be_others() -> None:
+    change = "gives something else under torch.no_grad()"
+    module, acted = plain("Words.split", change)
+    streaming, streamed = plain("Words.stream", change)
+    with torch.no_grad():
+        assert module.Words([]).split(["a b"]) == ["a?", "b?"] and acted.yes
+        assert list(streaming.Words([]).stream(["a"])) == ["a?"] and streamed.yes

@@ -89,3 +89,30 @@ def test_arguments_are_left_alone() -> None:
     x = X.clone()
     null("zeros").scaled(x)
     assert torch.equal(x, X)
+
+
+PLAIN = Answer(
+    "solutions",
+    Source(
+        "ex99_plain",
+        "/course/solutions/ex99_plain.py",
+        """
+def counted(text):
+    return {7: text, "all": [(len(text), text.encode())]}
+
+
+def streamed(text):
+    yield from text
+""",
+    ),
+)
+
+
+@pytest.mark.parametrize("kind", NULLS)
+def test_plain_values_are_emptied_too(kind: str) -> None:
+    module = load_null(kind, PLAIN)
+    number = int(kind == "ones")
+    wanted = {"input": "ab", "nothing": None}
+    assert module.counted("ab") == wanted.get(kind, {7: "", "all": [(number, b"")]})
+    if kind not in wanted:
+        assert list(module.streamed("ab")) == ["", ""]
