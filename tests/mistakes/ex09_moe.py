@@ -265,6 +265,21 @@ class every_expert_in_training:
             return out
 
 
+class every_expert_in_eval:
+    """in eval every expert computes every token; run it on the tokens that chose it, as in
+    training"""
+
+    class MoEFeedForward(MoEFeedForward):
+        def _routed(self, tokens, topk_idx, topk_weight):
+            if self.training:
+                return super()._routed(tokens, topk_idx, topk_weight)
+            out = torch.zeros_like(tokens)
+            for number, expert in enumerate(self.experts):
+                weight = (topk_weight * (topk_idx == number)).sum(dim=-1, keepdim=True)
+                out = out + weight * expert(tokens)
+            return out
+
+
 class batches_padded:
     """every expert's batch is padded to the size of the largest; run each on its own tokens"""
 
