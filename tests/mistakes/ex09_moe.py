@@ -153,7 +153,7 @@ class tokens_tiled:
 
 
 class tokens_found_by_remainder:
-    """choice i is taken for one of token i % N; it should be token i // k"""
+    """choice i is taken for one of token i % N; it should be one of token i // k"""
 
     class MoEFeedForward(MoEFeedForward):
         def _routed(self, tokens, topk_idx, topk_weight):
@@ -453,8 +453,8 @@ class shared_experts_in_training_alone:
 
 
 class shared_experts_gated:
-    """the shared experts are weighed by another gate, as in Qwen2-MoE; add them with no weight and no
-    gate"""
+    """the shared experts are weighed by another gate, as in Qwen2-MoE; add them with no weight and
+    no gate"""
 
     class MoEFeedForward(MoEFeedForward):
         def __init__(self, config):
@@ -693,8 +693,8 @@ class sequences_joined:
 
 
 class one_sequence_per_token:
-    """the router sees every token as one sequence, [N, 1, C], so that its loss per sequence balances
-    nothing; give it x as it is"""
+    """the router sees every token as one sequence, [N, 1, C], so that its loss per sequence
+    balances nothing; give it x as it is"""
 
     class MoEFeedForward(MoEFeedForward):
         def _route(self, x):
