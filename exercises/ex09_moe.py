@@ -35,8 +35,8 @@ class MoEFeedForward(nn.Module):
 
     so that its state dict has ``gate.weight``, ``experts.0.gate_proj.weight`` and so on, and
     ``shared_experts.0.gate_proj.weight`` and so on if there are any. It has nothing else, so with
-    ``n_shared_experts = 0`` there is no entry of shared experts. Every expert, shared or not, has
-    the intermediate size ``moe_intermediate_size`` and weights of its own.
+    ``n_shared_experts = 0`` there is no entry of shared experts. Every expert, shared or not, is
+    a separate network of the intermediate size ``moe_intermediate_size``.
 
     Args:
         config: of it the layer uses ``num_experts`` (E), ``moe_intermediate_size``,

@@ -153,7 +153,7 @@ class tokens_tiled:
 
 
 class tokens_found_by_remainder:
-    """choice i is taken for one of token i % N; it belongs to token i // k"""
+    """choice i is taken for one of token i % N; it should be one of token i // k"""
 
     class MoEFeedForward(MoEFeedForward):
         def _routed(self, tokens, topk_idx, topk_weight):
@@ -257,6 +257,21 @@ class every_expert_in_training:
     class MoEFeedForward(MoEFeedForward):
         def _routed(self, tokens, topk_idx, topk_weight):
             if not self.training:
+                return super()._routed(tokens, topk_idx, topk_weight)
+            out = torch.zeros_like(tokens)
+            for number, expert in enumerate(self.experts):
+                weight = (topk_weight * (topk_idx == number)).sum(dim=-1, keepdim=True)
+                out = out + weight * expert(tokens)
+            return out
+
+
+class every_expert_in_eval:
+    """in eval every expert computes every token; run it on the tokens that chose it, as in
+    training"""
+
+    class MoEFeedForward(MoEFeedForward):
+        def _routed(self, tokens, topk_idx, topk_weight):
+            if self.training:
                 return super()._routed(tokens, topk_idx, topk_weight)
             out = torch.zeros_like(tokens)
             for number, expert in enumerate(self.experts):
@@ -438,8 +453,8 @@ class shared_experts_in_training_alone:
 
 
 class shared_experts_gated:
-    """the shared experts are weighed by a gate of their own, as in Qwen2-MoE; add them with no
-    weight and no gate"""
+    """the shared experts are weighed by another gate, as in Qwen2-MoE; add them with no weight and
+    no gate"""
 
     class MoEFeedForward(MoEFeedForward):
         def __init__(self, config):
@@ -678,8 +693,8 @@ class sequences_joined:
 
 
 class one_sequence_per_token:
-    """the router sees every token as a sequence of its own, [N, 1, C], so that its loss per
-    sequence balances nothing; give it x as it is"""
+    """the router sees every token as one sequence, [N, 1, C], so that its loss per sequence
+    balances nothing; give it x as it is"""
 
     class MoEFeedForward(MoEFeedForward):
         def _route(self, x):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from grader.learner.report.pictures.canvas import BLUE, GREEN, MUTED
+from grader.learner.report.pictures.canvas import BLUE, GREEN, MUTED, power_of_ten
 from grader.learner.report.pictures.picture import NothingToDraw, PictureSpec, Seen, seeded
 from grader.messages.catalog import say
 from grader.observation.record import Request
@@ -62,6 +62,7 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
     axes.set(xscale="log", yscale="log", xlabel="experts", ylabel="million operations")
     axes.set_xticks(EXPERTS, [str(count) for count in EXPERTS])
     axes.minorticks_off()
+    axes.yaxis.set_major_formatter(power_of_ten)
     axes.legend(loc="upper left")
     return say(
         "pictures.moe_caption",
