@@ -126,7 +126,7 @@ class betas_always_32_and_1:
 
 
 class high_up_to_dim:
-    """high is limited to dim - 1; there are dim/2 pairs, so limit it to dim/2 - 1"""
+    """high is limited to dim - 1, which counts features; limit it to dim/2 - 1, the last pair"""
 
     def _last_place(dim, base, rope_scaling):
         original = rope_scaling["original_max_position_embeddings"]
@@ -415,7 +415,7 @@ class positions_divided_too:
 
 class table_only_beyond_the_original_length:
     """positions within the original length keep their old angles and only those beyond it get new
-    ones; all rows of a table should have the same frequencies"""
+    ones; every row of a table should have the same frequencies"""
 
     def precompute_freqs_cis(dim, end=32768, rope_base=1e6, rope_scaling=None):
         plain = _tables(_inverse_frequencies(dim, rope_base), end)

@@ -127,16 +127,6 @@ class eos_cut_off:
         return [bos, *ids, eos][:max_length]
 
 
-class no_eos_after_a_cut:
-    """a text that does not fit has no eos and one token more; cut it to max_length - 2 tokens, so
-    that eos always follows"""
-
-    def _between_markers(ids, max_length, bos, eos):
-        if len(ids) > max_length - 2:
-            return [bos, *ids[: max_length - 1]]
-        return [bos, *ids, eos]
-
-
 class last_tokens_kept:
     """of a long text the last tokens are kept; keep the first max_length - 2"""
 
@@ -325,6 +315,14 @@ class no_newline_at_the_end:
     def render_chat(messages, add_generation_prompt=False):
         text = "\n".join(_rendered(message)[:-1] for message in messages)
         return text + "\n<|im_start|>assistant\n" if add_generation_prompt else text
+
+
+class newlines_as_two_characters:
+    r"""a backslash and an n stand where a newline should, as in a raw string; write the newline
+    itself"""
+
+    def _rendered(message):
+        return rf"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
 
 
 class no_newline_after_the_role:
@@ -550,6 +548,14 @@ class prompt_closed:
         return "".join(map(_rendered, messages))
 
 
+class prompt_after_every_message:
+    """the beginning of an answer follows every message; it should only follow the last"""
+
+    def render_chat(messages, add_generation_prompt=False):
+        prompt = "<|im_start|>assistant\n" if add_generation_prompt else ""
+        return "".join(_rendered(message) + prompt for message in messages)
+
+
 class prompt_put_into_the_messages:
     """a message of the assistant is appended to the caller's list for the prompt; leave the list as
     it is"""
@@ -763,39 +769,14 @@ class pads_inside_replies_hidden:
 
 
 class pads_taken_off_first:
-    """the run of pad at the end of the row is taken off before replies are looked for, and an end
-    marker of that id with it; look for the end marker first"""
+    """the run of pad at the end of the row is hidden or taken off first, and an end marker of that
+    id with it; look for the end marker first"""
 
     def sft_labels(input_ids, header_ids, end_ids, *, pad):
         used = input_ids[: _without_padding(input_ids, 0, pad)]
         labels = [_IGNORED] * len(input_ids)
         for start, end in _replies(used, header_ids, end_ids, pad):
             labels[start:end] = used[start:end]
-        return _long(labels)
-
-
-class pads_hidden_in_the_last_reply:
-    """the run of pad at the end of the row is hidden, also where it is an end marker; hide it only
-    after a reply that was cut off"""
-
-    def sft_labels(input_ids, header_ids, end_ids, *, pad):
-        used = _without_padding(input_ids, 0, pad)
-        labels = [_IGNORED] * len(input_ids)
-        for start, end in _replies(input_ids, header_ids, end_ids, pad):
-            labels[start : min(end, used)] = input_ids[start : min(end, used)]
-        return _long(labels[:used] + [_IGNORED] * (len(input_ids) - used))
-
-
-class header_inside_a_reply_hidden:
-    """a header inside a reply is not labelled; it is a part of the reply"""
-
-    def sft_labels(input_ids, header_ids, end_ids, *, pad):
-        labels = [_IGNORED] * len(input_ids)
-        for start, end in _replies(input_ids, header_ids, end_ids, pad):
-            labels[start:end] = input_ids[start:end]
-        for place in range(len(input_ids)):
-            if _stands_at(header_ids, input_ids, place):
-                labels[place : place + len(header_ids)] = [_IGNORED] * len(header_ids)
         return _long(labels)
 
 
@@ -819,7 +800,8 @@ class reply_begins_at_the_last_header:
 
 
 class reply_ends_at_the_next_header:
-    """a reply ends at the next header, too; only its end marker ends it"""
+    """a header inside a reply ends it and begins another, so that the header is not labelled; only
+    its end marker ends a reply"""
 
     def _replies(ids, header_ids, end_ids, pad):
         found, start = [], _place_after(header_ids, ids, 0)
@@ -835,6 +817,58 @@ class reply_ends_at_the_next_header:
                 found.append((start, end))
                 start = again
         return found
+
+
+class reply_ends_at_a_start_marker:
+    """a reply ends at the first token of a header, whose ever it is; only its end marker ends it"""
+
+    def _replies(ids, header_ids, end_ids, pad):
+        found, start = [], _place_after(header_ids, ids, 0)
+        while start is not None:
+            end = _place_after(end_ids, ids, start)
+            again = _place_after(header_ids[:1], ids, start)
+            if again is not None and (end is None or again < end):
+                end = again - 1
+            elif end is None:
+                return [*found, (start, _without_padding(ids, start, pad))]
+            found.append((start, end))
+            start = _place_after(header_ids, ids, end)
+        return found
+
+
+class every_end_marker_is_a_label:
+    """the end markers of all messages are labelled; only those of replies should be"""
+
+    def sft_labels(input_ids, header_ids, end_ids, *, pad):
+        labels = [_IGNORED] * len(input_ids)
+        for start, end in _replies(input_ids, header_ids, end_ids, pad):
+            labels[start:end] = input_ids[start:end]
+        for place in range(len(input_ids)):
+            if _stands_at(end_ids, input_ids, place):
+                labels[place : place + len(end_ids)] = end_ids
+        return _long(labels)
+
+
+class half_an_end_marker_hidden:
+    """the beginning of an end marker at the end of a reply that was cut off is not labelled; label
+    all up to the padding"""
+
+    def sft_labels(input_ids, header_ids, end_ids, *, pad):
+        labels = [_IGNORED] * len(input_ids)
+        for start, end in _replies(input_ids, header_ids, end_ids, pad):
+            labels[start:end] = input_ids[start:end]
+            half = len(end_ids) - 1
+            if half and start < end and input_ids[end - half : end] == end_ids[:half]:
+                labels[end - half : end] = [_IGNORED] * half
+        return _long(labels)
+
+
+class missing_end_marker_raises:
+    """a reply without its end marker raises an error; label it to the end of the row, less the
+    padding"""
+
+    def _without_padding(ids, start, pad):
+        raise ValueError("no end marker")
 
 
 class end_marker_by_its_first_token:
@@ -1105,7 +1139,7 @@ class last_block_from_the_end:
 
 
 class empty_last_block:
-    """an empty block follows where the last one is full; there are no empty blocks"""
+    """an empty block follows where the last one is full; stop when there are no tokens left"""
 
     def pack(sequences, max_length, eos):
         stream = _joined(sequences, eos)
@@ -1140,3 +1174,12 @@ class every_block_ends_with_eos:
         step = max(1, max_length - 1)
         cuts = [stream[at : at + step] for at in range(0, len(stream), step)]
         return [_long(cut if cut[-1] == eos else [*cut, eos]) for cut in cuts]
+
+
+class blocks_stacked:
+    """the blocks are stacked, which fails where the last is shorter; return them in a list"""
+
+    def pack(sequences, max_length, eos):
+        stream = _joined(sequences, eos)
+        starts = range(0, len(stream), max_length)
+        return torch.stack([_long(stream[at : at + max_length]) for at in starts])

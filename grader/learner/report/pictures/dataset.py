@@ -60,7 +60,9 @@ def draw(figure: Figure, seen: Sequence[Seen]) -> str:
         for place, token in enumerate(row):
             colour = BLUE if learned[number, place] else GRID if token == PAD else MUTED
             above.barh(number, 0.86, left=place, height=0.72, color=colour, linewidth=0)
-    above.set(xlabel="token (blue: learned, light: padding)", yticks=range(len(rows)), xlim=(0, WIDTH))
+    above.set(
+        xlabel="token (blue: learned, light: padding)", yticks=range(len(rows)), xlim=(0, WIDTH)
+    )
     above.set_yticklabels([f"chat {number}" for number in range(len(rows))])
     above.invert_yaxis()
     above.grid(visible=False)
