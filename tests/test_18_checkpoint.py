@@ -403,6 +403,7 @@ def test_saving_changes_nothing(check, rng):
                     "training mode after saving": model.training,
                     "training mode after loading": other.training,
                     **{f"{name}, drawn next": value for name, value in numbers.items()},
+                    **{f"{name}, loaded": value for name, value in weights_of(other).items()},
                 }
                 found |= {f"{key} (in {mode})": value for key, value in seen.items()}
         return found
