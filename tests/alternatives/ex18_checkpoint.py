@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 import os
-import pickle
 import random
 import re
 import tempfile
@@ -234,7 +233,7 @@ class one_pickle_of_bytes:
             descriptor, name = tempfile.mkstemp(dir=path.parent or ".", prefix=path.stem)
             stack.callback(lambda: os.path.exists(name) and os.unlink(name))
             with os.fdopen(descriptor, "wb") as file:
-                torch.save(contents, file, pickle_protocol=pickle.DEFAULT_PROTOCOL)
+                torch.save(contents, file)
             os.replace(name, path)
 
     def _bare(name):

@@ -376,7 +376,8 @@ class written_in_place:
 
 
 class written_in_place_at_the_end:
-    """the earlier file is overwritten byte by byte; write another file and replace it by that"""
+    """the earlier file is overwritten byte by byte, as copying does too; write another file and put
+    it in place by os.replace"""
 
     def _write(contents, path):
         import io
@@ -433,18 +434,6 @@ class copied_into_place:
         temporary = path.with_name(f"{path.name}.tmp")
         torch.save(contents, temporary)
         shutil.copyfile(temporary, path)
-
-
-class copied_and_removed:
-    """the temporary file is copied over the earlier one bit by bit; use os.replace"""
-
-    def _write(contents, path):
-        temporary = path.with_name(f"{path.name}.tmp")
-        try:
-            torch.save(contents, temporary)
-            shutil.copyfile(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 class backup_kept:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 STEPS, BREAK = 60, 30
 
 
-def interrupted(answer, weight, inputs, targets, steps, at):  # type: ignore[no-untyped-def]
+def interrupted(
+    answer: Any, weight: Any, inputs: Any, targets: Any, steps: int, at: int
+) -> dict[str, torch.Tensor]:
     """The losses of a training without a break, and of two that are broken off at a step."""
     import random
     import tempfile
@@ -28,20 +30,20 @@ def interrupted(answer, weight, inputs, targets, steps, at):  # type: ignore[no-
     class Adam:
         """As much of Adam as a checkpoint sees of it."""
 
-        def __init__(self, model):  # type: ignore[no-untyped-def]
+        def __init__(self, model: Any) -> None:
             self.p = model.weight
-            self.state = {
+            self.state: dict[int, Any] = {
                 0: {"step": 0, "m": torch.zeros_like(self.p), "v": torch.zeros_like(self.p)}
             }
-            self.param_groups = [{"params": [self.p], "lr": 0.03}]
+            self.param_groups: list[dict[str, Any]] = [{"params": [self.p], "lr": 0.03}]
 
-        def state_dict(self):  # type: ignore[no-untyped-def]
+        def state_dict(self) -> dict[str, Any]:
             return {"state": self.state, "param_groups": [{"params": [0], "lr": 0.03}]}
 
-        def load_state_dict(self, saved):  # type: ignore[no-untyped-def]
+        def load_state_dict(self, saved: dict[str, Any]) -> None:
             self.state = saved["state"]
 
-        def step(self):  # type: ignore[no-untyped-def]
+        def step(self) -> None:
             kept, gradient = self.state[0], self.p.grad
             kept["step"] += 1
             kept["m"] = 0.9 * kept["m"] + 0.1 * gradient
@@ -52,13 +54,13 @@ def interrupted(answer, weight, inputs, targets, steps, at):  # type: ignore[no-
                 self.p -= 0.03 * mean / (square.sqrt() + 1e-8)
             self.p.grad = None
 
-    def made(values):  # type: ignore[no-untyped-def]
+    def made(values: torch.Tensor) -> tuple[Any, Adam]:
         model = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
         with torch.no_grad():
             model.weight.copy_(values)
-        return model, Adam(model)  # type: ignore[no-untyped-call]
+        return model, Adam(model)
 
-    def train(model, optimizer, count):  # type: ignore[no-untyped-def]
+    def train(model: Any, optimizer: Adam, count: int) -> torch.Tensor:
         losses = []
         for _ in range(count):
             rows = torch.randperm(len(inputs))[:8]
