@@ -86,7 +86,7 @@ class merged_lse_left_shifted:
 
 
 class merged_in_base_two:
-    """lse is taken as a logarithm to the base 2 (exp2, log2); it is a natural one"""
+    """lse is taken as a logarithm to the base 2 (exp2, log2); use exp and log, for it should be natural"""
 
     def merge_partials(out_a, lse_a, out_b, lse_b):
         lse_a, lse_b = _widen(lse_a), _widen(lse_b)
@@ -562,7 +562,7 @@ class lse_maximum_of_unscaled_scores:
 
 
 class lse_negative:
-    """lse has the wrong sign; it is the logarithm of the sum itself"""
+    """lse has the wrong sign; it should be the logarithm of the sum itself"""
 
     def _finish(state):
         top, total, weighed = state
@@ -693,7 +693,7 @@ class padded_keys_have_weight:
 
 
 class keys_counted_by_queries:
-    """the loop over keys ends at S, the number of queries; there are T keys"""
+    """the loop over keys ends at S, the number of queries; it should end at T, that of keys"""
 
     def _key_tiles(rows, q, k, is_causal, block_size):
         tiles = _tiles(min(q.shape[2], k.shape[2]), block_size)
@@ -1160,7 +1160,7 @@ class gradient_of_v_scaled:
 
 
 class gradient_of_v_through_the_softmax:
-    """dv is made of dS; it is P^T dO"""
+    """dv is made of dS; it should be P^T dO"""
 
     def _grad_tile(weights, grad_scores, grad, queries, keys):
         scale = _scale(queries)
