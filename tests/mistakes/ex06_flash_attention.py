@@ -86,7 +86,7 @@ class merged_lse_left_shifted:
 
 
 class merged_in_base_two:
-    """lse is taken as a logarithm to the base 2 (exp2, log2); use exp and log, for it should be natural"""
+    """lse is taken as a logarithm to the base 2 (exp2, log2); use exp and log"""
 
     def merge_partials(out_a, lse_a, out_b, lse_b):
         lse_a, lse_b = _widen(lse_a), _widen(lse_b)
@@ -1092,7 +1092,7 @@ class delta_averaged:
 
 
 class delta_of_the_tile:
-    """delta is the sum of P * dP over the keys of one tile; it belongs to all keys, so take the sum
+    """delta is the sum of P * dP over the keys of one tile; sum over all keys, which gives the sum
     of dO * out"""
 
     def _grad_scores(weights, grad_out, v, delta):
