@@ -48,7 +48,7 @@ def stubs(only_check: bool, force: bool) -> None:
 @click.option(
     "--sample",
     type=click.IntRange(1),
-    help="Try only so many mutants, or derived mistakes of each exercise.",
+    help="Try only so many mutants, or known and derived mistakes of each exercise.",
 )
 @click.option("--sample-seed", default="0", help="Which ones: any text, or today for its date.")
 def check(
@@ -61,8 +61,9 @@ def check(
     sample_seed: str,
 ) -> None:
     """Prove the tests: right answers pass, every mistake is named."""
+    drawn_by = datetime.date.today().isoformat() if sample_seed == "today" else sample_seed
     if mutants:
-        _check_mutants(exercises, sample, sample_seed, json_file)
+        _check_mutants(exercises, sample, drawn_by, json_file)
     from grader.messages.console import Console
     from grader.proof import printing
     from grader.proof.jobs import run_all
@@ -76,7 +77,8 @@ def check(
     proofs = []
     # Results come exercise by exercise and are printed as soon as one is complete.
     by_exercise = groupby(
-        run_all(chosen, course.root, seeds, sample=sample), key=lambda found: found[0].exercise
+        run_all(chosen, course.root, seeds, sample=sample, drawn_by=drawn_by),
+        key=lambda found: found[0].exercise,
     )
     for exercise in chosen:
         _, results = next(by_exercise, (exercise.id, iter(())))
@@ -94,7 +96,7 @@ def check(
 
 
 def _check_mutants(
-    names: Sequence[str], sample: int | None, sample_seed: str, json_file: Path | None
+    names: Sequence[str], sample: int | None, seed: str, json_file: Path | None
 ) -> NoReturn:
     """Try changed solutions, print what became of them, and end with what that proves."""
     from grader.messages.console import Console
@@ -104,7 +106,6 @@ def _check_mutants(
 
     course = this_course()
     chosen = _chosen(course.syllabus, names)
-    seed = datetime.date.today().isoformat() if sample_seed == "today" else sample_seed
     jobs = mutant_jobs(chosen, course, sample, seed)
     console = Console()
     scores = []

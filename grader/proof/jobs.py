@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from grader.course.course import Course
 from grader.course.syllabus import Exercise
@@ -25,6 +25,8 @@ from grader.observation.kind import Kind
 if TYPE_CHECKING:  # what imports torch waits until the pool is warm
     from grader.judging.options import RunOptions
     from grader.proof.derived_mistakes import Derived
+
+_Item = TypeVar("_Item")
 
 COMPARED_SEEDS = (0, 1, 2)
 """The seeds under which what is expected of a right answer is compared."""
@@ -47,7 +49,8 @@ class Job:
     `kind` is stub, right, alternative, mistake, null, naming, expected or mutant.
     A job of kind "all right" or "all wrong" stands for every right or every wrong answer there is,
     seed by seed: what the reference and the mistakes say to a seed is worked out once. One of kind
-    "all derived" tries a share of an exercise's derived mistakes, or of a `sample` of so many.
+    "all derived" tries a share of an exercise's derived mistakes. With a `sample`, only so many of
+    the known and of the derived mistakes are tried; `drawn_by` decides which.
     """
 
     exercise: str
@@ -55,6 +58,7 @@ class Job:
     name: str = ""
     seeds: tuple[int, ...] = (0,)
     sample: int | None = None
+    drawn_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,15 @@ class Fact:
         return tuple(test for test in self.tests if not test.passed)
 
 
-def jobs_of(exercise: Exercise, seeds: int, sample: int | None = None) -> Iterator[Job]:
+def jobs_of(
+    exercise: Exercise, seeds: int, sample: int | None = None, drawn_by: str = ""
+) -> Iterator[Job]:
     """Everything to try for one exercise; right answers with every seed, wrong ones with a few."""
     for seed in range(max(1, seeds // _SEEDS_PER_WRONG_SEED)):
-        yield Job(exercise.id, "all wrong", seeds=(seed,), sample=sample)
+        yield Job(exercise.id, "all wrong", "", (seed,), sample, drawn_by)
     yield Job(exercise.id, "stub")
     for share in range(_SHARES):
-        yield Job(exercise.id, "all derived", str(share), sample=sample)
+        yield Job(exercise.id, "all derived", str(share), (0,), sample, drawn_by)
     yield Job(exercise.id, "expected", seeds=COMPARED_SEEDS)
     for first in range(0, seeds, _SEEDS_PER_JOB):
         chunk = tuple(range(first, min(first + _SEEDS_PER_JOB, seeds)))
@@ -120,9 +126,10 @@ def run_all(
     seeds: int,
     processes: int | None = None,
     sample: int | None = None,
+    drawn_by: str = "",
 ) -> Iterator[tuple[Job, list[Fact] | str]]:
-    """Try everything of a course check, or only a sample of what is derived; see `run_jobs`."""
-    jobs = [job for exercise in exercises for job in jobs_of(exercise, seeds, sample)]
+    """Try everything of a course check, or only a sample of the mistakes; see `run_jobs`."""
+    jobs = [job for exercise in exercises for job in jobs_of(exercise, seeds, sample, drawn_by)]
     return run_jobs(jobs, root, processes)
 
 
@@ -217,7 +224,7 @@ def _single_jobs(job: Job, exercise: Exercise, seed: int) -> Iterator[Job]:
     if job.kind == "all right":
         yield from _all_right(exercise, seed)
     elif job.kind == "all wrong":
-        yield from _all_wrong(exercise, seed, job.sample)
+        yield from _all_wrong(exercise, seed, job)
     else:
         yield job
 
@@ -230,14 +237,17 @@ def _all_right(exercise: Exercise, seed: int) -> Iterator[Job]:
         yield Job(exercise.id, "alternative", variant.id, (seed,))
 
 
-def _all_wrong(exercise: Exercise, seed: int, sample: int | None) -> Iterator[Job]:
-    """Every mistake and every null answer; before the first seed's, what naming rests on."""
+def _all_wrong(exercise: Exercise, seed: int, job: Job) -> Iterator[Job]:
+    """Every mistake and every null answer; before the first seed's, what naming rests on.
+
+    That takes all mistakes, so it is left out where only a sample is tried.
+    """
     from grader.proof.nulls import NULLS
 
-    if seed == 0:
+    if seed == 0 and job.sample is None:
         yield Job(exercise.id, "naming")
-    for variant in detectable(exercise, _Pool.course):
-        yield Job(exercise.id, "mistake", variant.id, (seed,), sample)
+    for variant in _drawn(detectable(exercise, _Pool.course), job):
+        yield Job(exercise.id, "mistake", variant.id, (seed,), job.sample)
     for null in NULLS:
         yield Job(exercise.id, "null", null, (seed,))
 
@@ -330,10 +340,16 @@ def _all_derived(job: Job, exercise: Exercise) -> Iterator[Fact]:
     from grader.proof.derived_mistakes import derived_mistakes
 
     found = derived_mistakes(solution_of(exercise, _Pool.course))
-    if job.sample is not None:
-        found = random.Random(exercise.id).sample(found, min(job.sample, len(found)))
-    for derived in found[int(job.name) :: _SHARES]:
+    for derived in _drawn(found, job)[int(job.name) :: _SHARES]:
         yield _try_derived(derived, exercise, job.sample)
+
+
+def _drawn(found: Sequence[_Item], job: Job) -> Sequence[_Item]:
+    """All, or as many as the job's sample has."""
+    if job.sample is None:
+        return found
+    drawn = random.Random(f"{job.exercise} {job.drawn_by}")
+    return drawn.sample(found, min(job.sample, len(found)))
 
 
 def _try_derived(derived: Derived, exercise: Exercise, sample: int | None) -> Fact:

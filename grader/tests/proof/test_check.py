@@ -19,7 +19,7 @@ from grader.course.syllabus import ROOT
 from grader.course.syllabus_file import load
 from grader.judging.trial import Run
 from grader.proof import jobs as check
-from grader.proof.jobs import Fact, Job, TestFact, _facts, jobs_of, run_job
+from grader.proof.jobs import Fact, Job, TestFact, _drawn, _facts, jobs_of, run_job
 from grader.proof.verdict import ProofResult, conclude, course_problems
 from grader.tests.processes import children, eventually, is_running
 
@@ -399,3 +399,16 @@ class TestWhatNullAnswersEarn:
     def test_a_fact_has_the_weight_of_its_test(self) -> None:
         (fact,) = _facts([Run("t", passed=True, weight=38)])
         assert fact.weight == 38
+
+
+def test_a_sample_tries_so_many_mistakes_and_always_the_same() -> None:
+    everything = Job("ex02", "all wrong")
+    few = replace(everything, sample=3, drawn_by="monday")
+    mistakes = [f"mistake {number}" for number in range(50)]
+    assert _drawn(mistakes, everything) == mistakes
+    drawn = _drawn(mistakes, few)
+    assert len(set(drawn)) == 3 and set(drawn) <= set(mistakes)
+    assert _drawn(mistakes, few) == drawn
+    assert _drawn(mistakes, replace(few, drawn_by="tuesday")) != drawn
+    assert sorted(_drawn(mistakes[:2], few)) == mistakes[:2]
+    assert {job.sample for job in jobs_of(EXERCISE, 1, 3, "monday")} == {None, 3}
