@@ -32,4 +32,5 @@ class FeedForward(nn.Module):
         """``[..., C] -> [..., C]`` in x's dtype."""
         gate = self.gate_proj(x)
         # sigmoid is bounded and so is its slope, so no gate is too far from 0.
-        return self.down_proj(gate * gate.sigmoid() * self.up_proj(x))
+        out: Tensor = self.down_proj(gate * gate.sigmoid() * self.up_proj(x))
+        return out

@@ -50,9 +50,9 @@ class MoEFeedForward(nn.Module):
         sizes = choices.bincount(minlength=len(self.experts)).tolist()
         sorted_tokens = tokens[by_expert // topk_idx.shape[1]]
         # An expert without tokens runs on none, so that its parameters get a gradient of zeros.
-        pieces = zip(self.experts, sorted_tokens.split(sizes), strict=True)
+        pieces = zip(self.experts, torch.split(sorted_tokens, sizes), strict=True)
         outputs = torch.cat([expert(piece) for expert, piece in pieces])
-        return outputs[by_expert.argsort()].unflatten(0, topk_idx.shape)
+        return outputs[by_expert.argsort()].reshape(*topk_idx.shape, -1)
 
 
 def _experts(config: MiniMindConfig, count: int) -> nn.ModuleList:

@@ -134,9 +134,10 @@ def _methods(owner: type) -> dict[str, FunctionType]:
     """The methods of a class that a scenario calls, as they stand in it."""
     own = {name: value for name, value in vars(owner).items() if isinstance(value, FunctionType)}
     if issubclass(owner, torch.nn.Module):
-        forward = owner.forward
-        is_written = isinstance(forward, FunctionType) and forward is not torch.nn.Module.forward
-        return {"forward": forward} if is_written else {}
+        forward: object = owner.forward
+        if not isinstance(forward, FunctionType) or forward is torch.nn.Module.forward:
+            return {}
+        return {"forward": forward}
     if owner.__bases__ != (object,):
         return {}
     return {name: method for name, method in own.items() if not name.startswith("_")}
