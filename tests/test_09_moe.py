@@ -195,7 +195,11 @@ def test_aux_loss_is_that_of_the_latest_call(check, rng):
             for name, x in {"first call": first, "second call": second}.items():
                 found[f"{kind}, {name}"] = mixed(layer, weights, x)["aux_loss"]
             found[f"{kind}, in eval"] = mixed(layer.eval(), weights, first)["aux_loss"]
-        return found
+        one, other = (moe.MoEFeedForward(config()).train() for _ in range(2))
+        for layer, x in ((one, first), (other, second)):
+            layer.load_state_dict(weights)
+            layer(x)
+        return found | {"after a call of another layer": one.aux_loss}
 
     # Sequences of different loads, so that each by itself is less balanced than all together.
     lonely = [choices_of(rng, 1, 6, unloved=expert) for expert in (0, 3, 4)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FunctionType, ModuleType, TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -134,9 +134,10 @@ def _methods(owner: type) -> dict[str, FunctionType]:
     """The methods of a class that a scenario calls, as they stand in it."""
     own = {name: value for name, value in vars(owner).items() if isinstance(value, FunctionType)}
     if issubclass(owner, torch.nn.Module):
-        forward = owner.forward
-        is_written = isinstance(forward, FunctionType) and forward is not torch.nn.Module.forward
-        return {"forward": cast(FunctionType, forward)} if is_written else {}
+        forward: object = owner.forward
+        if not isinstance(forward, FunctionType) or forward is torch.nn.Module.forward:
+            return {}
+        return {"forward": forward}
     if owner.__bases__ != (object,):
         return {}
     return {name: method for name, method in own.items() if not name.startswith("_")}
@@ -170,8 +171,6 @@ def describe(value: object, deeper: int = 2) -> str:
         return f"a {type(value).__name__} of {len(value)} ({items}{more})"  # type: ignore[arg-type]
     if type(value) in (bool, int, float, str):
         return f"the {type(value).__name__} {str(value)[:40]!r}"
-    if type(value) is bytes:
-        return f"the bytes {value[:40]!r}"
     if isinstance(value, FunctionType):
         return "a function"
     name = type(value).__name__
