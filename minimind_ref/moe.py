@@ -52,11 +52,7 @@ class MoEFeedForward(nn.Module):
         # An expert without tokens runs on none, so that its parameters get a gradient of zeros.
         pieces = zip(self.experts, torch.split(sorted_tokens, sizes), strict=True)
         outputs = torch.cat([expert(piece) for expert, piece in pieces])
-<<<<<<< HEAD
-        return outputs[by_expert.argsort()].reshape(*topk_idx.shape, tokens.shape[1])
-=======
         return outputs[by_expert.argsort()].reshape(*topk_idx.shape, -1)
->>>>>>> moe
 
 
 def _experts(config: MiniMindConfig, count: int) -> nn.ModuleList:
