@@ -42,6 +42,7 @@ from grader.learner.report.pictures.picture import Picture  # noqa: E402
 from grader.learner.report.pictures.studio import pictures  # noqa: E402
 
 COURSE = load(ROOT)
+POINTS = sum(exercise.points for exercise in COURSE.exercises)
 ROPE, NORM = COURSE.find("ex02"), COURSE.find("ex01")
 NOON = 1.75e9
 KNOWN = "the exponent is i/d; it should be 2i/d"
@@ -237,9 +238,13 @@ class TestJunit:
 @pytest.mark.parametrize(
     ("standings", "message", "colour"),
     [
-        ((standing(0),), "0 of 800 points", "lightgrey"),
-        ((standing(4),), "100 of 800 points", "blue"),
-        (tuple(standing(4, e) for e in COURSE.exercises), "800 of 800 points", "brightgreen"),
+        ((standing(0),), f"0 of {POINTS} points", "lightgrey"),
+        ((standing(4),), f"100 of {POINTS} points", "blue"),
+        (
+            tuple(standing(4, e) for e in COURSE.exercises),
+            f"{POINTS} of {POINTS} points",
+            "brightgreen",
+        ),
     ],
 )
 def test_the_badge_is_what_shields_wants(
@@ -325,8 +330,8 @@ class TestPage:
         )
         said = " ".join(Page(page(whole, {}, None)).text.split())
         for words in (
-            "125 of 800 points",
-            "exercises finished 1 of 8",
+            f"125 of {POINTS} points",
+            f"exercises finished 1 of {len(COURSE.exercises)}",
             "12 min",
             "passed at attempt 2",
             "2 of 4 tests pass. Next: pytest tests/test_01_rmsnorm.py",
@@ -636,7 +641,7 @@ class TestCommand:
         text = files["html"].read_text(encoding="utf-8")
         found = check_self_contained(text)
         assert sum(tag == "svg" for tag, _ in found.tags) == 1
-        assert "50 of 800 points" not in found.text  # ex02 earns some, too
+        assert f"50 of {POINTS} points" not in found.text  # ex02 earns some, too
         whole = json.loads(files["json"].read_text(encoding="utf-8"))
         validator("report")(whole)
         states = {e["id"]: e["state"] for part in whole["parts"] for e in part["exercises"]}

@@ -29,6 +29,7 @@ from grader.learner.watch.keys import keys_in
 from grader.learner.watch.session import Session
 from grader.learner.watch.verdict import Verdict
 from grader.messages.catalog import sentences
+from grader.messages.quantities import duration
 from grader.tests.messages.test_catalog import is_chinese
 from grader.tests.processes import BACKSTOP, eventually
 
@@ -42,6 +43,11 @@ ROPE = load(ROOT).find("ex02")
 NORM = load(ROOT).find("ex01")
 SOLUTION = read_source(ROPE.paths(ROOT).solution)
 MISTAKES = {mistake.id: mistake for mistake in read_variants(ROPE.paths(ROOT).mistakes)}
+
+EXERCISES = load(ROOT).exercises
+COUNT = len(EXERCISES)
+POINTS = sum(exercise.points for exercise in EXERCISES)
+MINUTES = sum(exercise.minutes for exercise in EXERCISES)
 
 Watch = Callable[..., "driven.Terminal"]
 
@@ -117,11 +123,17 @@ class TestKeys:
         assert keys_in(text) == (keys, rest)
 
 
+def begun(done: int, points: int, minutes: int) -> str:
+    """What the first line says."""
+    left = duration(minutes)
+    return f"{done} of {COUNT} done · {points} of {POINTS} points · about {left} left"
+
+
 class TestALearnersDay:
     def test_from_the_first_save_to_the_next_exercise(self, course: Path, watch: Watch) -> None:
         terminal = watch("rope")
         terminal.wait_for("nothing implemented yet: begin with precompute_freqs_cis")
-        assert "0 of 8 done · 0 of 800 points · about 9 h 30 min left" in terminal.lines[0]
+        assert begun(0, 0, MINUTES) in terminal.lines[0]
         assert "ex02_rope · Rotary position embedding" in terminal.lines[1]
 
         save(course, MISTAKES["exponent_without_two"].applied_to(SOLUTION).text)
@@ -134,7 +146,7 @@ class TestALearnersDay:
         save(course, SOLUTION.text + "\nprint('own line')\n")
         terminal.wait_for("✓ all 13 tests pass: 100 points", "The fact behind it", "To read")
         terminal.wait_for("their score depends only on", "arxiv.org/abs/2104.09864")
-        assert "1 of 8 done · 100 of 800 points · about 8 h 30 min left" in terminal.lines[0]
+        assert begun(1, 100, MINUTES - ROPE.minutes) in terminal.lines[0]
 
         save(course, SOLUTION.text + "\nprint('own line')\n")  # as it is already
         terminal.read_for(0.5)
@@ -270,14 +282,14 @@ class TestPages:
 
     def test_the_list_is_filtered_and_searched(self, terminal: "driven.Terminal") -> None:
         terminal.press("l")
-        terminal.wait_for("8 of 8 exercises · filter: all", "ex02_rope        done")
+        terminal.wait_for(f"{COUNT} of {COUNT} exercises · filter: all", "ex02_rope        done")
         terminal.press("f")
-        terminal.wait_for("7 of 8 exercises · filter: unfinished")
+        terminal.wait_for(f"{COUNT - 1} of {COUNT} exercises · filter: unfinished")
         assert "ex02_rope" not in terminal.text
         terminal.press("f")
-        terminal.wait_for("1 of 8 exercises · filter: done", "ex02_rope")
+        terminal.wait_for(f"1 of {COUNT} exercises · filter: done", "ex02_rope")
         terminal.press("f", "/", *"query", "\r")
-        terminal.wait_for("1 of 8 exercises", "search: /query", "Grouped-query attention")
+        terminal.wait_for(f"1 of {COUNT} exercises", "search: /query", "Grouped-query attention")
         terminal.press("\r")
         terminal.wait_for("ex04_gqa · Grouped-query attention")
         terminal.press("p", "p", "p")
