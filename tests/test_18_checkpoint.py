@@ -319,7 +319,7 @@ def test_the_generators_go_on(check, rng):
             torch.rand(1)
             other = built(blank(weights))
             checkpoint.load_checkpoint(folder / "x", other, Momentum(other.parameters()))
-            return draw()
+            return draw() | weights_of(other)
 
     check(scenario, some_weights(rng), int(rng.integers(1, 10**6, 1)))
 
