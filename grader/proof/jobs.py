@@ -112,7 +112,7 @@ def jobs_of(
     yield Job(exercise.id, "expected", seeds=COMPARED_SEEDS)
     for first in range(0, seeds, _SEEDS_PER_JOB):
         chunk = tuple(range(first, min(first + _SEEDS_PER_JOB, seeds)))
-        yield Job(exercise.id, "all right", seeds=chunk)
+        yield Job(exercise.id, "all right", "", chunk, sample, drawn_by)
 
 
 def detectable(exercise: Exercise, course: Course) -> list[Variant]:
@@ -222,17 +222,17 @@ def _run_one(job: Job, exercise: Exercise, seed: int) -> Iterator[Fact]:
 def _single_jobs(job: Job, exercise: Exercise, seed: int) -> Iterator[Job]:
     """The jobs that one job stands for, each about a single answer."""
     if job.kind == "all right":
-        yield from _all_right(exercise, seed)
+        yield from _all_right(exercise, seed, job.sample)
     elif job.kind == "all wrong":
         yield from _all_wrong(exercise, seed, job)
     else:
         yield job
 
 
-def _all_right(exercise: Exercise, seed: int) -> Iterator[Job]:
+def _all_right(exercise: Exercise, seed: int, sample: int | None) -> Iterator[Job]:
     """The solution, the reference and every alternative."""
     for name in ("solutions", "minimind_ref"):
-        yield Job(exercise.id, "right", name, (seed,))
+        yield Job(exercise.id, "right", name, (seed,), sample)
     for variant in read_variants(_Pool.course.paths(exercise).alternatives):
         yield Job(exercise.id, "alternative", variant.id, (seed,))
 
@@ -255,8 +255,11 @@ def _all_wrong(exercise: Exercise, seed: int, job: Job) -> Iterator[Job]:
 def _modes(job: Job, seed: int) -> list[tuple[int, bool]]:
     """(threads, isolated): right answers in all four ways for the first seeds, others in both.
 
-    Where only a sample is tried, mistakes are in process alone.
+    Where only a sample of the mistakes is tried, they are run in process alone, and right answers
+    in the two ways that differ most.
     """
+    if job.kind == "right" and job.sample is not None:
+        return [(1, False), (2, True)]
     if job.kind == "right" and seed < FIRST_SEEDS:
         return [(1, False), (2, False), (1, True), (2, True)]
     in_both = job.kind in ("stub", "alternative") or (job.kind == "mistake" and job.sample is None)
