@@ -30,6 +30,10 @@ class Momentum(torch.optim.Optimizer):
             {**self.defaults, **group, "params": list(group["params"])} for group in groups
         ]
 
+    def __setstate__(self, state):
+        # torch's own would put a wrapper around `step`, in the class, when a copy is made.
+        self.__dict__.update(state)
+
     def step(self):
         with torch.no_grad():
             for group in self.param_groups:
