@@ -27,7 +27,7 @@ def unwritten(answer: str) -> frozenset[str]:
 def is_in_stub(definitions: str, solution: str, stubs: frozenset[str]) -> bool:
     """Whether all that a mistake changes is the work of functions that are still stubs.
 
-    A helper of the solution's works for the functions that use it.
+    A helper of the solution's works for the functions that use it, and so does a class of its own.
     """
     written = _written(solution)
     looked_at: set[str] = set()
@@ -39,7 +39,9 @@ def is_in_stub(definitions: str, solution: str, stubs: frozenset[str]) -> bool:
         if not _is_helper(name) and name in written:
             changed.add(name)
             continue
-        users = {u for u, f in written.items() if name.rpartition(".")[2] in _mentions(f)}
+        owner, _, last = name.rpartition(".")
+        called = {last, owner} - {""} if _is_helper(owner) else {last}
+        users = {u for u, f in written.items() if not called.isdisjoint(_mentions(f))}
         left |= users - looked_at
     return bool(changed) and changed <= stubs
 
@@ -99,8 +101,8 @@ def _names(tree: ast.Module) -> Iterator[str]:
 
 
 def _is_helper(name: str) -> bool:
-    last = name.rpartition(".")[2]
-    return last.startswith("_") and not last.startswith("__")
+    """Whether a name begins with an underscore, or belongs to a class whose name does."""
+    return any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
 
 
 def _is_stub(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

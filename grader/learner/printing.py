@@ -44,13 +44,33 @@ def progress(console: Console, progress: Progress, syllabus: Syllabus, path: Lea
         console.lines([say("report.path", id=path.id, title=path_title(path))])
     for part in syllabus.parts:
         mine = [s for s in progress.standings if s.exercise.part == part.id]
-        if mine:
+        if not mine:
+            continue
+        if console.is_verbose or any(s is progress.next or _is_under_way(s) for s in mine):
             console.table(map(_standing_row, mine), title=part_title(part))
+        else:
+            console.lines([_part_row(part_title(part), mine)])
     for standing in progress.standings:
         _obstacle(console, standing)
     _where_to_go_on(console, progress.next, syllabus.longer_than(path))
     if progress.next and not any(standing.started for standing in progress.standings):
         console.lines([say("report.or_watch")])
+
+
+def _is_under_way(standing: ExerciseProgress) -> bool:
+    return standing.is_missing or (standing.started and not standing.done)
+
+
+def _part_row(title: str, mine: Sequence[ExerciseProgress]) -> str:
+    """One line about a part in which nothing is to be done now."""
+    return say(
+        "report.part",
+        title=title,
+        done=sum(standing.done for standing in mine),
+        count=len(mine),
+        points=points(sum((s.points for s in mine), Fraction(0))),
+        possible=sum(standing.exercise.points for standing in mine),
+    )
 
 
 def _standing_row(standing: ExerciseProgress) -> Sequence[str]:

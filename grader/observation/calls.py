@@ -171,6 +171,8 @@ def describe(value: object, deeper: int = 2) -> str:
         return f"a {type(value).__name__} of {len(value)} ({items}{more})"  # type: ignore[arg-type]
     if type(value) in (bool, int, float, str):
         return f"the {type(value).__name__} {str(value)[:40]!r}"
+    if type(value) is bytes:
+        return f"the bytes {value[:40]!r}"
     if isinstance(value, FunctionType):
         return "a function"
     name = type(value).__name__

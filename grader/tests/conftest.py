@@ -56,6 +56,8 @@ def zygote() -> Iterator[Any]:
 def run_pytest(zygote: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., PytestRun]:
     """`run_pytest_here` in a terminal of 100 columns, with a warm process to fork from."""
     monkeypatch.setenv("COLUMNS", "100")
+    # This may be one of several processes that share the tests; the learner's run is not.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     return partial(run_pytest_here, zygote=zygote)
 
 

@@ -36,6 +36,15 @@ def outer(x, scale=1):
     return inner(x) * scale
 
 
+class _Table:
+    def look(self):
+        return 3
+
+
+def find():
+    return _Table().look()
+
+
 class Layer:
     def __init__(self):
         self.size = 1
@@ -85,6 +94,8 @@ class TestIsInStub:
             ("def _twice(x): return x", {"inner"}, True),
             ("def _twice(x): return x", {"outer"}, False),
             ("FACTOR = 3", {"inner"}, True),
+            ("class _Table(_Table):\n    def look(self): return 1", {"find"}, True),
+            ("class _Table(_Table):\n    def look(self): return 1", {"outer"}, False),
             ("class Layer(Layer):\n    def _half(self, x): return x", {"Layer.forward"}, True),
             ("class Layer(Layer):\n    def _half(self, x): return x", {"Layer.__init__"}, False),
             ("def outer(x): ...\ndef inner(x): ...", {"outer"}, False),

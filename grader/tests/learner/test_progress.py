@@ -350,3 +350,4 @@ class TestTheScreen:
         assert lines[-1] == "  or   grader watch, which checks every save at once"
         assert len(lines) <= 23
         assert all(len(line) <= 80 for line in lines)
+        assert any(line.startswith("Data: 0 of 2 exercises done, 0/240 points") for line in lines)

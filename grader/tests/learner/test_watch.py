@@ -247,7 +247,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator["driven.Termi
     save(course, SOLUTION.text)
     with driven.Terminal(course, "watch", "ex01") as terminal:
         # What was solved before there was a history is found out while nothing else runs.
-        terminal.wait_for("10 tests are waiting", "1 of 8 done")
+        terminal.wait_for("10 tests are waiting", f"1 of {COUNT} done")
         yield terminal
 
 
