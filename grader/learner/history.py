@@ -16,6 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -322,6 +323,25 @@ class History:
             except sqlite3.Error as error:
                 self.problem = self.problem or _in_words(error, self._file)
                 return []
+
+
+class BackgroundHistory(History):
+    """A history whose writes nobody waits for: a slow or sleeping disk holds up no screen.
+
+    They happen in the order of the calls, in a thread; `close` waits until all are done.
+    """
+
+    def __init__(self, file: Path, exercises: Sequence[Exercise] = ()) -> None:
+        super().__init__(file, exercises)
+        self._writer = ThreadPoolExecutor(max_workers=1)
+
+    def _write(self, statement: str, rows: Sequence[_Row]) -> None:
+        self._writer.submit(super()._write, statement, rows)
+
+    def close(self) -> None:
+        """Wait for what is being written, then let go of the file."""
+        self._writer.shutdown()
+        super().close()
 
 
 def _check_types(kind: type, *values: object) -> None:

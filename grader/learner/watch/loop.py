@@ -17,7 +17,7 @@ from watchfiles import watch as changes_in
 
 from grader.course.course import Course
 from grader.course.syllabus import Exercise
-from grader.learner.history import History
+from grader.learner.history import BackgroundHistory
 from grader.learner.settings import chosen_path
 from grader.learner.watch.judge_client import Judge, JudgeEnded
 from grader.learner.watch.keys import RawKeys
@@ -63,7 +63,7 @@ def watch(course: Course, first: Exercise | None = None) -> Session:
     events: _Events = queue.SimpleQueue()
     with contextlib.ExitStack() as stack:
         judges = stack.enter_context(closing(_Judges(course.root, events)))
-        history = stack.enter_context(closing(History.open(course.root)))
+        history = stack.enter_context(closing(BackgroundHistory.open(course.root)))
         path = chosen_path(course)
         session = Session(course, path, history, judges.ask, first)
         stack.enter_context(_watching_files(course, events.put))
@@ -99,7 +99,7 @@ def _run_until_suspended(session: Session, screen: Screen, events: _Events) -> N
         is_to_record = _take(event, session)
         if events.empty():
             screen.draw(session)
-        if is_to_record:  # after the verdict is on the screen, as it waits for the disk
+        if is_to_record:
             assert isinstance(event, Verdict) and event.record is not None
             session.history.record_run(event.record)
 

@@ -16,7 +16,7 @@ from grader.course.stubs import MissingFile, reset
 from grader.course.syllabus import Exercise, LearningPath
 from grader.course.titles import exercise_title
 from grader.learner.hints import first_hints
-from grader.learner.history import History, RunRecord
+from grader.learner.history import History
 from grader.learner.progress import current_exercise
 from grader.learner.watch.hints import HintPages
 from grader.learner.watch.judge_client import JudgeEnded
@@ -113,6 +113,8 @@ class Session:
         self._numbers = itertools.count(1)
         self._asked: dict[str, str] = {}
         self._pending: tuple[int, Exercise, float] | None = None
+        # Read once: the disk may sleep when a key is pressed.
+        self._runs = history.runs()
         self._seen_hints = history.hints()
         self._solutions = history.solutions()
         current = first or current_exercise(course, path, history)
@@ -164,6 +166,8 @@ class Session:
         self._pending = None
         self.verdicts[verdict.exercise] = verdict
         self.standings.note(verdict)
+        if verdict.record is not None:
+            self._runs.append(verdict.record)
         if verdict.exercise == self.exercise.id and self.page == "verdict":
             self.offset = 0
         if (unchecked := self.standings.unchecked()) is not None:
@@ -238,7 +242,8 @@ class Session:
         if self.page == "hint" and self.hints is not None:
             self.hints.turn(1)
         else:
-            first = first_hints(self.exercise, self.course, self._runs())
+            runs = [run for run in self._runs if run.exercise == self.exercise.id]
+            first = first_hints(self.exercise, self.course, runs)
             if self.hints is None or self.hints.first != first:
                 read = self._seen_hints.get(self.exercise.id, {})
                 self.hints = HintPages(self.exercise, first, read)
@@ -255,12 +260,6 @@ class Session:
         if hints.level > seen.get(hints.about, 0):
             seen[hints.about] = hints.level
             self.history.record_hint(self.exercise.id, hints.about, hints.level)
-
-    def _runs(self) -> list[RunRecord]:
-        """The runs of the exercise that is shown, the last one too where nothing is kept."""
-        runs = self.history.runs(self.exercise.id)
-        shown = self.verdict.record if self.verdict else None
-        return runs if shown is None or shown in runs else [*runs, shown]
 
     def _next(self) -> None:
         following = self.standings.after(self.exercise)

@@ -653,6 +653,41 @@ class TestChinese:
         terminal.wait_for("ex02_rope：已完成", "下一步：grader watch 会从这里继续")
 
 
+SLEEPING_DISK = """
+import sqlite3, sys, time
+from pathlib import Path
+from grader.learner import history
+
+class Connection(sqlite3.Connection):
+    def executemany(self, *words):
+        while not Path("awake").exists():
+            time.sleep(0.05)
+        return super().executemany(*words)
+
+connect = sqlite3.connect
+sqlite3.connect = lambda *words, **options: connect(*words, factory=Connection, **options)
+from grader.cli import main
+main(prog_name="grader")
+"""
+
+
+class TestASleepingDisk:
+    def test_holds_up_neither_the_screen_nor_a_key(self, course: Path, watch: Watch) -> None:
+        terminal = watch("ex02", program=["-c", SLEEPING_DISK])
+        terminal.wait_for("13 tests are waiting")
+        terminal.press("h")
+        terminal.wait_for("hint 1 of")
+        terminal.resize(10, 60)
+        terminal.wait_for("hint 1 of", "h next hint")
+        assert "EE" not in terminal.text
+        terminal.press("q")
+        (course / "awake").touch()
+        assert terminal.ended() == 0
+        with closing(History.open(course)) as history:
+            assert [run.tests for run in history.runs()] == [13]
+            assert list(history.hints()) == ["ex02_rope"]
+
+
 class TestASaveAmidARun:
     def test_ends_the_run_and_its_worker(self, course: Path, watch: Watch) -> None:
         terminal = watch("ex02")
