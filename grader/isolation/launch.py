@@ -154,7 +154,7 @@ def command(module: str, call: str, *args: object) -> list[str]:
 
 def clean_environment() -> dict[str, str]:
     """What torch needs to start and nothing else: secrets live in environments."""
-    kept = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+    kept = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return environment | one_thread | {"OMP_WAIT_POLICY": "PASSIVE"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 
 from rich.cells import cell_len
@@ -21,7 +22,9 @@ class Screen:
     """Shows a session on the terminal's other screen, and leaves the first one as it was."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False)
+        # Some shells export the size that the terminal had when they were started.
+        unsized = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+        self._console = Console(highlight=False, _environ=unsized)
         self._context = self._console.screen(hide_cursor=True)
         self._shown: tuple[int, int] = (0, 0)
 

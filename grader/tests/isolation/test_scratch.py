@@ -30,8 +30,18 @@ PROFILES = [
 pytestmark = pytest.mark.parametrize("profile", PROFILES)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def apart():
+    """A place for folders where no other tests or graders of this machine make theirs."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
+        os.chmod(folder, 0o755)
+        environment.setenv("TMPDIR", folder)
+        environment.setattr(tempfile, "tempdir", folder)
+        yield
+
+
 @pytest.fixture(scope="module")
-def zygote():
+def zygote(apart):
     started = Zygote(ROOT)
     yield started
     started.close()
@@ -70,7 +80,7 @@ def run(worker_for):
     return seen
 
 
-def folders_of_this_machine():
+def folders_now():
     return set(Path(tempfile.gettempdir()).glob("grader-*"))
 
 
@@ -211,14 +221,14 @@ while True:
 def only_these_are_left(folders):
     """Whether no others are there; they go a moment after their worker."""
     until = time.monotonic() + 60
-    while folders_of_this_machine() - folders and time.monotonic() < until:
+    while (left := folders_now()) - folders and time.monotonic() < until:
         time.sleep(0.02)
-    return folders_of_this_machine() <= folders
+    return left <= folders
 
 
 def test_nothing_is_left_behind(run, worker_for):
     """Folders are gone soon after their workers, whether those end well, are ended, or are deep."""
-    before = folders_of_this_machine()
+    before = folders_now()
     run("open(tempfile.gettempdir() + '/left-behind', 'w')")
     run(NESTED)
     run("os.mkdir(tempfile.gettempdir() + '/x'); os.abort()")
@@ -230,14 +240,14 @@ def test_nothing_is_left_behind(run, worker_for):
 
 def test_folders_are_gone_when_the_zygote_is_killed(profile):
     """A judge that is killed leaves nothing on the disk."""
-    before = folders_of_this_machine()
+    before = folders_now()
     zygote = Zygote(ROOT)
     answer = Answer("exercises", Source("ex02_rope", "/nowhere/ex02_rope.py", ""))
     config = Source("config", "config.py", "")
     locked = Sandbox(profile, 1024, MEGABYTES)
     worker = Worker(answer, config, root=ROOT, locked=locked, zygote=zygote)
     worker.start()
-    assert len(folders_of_this_machine() - before) == (profile == "light")
+    assert len(folders_now() - before) == (profile == "light")
     os.kill(zygote.pid, 9)
     assert only_these_are_left(before)
     zygote.close()

@@ -653,6 +653,16 @@ class TestChinese:
         terminal.wait_for("ex02_rope：已完成", "下一步：grader watch 会从这里继续")
 
 
+class TestASizeInTheEnvironment:
+    def test_does_not_hide_the_terminals_own(self, watch: Watch) -> None:
+        terminal = watch("ex02", environment={"COLUMNS": "80", "LINES": "24"})
+        terminal.wait_for("13 tests are waiting")
+        terminal.resize(12, 60)
+        terminal.wait_for("13 tests are waiting", "h hint")
+        assert "EE" not in terminal.text
+        assert terminal.lines[-1].startswith("h hint")
+
+
 SLEEPING_DISK = """
 import sqlite3, sys, time
 from pathlib import Path
