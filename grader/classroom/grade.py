@@ -9,10 +9,10 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grader.course.answers import NoAnswer, read_source
 from grader.course.course import Course
@@ -96,12 +96,15 @@ def grade(
     seed: int | None = None,
     bans_cost_points: bool = True,
     zygote: Zygote | None = None,
+    caches: dict[str, dict[Any, Any]] | None = None,
 ) -> Grade:
     """Grade a folder of answers, or one answer's file.
 
     Without a seed one is drawn that nobody could know, and recorded. With `bans_cost_points` a
     banned call takes all points of its exercise; without, it is only noted. `zygote` forks the
-    workers, where one is running already. Raises NoSubmission for a file that is no exercise's.
+    workers, where one is running already. `caches` holds, by exercise, what the reference and the
+    mistakes gave: submissions that share a seed may share it. Raises NoSubmission for a file that
+    is no exercise's.
     """
     if seed is None:
         seed = secrets.randbelow(2**62)
@@ -130,7 +133,8 @@ def grade(
         for exercise in exercises:
             file = folder / exercise.answer_file if submission.is_dir() else submission
             when, answer = time.time(), _hash(file)
-            (outcome,) = run_tests([exercise], options)
+            cache = None if caches is None else caches.setdefault(exercise.id, {})
+            (outcome,) = run_tests([exercise], replace(options, cache=cache))
             lines = _lines(outcome, folder)
             results.append(result_of(outcome, folder, when=when, file_hash=answer, lines=lines))
     return Grade(sanitize_line(str(submission)), seed, profile, tuple(results), bans_cost_points)

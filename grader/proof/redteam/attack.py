@@ -90,6 +90,8 @@ class RedTeam:
     def __init__(self, root: Path, zygote: Zygote | None = None) -> None:
         self._root = root
         os.environ[SECRET] = self._secret = secrets.token_hex(8)
+        self._seed = secrets.randbelow(2**62)
+        self._caches: dict[str, dict[Any, Any]] = {}
         adopt_orphans()
         self._own_zygote = start_zygote(root) if zygote is None else None
         self._zygote = zygote or self._own_zygote
@@ -136,7 +138,14 @@ class RedTeam:
 
     def _graded(self, folder: Path, case: Case, profile: str, limits: Limits | None) -> Grade:
         course = _only(Course.load(self._root), case.exercise, limits)
-        return grade(folder, course, profile=profile, zygote=self._zygote)
+        return grade(
+            folder,
+            course,
+            profile=profile,
+            seed=self._seed,
+            zygote=self._zygote,
+            caches=self._caches,
+        )
 
     def _workers_seconds(self) -> float:
         """Processor seconds of all workers so far, as the system has counted them, not the judge.
