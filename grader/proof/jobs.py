@@ -222,19 +222,19 @@ def _run_one(job: Job, exercise: Exercise, seed: int) -> Iterator[Fact]:
 def _single_jobs(job: Job, exercise: Exercise, seed: int) -> Iterator[Job]:
     """The jobs that one job stands for, each about a single answer."""
     if job.kind == "all right":
-        yield from _all_right(exercise, seed, job.sample)
+        yield from _all_right(exercise, seed, job)
     elif job.kind == "all wrong":
         yield from _all_wrong(exercise, seed, job)
     else:
         yield job
 
 
-def _all_right(exercise: Exercise, seed: int, sample: int | None) -> Iterator[Job]:
+def _all_right(exercise: Exercise, seed: int, job: Job) -> Iterator[Job]:
     """The solution, the reference and every alternative."""
     for name in ("solutions", "minimind_ref"):
-        yield Job(exercise.id, "right", name, (seed,), sample)
+        yield Job(exercise.id, "right", name, (seed,), job.sample)
     for variant in read_variants(_Pool.course.paths(exercise).alternatives):
-        yield Job(exercise.id, "alternative", variant.id, (seed,))
+        yield Job(exercise.id, "alternative", variant.id, (seed,), job.sample, job.drawn_by)
 
 
 def _all_wrong(exercise: Exercise, seed: int, job: Job) -> Iterator[Job]:
@@ -256,10 +256,12 @@ def _modes(job: Job, seed: int) -> list[tuple[int, bool]]:
     """(threads, isolated): right answers in all four ways for the first seeds, others in both.
 
     Where only a sample of the mistakes is tried, they are run in process alone, and right answers
-    in the two ways that differ most.
+    in the two ways that differ most; whether an alternative is isolated is drawn as well.
     """
     if job.kind == "right" and job.sample is not None:
         return [(1, False), (2, True)]
+    if job.kind == "alternative" and job.sample is not None:
+        return [(1, random.Random(f"{job.exercise} {job.name} {job.drawn_by}").random() < 0.5)]
     if job.kind == "right" and seed < FIRST_SEEDS:
         return [(1, False), (2, False), (1, True), (2, True)]
     in_both = job.kind in ("stub", "alternative") or (job.kind == "mistake" and job.sample is None)
