@@ -95,7 +95,8 @@ def joined(tokens, pair):
 def trained(rng, words, count, specials=()):
     """A vocabulary and merges, learned from words of which each is as frequent as chance has it.
 
-    The bytes have shuffled ids and the specials, shuffled too, the last ones.
+    The bytes have shuffled ids and the specials, shuffled too, the last ones. The dict is in no
+    order, as one that was read from a file may be.
     """
     split = [[bytes([byte]) for byte in word.encode()] for word in words]
     frequency = rng.uniform(len(words), low=1.0, high=4.0).tolist()
@@ -112,7 +113,7 @@ def trained(rng, words, count, specials=()):
     tokens = shuffled(rng, [bytes([byte]) for byte in range(256)])
     tokens += [left + right for left, right in merges]
     tokens += shuffled(rng, [special.encode() for special in specials])
-    return dict(enumerate(tokens)), merges
+    return dict(shuffled(rng, list(enumerate(tokens)))), merges
 
 
 def pieces_of(texts):

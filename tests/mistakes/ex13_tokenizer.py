@@ -599,6 +599,15 @@ class longest_token_first:
             return tokens
 
 
+class ids_by_order_of_the_dict:
+    """ids are the places of the tokens in the dict; they should be the keys of vocab"""
+
+    class Tokenizer(Tokenizer):
+        def __init__(self, vocab, merges, special_tokens):
+            super().__init__(vocab, merges, special_tokens)
+            self.ids = {token: place for place, token in enumerate(vocab.values())}
+
+
 class leftmost_merge_first:
     """encode joins the leftmost pair that is a merge; join the one that was learned first"""
 
@@ -613,8 +622,8 @@ class leftmost_merge_first:
                 tokens[at : at + 2] = [b"".join(pairs[at])]
 
 
-class longest_merge_first:
-    """encode joins the pair that makes the longest token; join the one that was learned first"""
+class leftmost_or_longest_merge_first:
+    """encode joins the leftmost pair or makes the longest token; join what was learned first"""
 
     class Tokenizer(Tokenizer):
         def _rank(self, pair):
