@@ -139,12 +139,14 @@ class _Oracle:
     def under(self, conditions: Conditions) -> Expectation | None:
         """What a right answer gives under conditions; None where it cannot be known."""
         request = under(self._request, conditions)
-        form, error = observe(self._reference, request, frozenset())
+        form, error = observe(self._reference, request, frozenset(), is_reference=True)
         if error is not None:
             return None
         exact = self._as_usual(form)
         if exact is None:
-            exact, error = observe(self._reference, in_double(request), frozenset())
+            exact, error = observe(
+                self._reference, in_double(request), frozenset(), is_reference=True
+            )
             if error is not None:
                 return None
         allowed = {n: a for n in exact.outputs if (a := self._want.outputs.get(n))}

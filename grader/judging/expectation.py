@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from grader.observation.conditions import map_tensors
-from grader.observation.observe import observe
+from grader.observation.observe import CotangentsFor, observe
 from grader.observation.record import Observation, Opaque, Request
 
 FACTOR = {torch.float64: 8.0, torch.float32: 8.0, torch.float16: 2.0, torch.bfloat16: 2.0}
@@ -98,19 +98,21 @@ class ReferenceRun:
     ) -> None:
         self._reference = reference
         self._request = dataclasses.replace(request, bans=(), meter=False)
-        self._exact = _run(reference, in_double(self._request))
+        self._completed: Expectation | None = None
+        self.cotangents: Mapping[str, Tensor] | None = None
+
+        def cotangents_for(outputs: Mapping[str, Any]) -> Mapping[str, Tensor]:
+            floating = {n: value for n, value in outputs.items() if _is_floating(value)}
+            self.cotangents = {n: random_like(value.detach()) for n, value in floating.items()}
+            return self.cotangents
+
+        if request.differentiate:
+            self._request = dataclasses.replace(self._request, cotangents={})
+        self._exact = _run(reference, in_double(self._request), cotangents_for)
         for name, value in self._exact.outputs.items():
             if isinstance(value, Opaque):  # only its description could be compared
                 raise ReferenceFailed(f"{name} is {value.description}: return tensors and numbers")
-        self._completed: Expectation | None = None
-        self.cotangents: Mapping[str, Tensor] | None = None
-        if request.differentiate:
-            self.cotangents = {
-                name: random_like(value)
-                for name, value in self._exact.outputs.items()
-                if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
-            }
-            self._request = dataclasses.replace(self._request, cotangents=self.cotangents)
+        self._request = dataclasses.replace(self._request, cotangents=self.cotangents)
 
     def complete(
         self,
@@ -127,7 +129,7 @@ class ReferenceRun:
         self, precision: Precision, given: Mapping[str, float | Tensor], limits: CostLimits
     ) -> Expectation:
         double = in_double(self._request)
-        exact = self._exact if self.cotangents is None else _run(self._reference, double)
+        exact = self._exact
         if any(map(_is_numeric, exact.outputs.values())):
             evaluations = list(_legal_evaluations(self._reference, self._request, precision))
             moved = list(_perturbed(self._reference, double, precision))
@@ -167,8 +169,12 @@ def _given(allowed: float | Tensor) -> Tolerance:
     return Tolerance(allowed if isinstance(allowed, float) else allowed.double())
 
 
-def _run(module: ModuleType, request: Request) -> Observation:
-    observation, error = observe(module, request, frozenset())
+def _run(
+    module: ModuleType, request: Request, cotangents_for: CotangentsFor | None = None
+) -> Observation:
+    observation, error = observe(
+        module, request, frozenset(), is_reference=True, cotangents_for=cotangents_for
+    )
     if error is not None:
         raise ReferenceFailed(f"{type(error).__name__}: {error}") from error
     return observation

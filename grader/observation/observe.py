@@ -72,6 +72,9 @@ def load(
         state.restore(generators_may_move=True)
 
 
+CotangentsFor = Callable[[Mapping[str, Any]], Mapping[str, Tensor]]
+
+
 def observe(
     module: ModuleType,
     request: Request,
@@ -79,11 +82,15 @@ def observe(
     *,
     timeouts: tuple[type[BaseException], ...] = (OutOfTime,),
     quiet: bool = False,
+    is_reference: bool = False,
+    cotangents_for: CotangentsFor | None = None,
 ) -> tuple[Observation, BaseException | None]:
     """Run a scenario on a module and return what was seen, with the exception that ended it.
 
     `timeouts` are the exceptions by which a deadline interrupts the learner's code. What is not
-    the learner's is run `quiet`, without its warnings.
+    the learner's is run `quiet`, without its warnings. Nobody asks what the reference does to
+    global state, so that is not looked at. `cotangents_for` makes the cotangents out of the
+    outputs, where the request's own are not known before.
     """
     state = GlobalState()
     calls: list[Call] = []
@@ -92,7 +99,7 @@ def observe(
     prepared = _prepare(request)
     constructions = Constructions(request.conditions) if request.conditions else None
     recorder = Recorder(module, calls, watch.look_at, constructions, watch_draws=request.draws)
-    run = _Run(recorder, request, prepared, constructions)
+    run = _Run(recorder, request, prepared, constructions, cotangents_for)
     error: BaseException | None = None
     disturbed: tuple[str, ...] = ()
     cost: Cost | None = None
@@ -108,11 +115,12 @@ def observe(
                 stack.enter_context(watch)
             stack.enter_context(pointing_at(frozenset() if quiet else learner_files))
             stack.enter_context(recorder)
-            inside = GlobalState()
+            inside = None if is_reference else GlobalState()
             try:
                 run.forward()
             finally:
-                disturbed = inside.restore(generators_may_move=request.draws)
+                if inside is not None:
+                    disturbed = inside.restore(generators_may_move=request.draws)
                 if recorder.have_drawn:
                     disturbed += (TORCH_GENERATOR,)
             run.backward()
@@ -161,8 +169,10 @@ class _Run:
         request: Request,
         prepared: _Prepared,
         constructions: Constructions | None,
+        cotangents_for: CotangentsFor | None,
     ) -> None:
         self._answer = answer
+        self._cotangents_for = cotangents_for
         self._constructions = constructions
         self._request = request
         self._inputs = prepared.inputs
@@ -195,6 +205,8 @@ class _Run:
         cotangents = self._request.cotangents
         if cotangents is None:
             return
+        if self._cotangents_for is not None:
+            cotangents = self._cotangents_for(self._raw)
         # One scalar instead of `grad_outputs`: torch checks those with sympy, a slow import.
         terms: list[Tensor] = []
         for name, cotangent in cotangents.items():
