@@ -21,6 +21,7 @@ argument.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,17 +29,44 @@ import torch
 
 from .ex19_sampling import sample
 
+
 # BEGIN SOLUTION
+@dataclass(frozen=True)
+class _Plan:
+    """What stays the same in all steps of a text."""
+
+    choose: Callable[..., torch.Tensor]
+    steps: int
+    eos: int | None
+    pad: int
+    use_cache: bool
+    on_token: Callable[..., object] | None
 
 
-def _mask_of(input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-    """The mask as it is, or that of a prompt without padding, whatever its tokens are."""
-    return torch.ones_like(input_ids) if attention_mask is None else attention_mask
+def _chooser(
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    penalty: float,
+    generator: torch.Generator | None,
+) -> Callable[..., torch.Tensor]:
+    """`sample` with all but the logits and what has been seen."""
+    return partial(
+        sample,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        repetition_penalty=penalty,
+        generator=generator,
+    )
 
 
-def _copies(rows: torch.Tensor, n: int) -> torch.Tensor:
-    """Every row n times, all copies of the first row first."""
-    return rows.repeat_interleave(n, dim=0)
+def _rows(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor | None, n: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The prompts n times each, all copies of the first one first, and their mask."""
+    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    return input_ids.repeat_interleave(n, dim=0), mask.repeat_interleave(n, dim=0)
 
 
 def _unread(ids: torch.Tensor, past: Any) -> torch.Tensor:
@@ -47,7 +75,7 @@ def _unread(ids: torch.Tensor, past: Any) -> torch.Tensor:
 
 
 def _read(
-    model: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, past: Any, use_cache: bool
+    model: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, past: Any, plan: _Plan
 ) -> tuple[torch.Tensor, Any]:
     """What the model says after the last token: logits ``[rows, V]``, and its cache, if any."""
     with torch.no_grad():
@@ -55,7 +83,7 @@ def _read(
             _unread(ids, past),
             attention_mask=mask,
             past_key_values=past,
-            use_cache=use_cache,
+            use_cache=plan.use_cache,
             logits_to_keep=1,
         )
     return out.logits[:, -1], out.past_key_values
@@ -66,54 +94,52 @@ def _seen(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return torch.where(mask.bool(), ids, ids[:, -1:])
 
 
-def _waiting(tokens: torch.Tensor, finished: torch.Tensor, pad_token_id: int) -> torch.Tensor:
+def _waiting(tokens: torch.Tensor, finished: torch.Tensor, plan: _Plan) -> torch.Tensor:
     """The tokens of a step, padding in rows that had finished before it."""
-    return tokens.masked_fill(finished, pad_token_id)
+    return tokens.masked_fill(finished, plan.pad)
 
 
 def _appended(rows: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
     return torch.cat((rows, column[:, None]), dim=1)
 
 
-def _longer(mask: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """The mask of a text that has one more token in each row: it is a real one."""
+def _longer(mask: torch.Tensor, tokens: torch.Tensor, plan: _Plan) -> torch.Tensor:
+    """The mask of a text with one more token in each row, which is a real one whatever it is."""
     return _appended(mask, torch.ones_like(tokens))
 
 
-def _ends(tokens: torch.Tensor, eos_token_id: int | None) -> torch.Tensor:
-    """In which rows a token ends the text."""
-    if eos_token_id is None:
-        return torch.zeros_like(tokens, dtype=torch.bool)
-    return tokens == eos_token_id
-
-
-def _none_finished(ids: torch.Tensor, eos_token_id: int | None) -> torch.Tensor:
+def _nobody(ids: torch.Tensor, plan: _Plan) -> torch.Tensor:
     """Before the first step no row has finished, whatever is in its prompt."""
     return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
 
 
+def _now_finished(finished: torch.Tensor, tokens: torch.Tensor, plan: _Plan) -> torch.Tensor:
+    """Who has finished, with the tokens of this step."""
+    return finished if plan.eos is None else finished | (tokens == plan.eos)
+
+
+def _is_over(ids: torch.Tensor, finished: torch.Tensor, plan: _Plan) -> bool:
+    return bool(finished.all())
+
+
+def _tell(tokens: torch.Tensor, plan: _Plan) -> None:
+    if plan.on_token is not None:
+        plan.on_token(tokens)
+
+
 def _write(
-    model: torch.nn.Module,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    steps: int,
-    choose: Callable[..., torch.Tensor],
-    eos_token_id: int | None,
-    pad_token_id: int,
-    use_cache: bool,
-    on_token: Callable[..., object] | None,
+    model: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, plan: _Plan
 ) -> torch.Tensor:
     """The rows with what is written after them, a column for each step."""
-    finished, past = _none_finished(ids, eos_token_id), None
-    for _ in range(steps):
-        logits, past = _read(model, ids, mask, past, use_cache)
-        tokens = choose(logits, seen_ids=_seen(ids, mask))
-        tokens = _waiting(tokens, finished, pad_token_id)
-        ids, mask = _appended(ids, tokens), _longer(mask, tokens)
-        finished = finished | _ends(tokens, eos_token_id)
-        if on_token is not None:
-            on_token(tokens)
-        if finished.all():
+    finished, past = _nobody(ids, plan), None
+    for _ in range(plan.steps):
+        logits, past = _read(model, ids, mask, past, plan)
+        tokens = plan.choose(logits, seen_ids=_seen(ids, mask))
+        tokens = _waiting(tokens, finished, plan)
+        ids, mask = _appended(ids, tokens), _longer(mask, tokens, plan)
+        finished = _now_finished(finished, tokens, plan)
+        _tell(tokens, plan)
+        if _is_over(ids, finished, plan):
             break
     return ids
 
@@ -187,17 +213,8 @@ def generate(
         ``[B·n, S + new]``, torch.long: the prompts with their padding, then a column for each step.
     """
     # BEGIN SOLUTION
-    choose = partial(
-        sample,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        repetition_penalty=repetition_penalty,
-        generator=generator,
-    )
-    ids = _copies(input_ids, num_return_sequences)
-    mask = _copies(_mask_of(input_ids, attention_mask), num_return_sequences)
-    return _write(
-        model, ids, mask, max_new_tokens, choose, eos_token_id, pad_token_id, use_cache, on_token
-    )
+    choose = _chooser(temperature, top_k, top_p, repetition_penalty, generator)
+    plan = _Plan(choose, max_new_tokens, eos_token_id, pad_token_id, use_cache, on_token)
+    ids, mask = _rows(input_ids, attention_mask, num_return_sequences)
+    return _write(model, ids, mask, plan)
     # END SOLUTION
