@@ -421,6 +421,20 @@ class mask_for_the_prompt_alone:
         return out.logits[:, -1], out.past_key_values
 
 
+class mask_left_out_without_a_cache:
+    """without a cache the mask is left out, and padding is attended to; pass it in any case"""
+
+    def _read(model, ids, mask, past, plan):
+        with torch.no_grad():
+            out = model(
+                _unread(ids, past),
+                attention_mask=mask if plan.use_cache else None,
+                past_key_values=past,
+                use_cache=plan.use_cache,
+            )
+        return out.logits[:, -1], out.past_key_values
+
+
 class mask_not_extended:
     """the mask stays as long as the prompt; append a column of ones for each new token"""
 
@@ -906,26 +920,6 @@ class on_token_gets_one_tensor:
             _tell(tokens, plan)
             if _is_over(ids, finished, plan):
                 break
-        return ids
-
-
-class on_token_a_step_late:
-    """on_token gets the tokens of a step after the model has read them; call it before the next
-    step begins"""
-
-    def _write(model, ids, mask, plan):
-        finished, past, tokens = _nobody(ids, plan), None, None
-        for _ in range(plan.steps):
-            logits, past = _read(model, ids, mask, past, plan)
-            if tokens is not None:
-                _tell(tokens, plan)
-            tokens = plan.choose(logits, seen_ids=_seen(ids, mask))
-            tokens = _waiting(tokens, finished, plan)
-            ids, mask = _appended(ids, tokens), _longer(mask, tokens, plan)
-            finished = _now_finished(finished, tokens, plan)
-            if _is_over(ids, finished, plan):
-                break
-        _tell(tokens, plan)
         return ids
 
 
