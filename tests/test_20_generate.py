@@ -148,13 +148,13 @@ def finishing(rng, numbers, length, eos, step, pad=0, first=None, **options):
     return prompt_such_that(rng, length, fits, **({"but": (eos, pad)} | options))
 
 
-def endless(rng, numbers, length, eos, steps, pad=0):
+def endless(rng, numbers, length, eos, steps, but=()):
     """A prompt whose row writes no eos in so many steps."""
 
     def fits(prompt):
         return eos not in follow(numbers, prompt, steps)
 
-    return prompt_such_that(rng, length, fits, but=(eos, pad))
+    return prompt_such_that(rng, length, fits, but=(0, eos, *but))
 
 
 def padded(prompts, pad):
@@ -341,7 +341,7 @@ def test_a_row_finishes_with_its_eos(check, rng):
         finishing(rng, numbers, 5, eos, 2, pad, **but),
         finishing(rng, numbers, 5, eos, 1, pad, **but),
         finishing(rng, numbers, 5, eos, 4, pad, first=pad, **but),
-        endless(rng, numbers, 5, eos, 6),
+        endless(rng, numbers, 5, eos, 6, (pad,)),
     ]
     from_0 = [finishing(rng, numbers, 4, 0, step, pad) for step in (3, 2)]
     check(finished, numbers, torch.tensor(rows), torch.tensor(from_0), eos, pad)
@@ -536,7 +536,7 @@ def test_options_reach_the_choice(check, rng):
         }
 
     even, steep = by_law(rng, [0.5, 0.3, 0.2]), numbers_of(rng)
-    order = rng.permutation(TOKENS)
+    order = 1 + rng.permutation(TOKENS - 1)
     logits = torch.full((TOKENS,), -torch.inf)
     logits[order[:4]] = torch.tensor([140.0, 80.0, 80.1, 79.9])
     steep["table"] = logits.repeat(STATES, 1)

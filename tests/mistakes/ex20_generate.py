@@ -387,7 +387,7 @@ class logits_of_the_first_position:
 
 class as_if_padded_on_the_right:
     """logits are taken at the position that the number of real tokens gives, as if the padding
-    were on the right; with padding on the left it is the last position in all rows"""
+    were on the right; take those of the last position, in all rows"""
 
     def _read(model, ids, mask, past, plan):
         with torch.no_grad():
@@ -462,8 +462,8 @@ class mask_of_the_last_token_alone:
 
 
 class mask_guessed_from_pad_token_id:
-    """without a mask, tokens that equal pad_token_id are taken for padding; all tokens are real
-    then"""
+    """without a mask, tokens that equal pad_token_id are taken for padding; take all tokens for real
+    ones then"""
 
     def _write(model, ids, mask, plan):
         if bool(mask.all()):
@@ -497,8 +497,8 @@ class mask_made_from_pad_token_id:
 
 
 class written_padding_masked:
-    """a token that was written is masked where it equals pad_token_id; it is a real one, so its
-    mask should be 1"""
+    """a token that was written is masked where it equals pad_token_id; its mask should be 1, like
+    that of all others"""
 
     def _longer(mask, tokens, plan):
         return _appended(mask, (tokens != plan.pad).long())
@@ -520,7 +520,7 @@ class penalty_sees_token_0:
 
 
 class real_tokens_left_out_of_the_penalty:
-    """the penalty leaves out real tokens that equal pad_token_id; the mask says what is padding"""
+    """the penalty leaves out real tokens that equal pad_token_id; leave out what the mask does"""
 
     def _write(model, ids, mask, plan):
         finished, past = _nobody(ids, plan), None
@@ -611,8 +611,8 @@ class penalty_shared_by_all_rows:
 
 
 class copies_in_turns:
-    """the copies of different prompts take turns; all copies of the first prompt should come
-    first: repeat_interleave"""
+    """the copies of different prompts take turns; repeat_interleave puts all copies of the first
+    prompt first"""
 
     def _rows(input_ids, attention_mask, n):
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
