@@ -14,6 +14,21 @@ class stops_at_the_first_eos:
         return bool(finished.any())
 
 
+class stops_with_the_first_row:
+    """all rows stop as soon as the first one has finished; go on until all have"""
+
+    def _is_over(ids, finished, plan):
+        return bool(finished[0])
+
+
+class for_one_row_alone:
+    """the tokens of a step are compared with eos by item(), which works for one row only; compare
+    the tensor, and keep a bool for each row"""
+
+    def _now_finished(finished, tokens, plan):
+        return torch.tensor([plan.eos is not None and tokens.item() == plan.eos])
+
+
 class never_stops:
     """steps are made after all rows have finished; stop then"""
 
@@ -119,6 +134,33 @@ class padded_with_0:
 
     def _waiting(tokens, finished, plan):
         return tokens.masked_fill(finished, 0)
+
+
+class padding_of_0_left_out:
+    """finished rows go on where pad_token_id is 0, since 0 is false; 0 should be padding like any
+    other token"""
+
+    def _waiting(tokens, finished, plan):
+        return tokens.masked_fill(finished, plan.pad) if plan.pad else tokens
+
+
+class padding_put_in_at_the_end:
+    """padding is put in after the last step, so that on_token gets what finished rows go on to
+    write; put it in step by step"""
+
+    def _write(model, ids, mask, plan):
+        finished, past, width = _nobody(ids, plan), None, ids.shape[1]
+        for _ in range(plan.steps):
+            logits, past = _read(model, ids, mask, past, plan)
+            tokens = plan.choose(logits, seen_ids=_seen(ids, mask))
+            ids, mask = _appended(ids, tokens), _longer(mask, tokens, plan)
+            finished = _now_finished(finished, tokens, plan)
+            _tell(tokens, plan)
+            if _is_over(ids, finished, plan):
+                break
+        ends = _now_finished(torch.zeros_like(ids[:, width:]) > 0, ids[:, width:], plan).long()
+        late = ends.cumsum(dim=1) - ends > 0
+        return torch.cat((ids[:, :width], ids[:, width:].masked_fill(late, plan.pad)), dim=1)
 
 
 class eos_of_0_ignored:
@@ -749,6 +791,42 @@ class penalty_left_out:
     def _chooser(temperature, top_k, top_p, penalty, generator):
         return partial(
             sample, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
+        )
+
+
+class no_penalty_when_greedy:
+    """with a temperature of 0 the largest logit is taken before the penalty; apply the penalty
+    first"""
+
+    def _chooser(temperature, top_k, top_p, penalty, generator):
+        def choose(logits, seen_ids):
+            if temperature == 0:
+                return logits.argmax(dim=-1)
+            return sample(
+                logits,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                repetition_penalty=penalty,
+                seen_ids=seen_ids,
+                generator=generator,
+            )
+
+        return choose
+
+
+class temperature_of_0_taken_for_1:
+    """a temperature of 0 is false and so replaced by 1, which draws; pass 0 on to sample, which is
+    greedy then"""
+
+    def _chooser(temperature, top_k, top_p, penalty, generator):
+        return partial(
+            sample,
+            temperature=temperature or 1.0,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=penalty,
+            generator=generator,
         )
 
 
