@@ -50,9 +50,9 @@ def generate(
     """Continue prompts, a token per row and step.
 
     The model is called as in ex11: ``model(input_ids, attention_mask=…, past_key_values=…,
-    use_cache=…)``, and also ``logits_to_keep=…`` if you like. What it returns has ``logits`` and
-    ``past_key_values``. Its mask is ``[rows, T]``, over cached and new tokens, and T is one more at
-    each step.
+    use_cache=…)``, and also with ``logits_to_keep=…`` if you like. What it returns has ``logits``
+    and ``past_key_values``, a ``(k, v)`` for each layer, each ``[rows, T, K, d]``, or None. Its mask
+    is ``[rows, T]``, over cached and new tokens, and T is one more at each step.
 
     With ``use_cache`` the prompt is read once, and after that one token per row in each step: the
     one just written. Without it the model gets the whole sequence in each step, and neither gets

@@ -48,12 +48,12 @@ class Toy(torch.nn.Module):
         self.given += past_key_values is not None
         first = 0 if past_key_values is None else past_key_values[0][0].shape[1]
         if attention_mask is None:
-            attention_mask = torch.ones(rows, first + new, dtype=torch.long)
+            attention_mask = input_ids.new_ones(rows, first + new)
         if attention_mask.shape != (rows, first + new):
             got, want = list(attention_mask.shape), [rows, first + new]
             tokens = f"for {first} cached and {new} new tokens"
             raise ValueError(f"attention_mask: got the shape {got}, want {want} {tokens}")
-        places = torch.arange(first, first + new)
+        places = torch.arange(first, first + new, device=input_ids.device)
         sums, presents = 0, []
         for layer, weights in enumerate(self.weights):
             k = self.codes[input_ids][:, :, None, None].expand(rows, new, 2, 3)
@@ -483,9 +483,9 @@ def test_each_row_and_step_draws_anew(check, rng):
                 generator=generator,
             )
 
-        given = torch.Generator().manual_seed(seed)
+        given = torch.Generator(prompts.device).manual_seed(seed)
         first, second = text(given), text(given)
-        again = text(torch.Generator().manual_seed(seed))
+        again = text(torch.Generator(prompts.device).manual_seed(seed))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             own, next_own = text(), text()
@@ -515,7 +515,7 @@ def test_options_reach_the_choice(check, rng):
 
     def choices(lm, even, steep, prompts, seen, seed):
         def text(numbers, ids=prompts, steps=1, n=COPIES, **options):
-            generator = torch.Generator().manual_seed(seed)
+            generator = torch.Generator(prompts.device).manual_seed(seed)
             return lm.generate(
                 Toy(numbers),
                 ids,

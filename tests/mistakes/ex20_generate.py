@@ -504,8 +504,8 @@ class mask_of_the_last_token_alone:
 
 
 class mask_guessed_from_pad_token_id:
-    """without a mask, tokens that equal pad_token_id are taken for padding; take all tokens for real
-    ones then"""
+    """without a mask, tokens that equal pad_token_id are taken for padding; take all for real ones
+    then"""
 
     def _write(model, ids, mask, plan):
         if bool(mask.all()):

@@ -49,7 +49,7 @@ def counted(answer, prompt, steps, use_cache):  # type: ignore[no-untyped-def]
                 hidden_states=logits,
             )
 
-    model = Toy()  # type: ignore[no-untyped-call]
+    model = Toy()
     read: list[int] = []
     options = {"max_new_tokens": steps, "temperature": 0.0, "use_cache": use_cache}
     answer.generate(model, prompt, on_token=lambda tokens: read.append(model.read), **options)
