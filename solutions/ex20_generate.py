@@ -168,7 +168,7 @@ def generate(
 
     The model is called as in ex11: ``model(input_ids, attention_mask=…, past_key_values=…,
     use_cache=…)``, and also with ``logits_to_keep=…`` if you like. What it returns has ``logits``
-    and ``past_key_values``, a ``(k, v)`` for each layer, each ``[rows, T, K, d]``, or None. Its mask
+    and ``past_key_values``: for each layer ``(k, v)``, each ``[rows, T, K, d]``, or None. Its mask
     is ``[rows, T]``, over cached and new tokens, and T is one more at each step.
 
     With ``use_cache`` the prompt is read once, and after that one token per row in each step: the
