@@ -374,10 +374,15 @@ def test_an_eos_in_the_prompt_finishes_nothing(check, rng):
 
 
 def apart(numbers, steps, penalty, *wrong):
-    """Whether what is written with the penalty differs from what is written with each wrong set."""
+    """Whether what is written with the penalty differs from what is written with each wrong set.
+
+    And from what is written with the penalty twice.
+    """
 
     def fits(prompt):
         right = follow(numbers, prompt, steps, penalty)
+        if right == follow(numbers, prompt, steps, penalty**2):
+            return False
         others = (follow(numbers, prompt, steps, penalty, seen) for seen in wrong)
         return all(other != right for other in others)
 
@@ -513,7 +518,7 @@ def test_each_row_and_step_draws_anew(check, rng):
 def test_options_reach_the_choice(check, rng):
     """Temperature, top-k, top-p and penalty are those of sample, with its defaults."""
 
-    def choices(lm, even, steep, prompts, seen, seed):
+    def choices(lm, even, steep, steeper, prompts, seen, seed):
         def text(numbers, ids=prompts, steps=1, n=COPIES, **options):
             generator = torch.Generator(prompts.device).manual_seed(seed)
             return lm.generate(
@@ -529,10 +534,11 @@ def test_options_reach_the_choice(check, rng):
         by_default, by_name = text(even, steps=12, n=9), text(even, steps=12, n=9, **named)
         return {
             "with top_k=2": ever(text(even, top_k=2), prompts),
-            "with top_p=0.7": ever(text(even, top_p=0.7), prompts),
+            "with top_p=0.6": ever(text(even, top_p=0.6), prompts),
             "with a temperature of 0.01": ever(text(even, temperature=0.01), prompts),
             "with a temperature of 60": ever(text(steep, temperature=60.0), prompts),
             "with a temperature of 1": ever(text(steep, temperature=1.0), prompts),
+            "with a temperature of 30": ever(text(steeper, temperature=30.0), prompts),
             "with a penalty of 60": ever(text(steep, seen, repetition_penalty=60.0), prompts),
             "the defaults are those of sample": alike(by_default, by_name),
         }
@@ -542,7 +548,10 @@ def test_options_reach_the_choice(check, rng):
     logits = torch.full((TOKENS,), -torch.inf)
     logits[order[:4]] = torch.tensor([140.0, 80.0, 80.1, 79.9])
     steep["table"] = logits.repeat(STATES, 1)
-    check(choices, even, steep, order[None, 5:7], order[None, :2], int(rng.integers(0, 2**31)))
+    # Over 30 the gap is 40, so that one token comes; over 30 twice it is 1.3.
+    steeper = steep | {"table": 20.0 * steep["table"]}
+    seed = int(rng.integers(0, 2**31))
+    check(choices, even, steep, steeper, order[None, 5:7], order[None, :2], seed)
 
 
 @pytest.mark.weight(2)

@@ -21,6 +21,14 @@ class stops_with_the_first_row:
         return bool(finished[0])
 
 
+class stops_only_where_all_end_at_once:
+    """writing stops only if all rows write eos in the same step; stop as soon as each has written
+    one in any step"""
+
+    def _is_over(ids, finished, plan):
+        return plan.eos is not None and bool((ids[:, -1] == plan.eos).all())
+
+
 class for_one_row_alone:
     """the tokens of a step are compared with eos by item(), which works for one row only; compare
     the tensor, and keep a bool for each row"""
@@ -670,6 +678,59 @@ class masks_in_turns:
         return input_ids.repeat_interleave(n, dim=0), mask.repeat(n, 1)
 
 
+class cache_copied_in_turns:
+    """the prompts are read once each, and the copies of the cache take turns, so that rows go on
+    from the cache of others; copy it as the rows are copied"""
+
+    copies = [1]
+
+    def _rows(input_ids, attention_mask, n):
+        copies[0] = n
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        return input_ids.repeat_interleave(n, dim=0), mask.repeat_interleave(n, dim=0)
+
+    def _read(model, ids, mask, past, plan):
+        n = copies[0] if past is None and plan.use_cache else 1
+        with torch.no_grad():
+            out = model(
+                _unread(ids, past)[::n],
+                attention_mask=mask[::n],
+                past_key_values=past,
+                use_cache=plan.use_cache,
+            )
+        past = out.past_key_values and [
+            (k.repeat(n, 1, 1, 1), v.repeat(n, 1, 1, 1)) for k, v in out.past_key_values
+        ]
+        return out.logits[:, -1].repeat_interleave(n, dim=0), past
+
+
+class copies_on_an_axis_of_their_own:
+    """the result is [B, n, S + new]; it should be [B·n, S + new]"""
+
+    def generate(
+        model,
+        input_ids,
+        *,
+        attention_mask=None,
+        max_new_tokens,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        repetition_penalty=1.0,
+        eos_token_id=None,
+        pad_token_id=0,
+        use_cache=True,
+        num_return_sequences=1,
+        generator=None,
+        on_token=None,
+    ):
+        choose = _chooser(temperature, top_k, top_p, repetition_penalty, generator)
+        plan = _Plan(choose, max_new_tokens, eos_token_id, pad_token_id, use_cache, on_token)
+        ids, mask = _rows(input_ids, attention_mask, num_return_sequences)
+        text = _write(model, ids, mask, plan)
+        return text.view(len(input_ids), num_return_sequences, -1)
+
+
 class mask_not_copied:
     """the mask is not copied with the prompts; it should have a row for each copy"""
 
@@ -828,6 +889,46 @@ class temperature_of_0_taken_for_1:
             repetition_penalty=penalty,
             generator=generator,
         )
+
+
+class temperature_twice:
+    """the logits are divided by the temperature and then given to sample, which divides them again;
+    leave it to sample"""
+
+    def _chooser(temperature, top_k, top_p, penalty, generator):
+        def choose(logits, seen_ids):
+            return sample(
+                logits / (temperature or 1.0),
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                repetition_penalty=penalty,
+                seen_ids=seen_ids,
+                generator=generator,
+            )
+
+        return choose
+
+
+class penalty_twice:
+    """the penalty is applied and then given to sample, which applies it again; leave it to
+    sample"""
+
+    def _chooser(temperature, top_k, top_p, penalty, generator):
+        def choose(logits, seen_ids):
+            old = logits.gather(1, seen_ids)
+            new = torch.where(old < 0, old * penalty, old / penalty)
+            return sample(
+                logits.scatter(1, seen_ids, new),
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                repetition_penalty=penalty,
+                seen_ids=seen_ids,
+                generator=generator,
+            )
+
+        return choose
 
 
 class always_greedy:
