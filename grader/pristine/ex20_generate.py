@@ -71,8 +71,7 @@ def generate(
     Tokens are chosen as in ``sample`` of ex19. The penalty is about a row's own tokens: the real
     ones of its prompt and those that it has written, never padding.
 
-    The model's training flag and those of its parts are afterwards as they were before, and torch's
-    grad mode, too.
+    The model's training flag and torch's grad mode are afterwards as they were before.
 
     Args:
         model: as in ex11; its dropout is 0.

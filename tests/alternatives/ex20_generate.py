@@ -306,6 +306,8 @@ class a_generator_of_steps:
         generator=None,
         on_token=None,
     ):
+        training = model.training
+        model.eval()
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         ids = input_ids[:, None].expand(-1, num_return_sequences, -1).flatten(0, 1)
         mask = mask[:, None].expand(-1, num_return_sequences, -1).flatten(0, 1)
@@ -317,4 +319,5 @@ class a_generator_of_steps:
             columns.append(token[:, None])
             if len(columns) > max_new_tokens:
                 break
+        model.train(training)
         return torch.cat(columns, dim=1)

@@ -1134,24 +1134,6 @@ class left_in_training_mode:
         return out.logits[:, -1], out.past_key_values
 
 
-class flag_of_the_model_for_all_its_parts:
-    """model.train(flag) sets the flag of the model for all its parts, also for those that had
-    another; set back each part's own"""
-
-    def _read(model, ids, mask, past, plan):
-        training = model.training
-        model.eval()
-        with torch.no_grad():
-            out = model(
-                _unread(ids, past),
-                attention_mask=mask,
-                past_key_values=past,
-                use_cache=plan.use_cache,
-            )
-        model.train(training)
-        return out.logits[:, -1], out.past_key_values
-
-
 class grad_mode_left_off:
     """gradients are switched off for good; use torch.no_grad() as a context, which sets the mode
     back"""
