@@ -529,6 +529,9 @@ def _spoiled(result: Any, acted: Acted) -> Any:
         return result * 1.5 + 0.25
     if inspect.isgenerator(result):
         return (_spoiled(item, acted) for item in result)
+    if type(result) is int:
+        acted.yes = True
+        return result + 1
     if isinstance(result, (str, list, tuple, dict)) and not _tensors([result]):
         acted.yes = acted.yes or bool(result)
         return _shifted(result)

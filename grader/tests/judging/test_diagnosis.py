@@ -11,7 +11,7 @@ from grader.course.syllabus import ROOT
 from grader.course.syllabus_file import load
 from grader.course.variants import Variant, read_variants
 from grader.judging.comparison import Finding
-from grader.judging.diagnosis import Diagnosis, Evidence
+from grader.judging.diagnosis import Diagnosis, Evidence, consistent
 from grader.observation.kind import Kind
 from grader.observation.observe import observe
 from grader.observation.record import Interruption, Observation, Request
@@ -260,6 +260,24 @@ def interleaved_to_half(weight, n_heads):
         diagnosis.add(Evidence("other", request, broken, None, finding))
         assert diagnosis.named("wrong") == [mistake]
         assert diagnosis.named("other") == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("'/tmp/tmpx7a/run.pt'", "'/tmp/tmp9_k/run.pt'", True),
+        (r"'C:\\Temp\\tmpx7a\\run.pt'", r"'C:\\Temp\\tmp9_k\\run.pt'", True),
+        ("'/tmp/tmpx7a/run.pt'", "'/tmp/tmpx7a/run.pth'", False),
+    ],
+)
+def test_an_error_about_a_file_is_the_same_in_any_folder(one: str, other: str, same: bool) -> None:
+    def broken(path: str) -> Observation:
+        text = f"[Errno 2] No such file or directory: {path}"
+        return Observation(interruption=Interruption(Kind.EXCEPTION, "FileNotFoundError", text))
+
+    finding = Finding(Kind.EXCEPTION, ())
+    evidence = Evidence("a test", Request(lambda answer: None, {}), broken(one), None, finding)
+    assert consistent(broken(other), evidence) is same
 
 
 class TestNothingButNaN:

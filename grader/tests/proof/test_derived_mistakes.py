@@ -218,6 +218,9 @@ class Words:
 
     def stream(self, texts: list[str]):
         yield from texts
+
+    def count(self, texts: list[str]) -> int:
+        return len(texts)
 """,
     ),
     (),
@@ -255,6 +258,8 @@ def test_plain_results_can_be_others() -> None:
     change = "gives something else under torch.no_grad()"
     module, acted = plain("Words.split", change)
     streaming, streamed = plain("Words.stream", change)
+    counting, counted = plain("Words.count", change)
     with torch.no_grad():
+        assert counting.Words([]).count([]) == 1 and counted.yes
         assert module.Words([]).split(["a b"]) == ["a?", "b?"] and acted.yes
         assert list(streaming.Words([]).stream(["a"])) == ["a?"] and streamed.yes
