@@ -2,6 +2,7 @@
 
 import sys
 
+import torch
 from torch.func import functional_call
 
 
@@ -29,6 +30,42 @@ def run(layer, weights, *args, **kwargs):
     saved = layer.state_dict()
     private = {name: value for name, value in layer.named_buffers() if name not in saved}
     return functional_call(layer, private | weights, args, kwargs, strict=True)
+
+
+def left_padding(count, *pads):
+    """The mask [len(pads), count] of rows that begin with so much padding."""
+    return (torch.arange(count) >= torch.tensor(pads)[:, None]).long()
+
+
+def block_weights(rng, config, prefix=""):
+    """Random weights for every entry of a block's state dict, those of the norms around 1."""
+    hidden, width = config.hidden_size, config.head_dim
+    queries, keys = config.num_attention_heads * width, config.num_key_value_heads * width
+
+    def network(name, inner):
+        return {
+            f"{name}.gate_proj.weight": rng.normal(inner, hidden, scale=0.2),
+            f"{name}.up_proj.weight": rng.normal(inner, hidden, scale=0.2),
+            f"{name}.down_proj.weight": rng.normal(hidden, inner, scale=0.2),
+        }
+
+    weights = {
+        "input_layernorm.weight": rng.uniform(hidden, low=0.5, high=2.0),
+        "self_attn.q_proj.weight": rng.normal(queries, hidden, scale=0.2),
+        "self_attn.k_proj.weight": rng.normal(keys, hidden, scale=0.2),
+        "self_attn.v_proj.weight": rng.normal(keys, hidden, scale=0.2),
+        "self_attn.o_proj.weight": rng.normal(hidden, queries, scale=0.2),
+        "self_attn.q_norm.weight": rng.uniform(width, low=0.5, high=2.0),
+        "self_attn.k_norm.weight": rng.uniform(width, low=0.5, high=2.0),
+        "post_attention_layernorm.weight": rng.uniform(hidden, low=0.5, high=2.0),
+    }
+    if config.use_moe:
+        weights["mlp.gate.weight"] = rng.normal(config.num_experts, hidden, scale=0.3)
+        for expert in range(config.num_experts):
+            weights |= network(f"mlp.experts.{expert}", config.moe_intermediate_size)
+    else:
+        weights |= network("mlp", config.intermediate_size)
+    return {prefix + name: value for name, value in weights.items()}
 
 
 def lines_executed(call):

@@ -6,7 +6,7 @@ from torch.overrides import TorchFunctionMode
 
 from grader.observation.cost import CostMeter
 from minimind_ref.config import MiniMindConfig
-from tests.support import refusal, run
+from tests.support import left_padding, refusal, run
 
 HIDDEN, HEADS, KV_HEADS, WIDTH = 40, 6, 3, 8  # of MiniMindConfig.tiny()
 
@@ -28,11 +28,6 @@ def tables(count, width=WIDTH, base=100.0):
     pair = torch.arange(width // 2, dtype=torch.float64).repeat(2)
     angles = torch.arange(count).double()[:, None] * base ** (-2 * pair / width)
     return angles.cos().float(), angles.sin().float()
-
-
-def left_padding(count, *pads):
-    """The mask [len(pads), count] of rows that begin with so much padding."""
-    return (torch.arange(count) >= torch.tensor(pads)[:, None]).long()
 
 
 def rows(cos, sin, first, count):

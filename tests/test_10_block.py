@@ -4,39 +4,13 @@ import pytest
 import torch
 
 from minimind_ref.config import MiniMindConfig
-from tests.support import refusal, run
+from tests.support import block_weights, left_padding, refusal, run
 
-HIDDEN, HEADS, KV_HEADS, WIDTH, INNER = 40, 6, 3, 8, 56  # of MiniMindConfig.tiny()
-EXPERTS, EXPERT_INNER = 5, 28
-
-
-def network_of(rng, prefix, inner):
-    """Random weights of one gated feed-forward network."""
-    return {
-        f"{prefix}.gate_proj.weight": rng.normal(inner, HIDDEN, scale=0.2),
-        f"{prefix}.up_proj.weight": rng.normal(inner, HIDDEN, scale=0.2),
-        f"{prefix}.down_proj.weight": rng.normal(HIDDEN, inner, scale=0.2),
-    }
+HIDDEN, KV_HEADS, WIDTH = 40, 3, 8  # of MiniMindConfig.tiny()
 
 
-def weights_of(rng, moe=False):
-    """Random weights for every entry of the state dict, those of the norms around 1."""
-    weights = {
-        "input_layernorm.weight": rng.uniform(HIDDEN, low=0.5, high=2.0),
-        "self_attn.q_proj.weight": rng.normal(HEADS * WIDTH, HIDDEN, scale=0.2),
-        "self_attn.k_proj.weight": rng.normal(KV_HEADS * WIDTH, HIDDEN, scale=0.2),
-        "self_attn.v_proj.weight": rng.normal(KV_HEADS * WIDTH, HIDDEN, scale=0.2),
-        "self_attn.o_proj.weight": rng.normal(HIDDEN, HEADS * WIDTH, scale=0.2),
-        "self_attn.q_norm.weight": rng.uniform(WIDTH, low=0.5, high=2.0),
-        "self_attn.k_norm.weight": rng.uniform(WIDTH, low=0.5, high=2.0),
-        "post_attention_layernorm.weight": rng.uniform(HIDDEN, low=0.5, high=2.0),
-    }
-    if not moe:
-        return weights | network_of(rng, "mlp", INNER)
-    weights["mlp.gate.weight"] = rng.normal(EXPERTS, HIDDEN, scale=0.3)
-    for expert in range(EXPERTS):
-        weights |= network_of(rng, f"mlp.experts.{expert}", EXPERT_INNER)
-    return weights
+def weights_of(rng, **changes):
+    return block_weights(rng, MiniMindConfig.tiny(**changes))
 
 
 def tables(first, count):
@@ -48,11 +22,6 @@ def tables(first, count):
 
 def rows(cos, sin, first, count):
     return cos[first : first + count], sin[first : first + count]
-
-
-def left_padding(count, *pads):
-    """The mask [len(pads), count] of rows that begin with so much padding."""
-    return (torch.arange(count) >= torch.tensor(pads)[:, None]).long()
 
 
 def block_of(answer, layer_id=0, **changes):
@@ -141,7 +110,7 @@ def test_a_mixture_of_experts_stands_in_every_layer(check, rng):
             found[f"mlp.aux_loss of layer {layer_id}"] = block.mlp.aux_loss
         return found
 
-    inputs = weights_of(rng, moe=True), rng.normal(2, 6, HIDDEN), *tables(0, 6)
+    inputs = weights_of(rng, use_moe=True), rng.normal(2, 6, HIDDEN), *tables(0, 6)
     check(mixed, *inputs, grad=("weights", "x"), draws=True)
 
 

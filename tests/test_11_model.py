@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from minimind_ref.config import MiniMindConfig
-from tests.support import refusal, run
+from tests.support import block_weights, left_padding, refusal, run
 
-VOCABULARY, HIDDEN, HEADS, KV_HEADS, WIDTH, INNER = 97, 40, 6, 3, 8, 56  # of MiniMindConfig.tiny()
-LAYERS, EXPERTS, EXPERT_INNER = 2, 3, 28
+VOCABULARY, HIDDEN, KV_HEADS, WIDTH = 97, 40, 3, 8  # of MiniMindConfig.tiny()
+LAYERS, EXPERTS = 2, 3
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 
@@ -18,42 +18,14 @@ def config(**changes):
     return MiniMindConfig.tiny(**(few | changes))
 
 
-def network_of(rng, prefix, inner):
-    """Random weights of one gated feed-forward network."""
-    return {
-        f"{prefix}.gate_proj.weight": rng.normal(inner, HIDDEN, scale=0.2),
-        f"{prefix}.up_proj.weight": rng.normal(inner, HIDDEN, scale=0.2),
-        f"{prefix}.down_proj.weight": rng.normal(HIDDEN, inner, scale=0.2),
-    }
-
-
-def block_of(rng, prefix, moe):
-    weights = {
-        f"{prefix}.input_layernorm.weight": rng.uniform(HIDDEN, low=0.5, high=2.0),
-        f"{prefix}.self_attn.q_proj.weight": rng.normal(HEADS * WIDTH, HIDDEN, scale=0.2),
-        f"{prefix}.self_attn.k_proj.weight": rng.normal(KV_HEADS * WIDTH, HIDDEN, scale=0.2),
-        f"{prefix}.self_attn.v_proj.weight": rng.normal(KV_HEADS * WIDTH, HIDDEN, scale=0.2),
-        f"{prefix}.self_attn.o_proj.weight": rng.normal(HIDDEN, HEADS * WIDTH, scale=0.2),
-        f"{prefix}.self_attn.q_norm.weight": rng.uniform(WIDTH, low=0.5, high=2.0),
-        f"{prefix}.self_attn.k_norm.weight": rng.uniform(WIDTH, low=0.5, high=2.0),
-        f"{prefix}.post_attention_layernorm.weight": rng.uniform(HIDDEN, low=0.5, high=2.0),
-    }
-    if not moe:
-        return weights | network_of(rng, f"{prefix}.mlp", INNER)
-    weights[f"{prefix}.mlp.gate.weight"] = rng.normal(EXPERTS, HIDDEN, scale=0.3)
-    for expert in range(EXPERTS):
-        weights |= network_of(rng, f"{prefix}.mlp.experts.{expert}", EXPERT_INNER)
-    return weights
-
-
-def weights_of(rng, moe=False):
+def weights_of(rng, **changes):
     """Random weights for every entry of the state dict but the head's, which is the embedding's."""
     weights = {
         EMBEDDING: rng.normal(VOCABULARY, HIDDEN, scale=0.3),
         "model.norm.weight": rng.uniform(HIDDEN, low=0.5, high=2.0),
     }
     for layer in range(LAYERS):
-        weights |= block_of(rng, f"model.layers.{layer}", moe)
+        weights |= block_weights(rng, config(**changes), f"model.layers.{layer}.")
     return weights
 
 
@@ -75,11 +47,6 @@ def tied(weights):
 def asked(model, weights, *args, **kwargs):
     """The model's output with these weights, the embedding's in the head as well."""
     return run(model, tied(weights), *args, **kwargs)
-
-
-def left_padding(count, *pads):
-    """The mask [len(pads), count] of rows that begin with so much padding."""
-    return (torch.arange(count) >= torch.tensor(pads)[:, None]).long()
 
 
 def in_chunks(model, weights, ids, sizes, mask=None):
@@ -396,7 +363,12 @@ def test_balance_losses_are_summed_beside_the_loss(check, rng):
             "loss in eval": quiet.loss,
         }
 
-    inputs = weights_of(rng, moe=True), tokens(rng, 3, 6), tokens(rng, 2, 5), some_labels(rng, 3, 6)
+    inputs = (
+        weights_of(rng, use_moe=True),
+        tokens(rng, 3, 6),
+        tokens(rng, 2, 5),
+        some_labels(rng, 3, 6),
+    )
     check(mixed, *inputs, grad=("weights",), draws=True)
 
 
