@@ -89,7 +89,7 @@ def merged(flash, out_a, lse_a, out_b, lse_b):
 
 @pytest.mark.weight(2)
 def test_merging_weighs_each_side_by_its_share(check, rng):
-    """Each side weighs exp(lse) over the sum of both, also where lse is 1000, -1000 or far apart."""
+    """Each side weighs exp(lse) over both sums, also where lse is 1000, -1000 or far apart."""
     shape = 2, 3, 7
     lse_a, lse_b = rng.normal(*shape, scale=1.5), rng.normal(*shape, scale=1.5)
     check(merged, rng.normal(*shape, 5), lse_a, rng.normal(*shape, 5), lse_b)
