@@ -28,6 +28,7 @@ from grader.judging.comparison import (
     side_effects,
 )
 from grader.judging.expectation import Expectation, Tolerance, as_exact
+from grader.messages.sanitize import without_folders
 from grader.observation.codec import pack_observation
 from grader.observation.kind import Kind
 from grader.observation.observe import observe
@@ -39,8 +40,6 @@ _RELATIVE = 1e-5
 """... or by this fraction of the values, for a mistake that makes them large; that is in float32,
 in float64 it is as many ulps."""
 _NAMED_TOGETHER = 2
-_FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^/\\'\"\s]+[/\\])+")
-"""What stands before a file's name: temporary folders have another name in every run."""
 _NUMBER = re.compile(r"\d+")
 
 
@@ -359,7 +358,7 @@ def _same_interruption(mistake: Interruption, learner: Interruption) -> bool:
 
 
 def _told(interruption: Interruption) -> tuple[str, str, str, list[str]]:
-    message = _FOLDERS.sub("", interruption.message)
+    message = without_folders(interruption.message)
     words, sizes = _NUMBER.sub("#", message), sorted(_NUMBER.findall(message))
     return interruption.kind, interruption.type_name, words, sizes
 

@@ -12,6 +12,8 @@ _COMMAND = re.compile(r"^(\s*)(::)")
 _COMMAND_ANYWHERE = re.compile(r"##(?=\w*\[)")
 """What GitHub, Azure and TeamCity look for in the middle of a line too."""
 _LONGEST = 500
+_FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^/\\'\"\s]+[/\\])+")
+"""What stands before a file's name: temporary folders have another name in every run."""
 
 
 def sanitize_line(line: str) -> str:
@@ -22,6 +24,11 @@ def sanitize_line(line: str) -> str:
     )
     shown = _COMMAND_ANYWHERE.sub("#·#", _COMMAND.sub(r"\1· \2", shown))
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 2]} …"
+
+
+def without_folders(message: str) -> str:
+    """A message with the files in it by their names alone, as it is in every run."""
+    return _FOLDERS.sub("", message)
 
 
 def _is_plain(character: str) -> bool:

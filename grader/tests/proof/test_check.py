@@ -365,6 +365,20 @@ class TestMarginsOfFacts:
         assert conclusion.mistake_margins[0].used == math.inf
 
 
+@pytest.mark.parametrize(("file", "differ"), [("run.pt", 0), ("run.pth", 1)])
+def test_both_modes_say_the_same_of_a_file_wherever_it_lies(
+    file: str, differ: int, tmp_path: Path
+) -> None:
+    def fact(line: str, isolated: bool) -> Fact:
+        test = TestFact("t", False, "exception", line, {})
+        return Fact(Job(EXERCISE.id, "mistake", "it"), 0, 1, isolated, 0.0, (test,), named=("it",))
+
+    facts = [fact("no file '/tmp/a1/run.pt'", False), fact(f"no file '/tmp/b2/{file}'", True)]
+    course = Course(tmp_path, load(ROOT))
+    problems = conclude(EXERCISE, course, [(facts[0].job, facts)]).problems
+    assert sum("judged otherwise" in problem for problem in problems) == differ
+
+
 class TestWhatNullAnswersEarn:
     """A test that keeps null answers from earning points is needed, by the points it is worth."""
 
