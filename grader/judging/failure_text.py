@@ -125,7 +125,9 @@ def next_step(failure: TestFailure) -> str:
         return say("messages.next_no_file")
     if is_about_the_file(failure.finding):
         return say("messages.next_fix_first")
-    return say("messages.next_hint", short=failure.short)
+    waits = failure.finding.kind is Kind.NOT_IMPLEMENTED
+    earlier = unwritten_prerequisite(failure) if waits else None
+    return say("messages.next_hint", short=(earlier or failure.exercise).partition("_")[0])
 
 
 def waits_for(failure: TestFailure) -> str | None:
@@ -154,9 +156,15 @@ def stub(failure: TestFailure) -> str:
     assert interruption is not None
     frame = interruption.frames[-1]
     what = f"{awaited(failure)} ({_where(frame, failure)})"
-    if Path(frame.path).stem not in (failure.exercise, failure.exercise.partition("_")[2]):
-        what = say("messages.prerequisite", what=what)
-    return what
+    return say("messages.prerequisite", what=what) if unwritten_prerequisite(failure) else what
+
+
+def unwritten_prerequisite(failure: TestFailure) -> str | None:
+    """The earlier exercise whose stub a test waits for; None if it is one of its own."""
+    interruption = failure.finding.interruption
+    assert interruption is not None
+    name = Path(interruption.frames[-1].path).stem if interruption.frames else failure.exercise
+    return None if name in (failure.exercise, failure.exercise.partition("_")[2]) else name
 
 
 def awaited(failure: TestFailure) -> str:

@@ -26,6 +26,7 @@ from grader.judging.failure_text import (
     next_step,
     stub,
     told,
+    unwritten_prerequisite,
     waits_for,
 )
 from grader.judging.trial import Trial
@@ -126,7 +127,8 @@ def block(
     `verbose` all of it, and the inputs of the examples.
     """
     first = failures[0]
-    if nothing_passed and all(f.finding.kind is Kind.NOT_IMPLEMENTED for f in failures):
+    nothing_written = all(f.finding.kind is Kind.NOT_IMPLEMENTED for f in failures)
+    if nothing_passed and nothing_written and not unwritten_prerequisite(first):
         yield say(
             "summary.nothing_implemented",
             exercise=first.exercise,

@@ -1,5 +1,6 @@
 """What a run's failures come to: which function each is about, which mistakes are behind it."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,16 @@ def test_a_grade_names_the_mistake_and_shows_one_example(zygote: Any) -> None:
     failed = [test for test in result.tests if not test.passed]
     assert len(failed) == 8
     assert all(test.message[0].strip().startswith(named) for test in failed)
+
+
+def test_an_unwritten_prerequisite_is_said_to_be_one(
+    run_pytest: Callable[..., PytestRun], tmp_path: Path
+) -> None:
+    """The learner's block is written: it is RMSNorm that all of its tests wait for."""
+    for solution in (ROOT / "solutions").glob("ex*.py"):
+        shutil.copy(solution, tmp_path)
+    shutil.copy(ROOT / "grader" / "pristine" / "ex01_rmsnorm.py", tmp_path)
+    printed = run_pytest(f"--impl={tmp_path}", "--own", tests="test_10_block.py").printed
+    assert "ex10_block · the prerequisite RMSNorm.__init__ (" in printed
+    assert "is not implemented yet; 8 tests are waiting for it\n  next: grader hint ex01" in printed
+    assert "nothing implemented" not in printed
