@@ -336,7 +336,8 @@ class BackgroundHistory(History):
         self._writer = ThreadPoolExecutor(max_workers=1)
 
     def _write(self, statement: str, rows: Sequence[_Row]) -> None:
-        self._writer.submit(super()._write, statement, rows)
+        if self._may_write:  # else there is no writer any more, or nothing for it to do
+            self._writer.submit(super()._write, statement, rows)
 
     def close(self) -> None:
         """Wait for what is being written, then let go of the file."""

@@ -23,7 +23,7 @@ from grader.cli import main
 from grader.course.syllabus import ROOT
 from grader.course.syllabus_file import load
 from grader.learner import history as module
-from grader.learner.history import FILE, MIGRATIONS, History, RunRecord
+from grader.learner.history import FILE, MIGRATIONS, BackgroundHistory, History, RunRecord
 from grader.proof.figures.history import kill_writers
 from grader.tests.processes import BACKSTOP
 
@@ -252,12 +252,13 @@ class TestSchema:
         monkeypatch.setattr(module, "MIGRATIONS", MIGRATIONS)
         assert opened(course).runs() == [RUN]
 
-    def test_a_newer_one_is_left_alone(self, old: Path, course: Path, opened: Opened) -> None:
+    @pytest.mark.parametrize("kind", [History, BackgroundHistory])
+    def test_a_newer_one_is_left_alone(self, kind: type[History], old: Path, course: Path) -> None:
         newer = len(MIGRATIONS) + 7
         with closing(sqlite3.connect(old)) as connection:
             connection.execute(f"PRAGMA user_version = {newer}")
         before = old.read_bytes()
-        history = opened(course)
+        history = kind.open(course)
         assert f"version {newer}" in history.problem
         assert "grader update" in history.problem
         history.record_run(DONE)
