@@ -181,7 +181,7 @@ def test_the_decoders_memory_grows(monkeypatch):
     ids = text(length=64, rows=1)
     decoder = FastDecoder(fast)
     got = [decoder.prefill(ids[0, :3].tolist()), *map(decoder.step, ids[0, 3:].tolist())]
-    assert error(torch.stack(got), fast(ids).logits[0, 2:]) < 1e-12
+    assert error(torch.stack(got), fast(ids).logits[0, 2:]) < 1e-6  # its tables are float32
     with pytest.raises(ValueError, match="max_position_embeddings, 64"):
         decoder.step(0)
 
