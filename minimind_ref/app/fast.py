@@ -82,7 +82,7 @@ class FastForCausalLM(MiniMindForCausalLM):
         kept = hidden[:, -logits_to_keep:]
         loss = None
         if labels is not None:
-            loss = _head_loss(hidden, self.lm_head.weight, labels)
+            loss = head_loss(hidden, self.lm_head.weight, labels)
             kept = hidden[:, hidden.shape[1] - logits_to_keep :]
         return CausalLMOutput(loss, linear(kept, self.lm_head.weight), aux_loss, None, hidden)
 
@@ -103,7 +103,7 @@ class FastForCausalLM(MiniMindForCausalLM):
             )
             read = _normed(layer.post_attention_layernorm, hidden)
             if isinstance(layer.mlp, MoEFeedForward):
-                mixed, loss = _mixture(layer.mlp, read)
+                mixed, loss = mixture(layer.mlp, read)
                 aux_loss = aux_loss + loss
             else:
                 mixed = _gated(cast(FeedForward, layer.mlp), read)
@@ -124,7 +124,7 @@ def _gated(mlp: FeedForward, x: Tensor) -> Tensor:
     return linear(F.silu(gate) * up, mlp.down_proj.weight)
 
 
-def _mixture(mlp: MoEFeedForward, x: Tensor) -> tuple[Tensor, Tensor]:
+def mixture(mlp: MoEFeedForward, x: Tensor) -> tuple[Tensor, Tensor]:
     """What the chosen and the shared experts make of x, and the router's loss."""
     with torch.autocast(x.device.type, enabled=False):  # the router never computes in half
         chosen, weights, aux_loss = mlp.gate(x)
@@ -263,7 +263,7 @@ class _Norm(Function):
         return grad_x, (scale.flatten() @ each).to(weight.dtype), None, None
 
 
-def _head_loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+def head_loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     """The mean loss of the next token over the counted labels, as in `causal_lm_loss`."""
     if hidden.dtype == torch.float64 or not torch.is_grad_enabled():
         return causal_lm_loss(linear(hidden, weight), labels)
