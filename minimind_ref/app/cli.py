@@ -159,8 +159,6 @@ def sft(**options: Any) -> None:
 
 
 def _trained(run: Callable[[Any], Outcome], command: str, options: dict[str, Any]) -> None:
-    import signal
-
     from .runs import Request
 
     own = (
@@ -170,16 +168,8 @@ def _trained(run: Callable[[Any], Outcome], command: str, options: dict[str, Any
     asked = {name: options.pop(name) for name in own if name in options}
     given = {name: value for name, value in options.items() if value is not None}
     outcome = run(Request(command, given=given, **asked))
-    out = asked["out"]
-    if outcome.stopped_by is None:
-        click.echo(f"done: {outcome.total:,} steps; the model is in {out}")
-        return
-    click.echo(
-        f"stopped by {signal.Signals(outcome.stopped_by).name} after step {outcome.step:,} of "
-        f"{outcome.total:,}; all of it is saved. Go on with "
-        f"`python -m minimind_ref {command} --out {out} --resume`"
-    )
-    sys.exit(128 + outcome.stopped_by)
+    if outcome.stopped_by is not None:
+        sys.exit(128 + outcome.stopped_by)
 
 
 def main() -> None:

@@ -104,7 +104,9 @@ def learn(task: Task, processes: Processes) -> Outcome:
     with _reproducible(processes.device):
         training = _Training(task, processes)
         try:
-            return training.run()
+            outcome = training.run()
+            processes.say(_farewell(task, outcome))
+            return outcome
         except torch.OutOfMemoryError:
             raise UserError(
                 f"{processes.device} has not enough memory. Go on with smaller rows or fewer: a "
@@ -227,7 +229,10 @@ class _Training:
             return self._model
         device = self._processes.device
         ids = [device.index] if device.type == "cuda" else None
-        return DistributedDataParallel(self._model, device_ids=ids, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            # The name that takes its place is missing in torch 2.8.
+            warnings.filterwarnings("ignore", ".*broadcast_buffers.*", FutureWarning)
+            return DistributedDataParallel(self._model, device_ids=ids, broadcast_buffers=False)
 
     def _update(self) -> tuple[Metrics, int]:
         """One step: its metrics, and how many tokens it read."""
@@ -257,8 +262,10 @@ class _Training:
         self._scaler.unscale_(self._optimizer)
         norm = clip_grad_norm_(self._model.parameters(), self._settings.grad_clip).item()
         overflow = self._scaler.is_enabled() and not math.isfinite(norm)
-        if not math.isfinite(loss_now) or not (math.isfinite(norm) or overflow):
-            raise self._diverged(step, loss_now)
+        if not math.isfinite(loss_now):
+            raise self._diverged(f"the loss is {loss_now}", step)
+        if not (math.isfinite(norm) or overflow):
+            raise self._diverged("a gradient is not finite", step)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
@@ -338,6 +345,9 @@ class _Training:
         return self._processes.sum(flag).item() > 0
 
     def _save(self) -> None:
+        for value in self._model.parameters():
+            if not value.isfinite().all():
+                raise self._diverged("a weight is not finite", self._step)
         if self._metrics is None:
             return
         out, record = self._task.out, self._task.record
@@ -362,12 +372,21 @@ class _Training:
                 "still there; go on with --resume"
             ) from None
 
-    def _diverged(self, step: int, loss: float) -> UserError:
-        what = f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite"
+    def _diverged(self, what: str, step: int) -> UserError:
         return UserError(
             f"{what} at step {step}, so training stopped; {self._task.out} holds the last state "
             "that was saved. Begin again with a smaller --lr, a --warmup, or in another --dtype"
         )
+
+
+def _farewell(task: Task, outcome: Outcome) -> str:
+    if outcome.stopped_by is None:
+        return f"done: {outcome.total:,} steps; the model is in {task.out}"
+    return (
+        f"stopped by {signal.Signals(outcome.stopped_by).name} after step {outcome.step:,} of "
+        f"{outcome.total:,}; all of it is saved. Go on with "
+        f"`python -m minimind_ref {task.record.command} --out {task.out} --resume`"
+    )
 
 
 def _total(settings: Settings, steps_in_a_pass: int) -> int:

@@ -1,7 +1,12 @@
 """`train` and `sft`: what they write, that they go on as if nothing had happened, and refusals."""
 
 import json
+import os
 import random
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +14,11 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file
 
+import minimind_ref.app.training as training
 from minimind_ref.app.cli import commands
+from minimind_ref.app.curve import can_draw
 from minimind_ref.app.errors import UserError
 from minimind_ref.app.folders import load_model
 from minimind_ref.optimizer import get_lr
@@ -19,6 +27,12 @@ SMALL = (
     "--hidden-size=16 --layers=1 --heads=2 --kv-heads=1 --intermediate-size=24 --vocab-size=270 "
     "--context=16 --log-every=1 --device=cpu"
 ).split()
+
+
+@pytest.fixture(autouse=True)
+def no_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than training does here."""
+    monkeypatch.setattr(training, "can_draw", lambda: False)
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +46,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def book(tmp_path: Path) -> Path:
-    """A text of 41 rows of 16 tokens; the last is shorter."""
+    """A text of 29 rows of 16 tokens; the last has 3."""
     words = "the cat sat on a mat and saw the other cat that sat on the other mat".split()
     draw = random.Random(5)
     path = tmp_path / "book.txt"
@@ -78,7 +92,10 @@ def same_training(one: Path, other: Path) -> bool:
     return weights[0] == weights[1] and metrics_of(one) == metrics_of(other)
 
 
-def test_a_text_becomes_a_model(book: Path, tmp_path: Path) -> None:
+def test_a_text_becomes_a_model(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "can_draw", can_draw)
     out = tmp_path / "runs" / "book"
     said = run("train", book, "--out", out, *SMALL, "--steps=30", "--lr=0.01", "--batch-size=8")
     assert "step 30/30 · loss" in said and "tokens/s" in said and "left" in said
@@ -89,5 +106,313 @@ def test_a_text_becomes_a_model(book: Path, tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == list(range(1, 31))
     assert [line["lr"] for line in lines] == [get_lr(step, 30, 0.01) for step in range(1, 31)]
     assert lines[-1]["loss"] < lines[0]["loss"] - 1
-    assert lines[0]["tokens"] == 8 * 16
+    assert "451 tokens in 29 rows" in said
     assert (out / "loss.svg").read_text().rstrip().endswith("</svg>")
+
+
+def test_rows_are_taken_once_a_pass_in_an_order_of_the_seed(book: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run("train", book, "--out", tmp_path / name, *SMALL, "--epochs=1", f"--seed={seed}")
+    assert same_training(tmp_path / "a", tmp_path / "b")
+    assert metrics_of(tmp_path / "a") != metrics_of(tmp_path / "c")
+    read = [metrics_of(tmp_path / name)[-1]["tokens"] for name in "ac"]
+    assert read[0] == read[1]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of the program may look after it."""
+
+
+def killed_in(name: str, call: int, after: bool, patch: pytest.MonkeyPatch) -> None:
+    """End in a call of a function of the loop, before or after it is made."""
+    calls = 0
+    function = getattr(training, name)
+
+    def last(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        result = function(*arguments, **named) if calls < call or after else None
+        if calls == call:
+            raise Killed
+        return result
+
+    patch.setattr(training, name, last)
+
+
+LONG = [*SMALL, "--steps=11", "--save-every=4", "--batch-size=5", "--lr=0.01", "--warmup=3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "after"),
+    [
+        ("write_record", 1, True),  # before anything else is written
+        ("save_checkpoint", 1, True),  # before there is a model
+        ("save_checkpoint", 2, False),  # metrics are ahead of the checkpoint
+        ("save_model", 2, False),  # the model is behind the checkpoint
+        ("clip_grad_norm_", 7, False),  # in the midst of step 7
+        ("save_checkpoint", 4, True),  # only the last model is missing
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(
+    name: str, call: int, after: bool, dtype: str, book: Path, tmp_path: Path
+) -> None:
+    sizes = tmp_path / "sizes.json"
+    # Dropout draws random numbers at every step.
+    sizes.write_text(json.dumps({"dropout": 0.2, "use_moe": True, "num_experts": 3}))
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    options = [*LONG, f"--dtype={dtype}", "--config", sizes, "--valid-share=0.1"]
+    run("train", book, "--out", whole, *options)
+    with pytest.MonkeyPatch.context() as patch:
+        killed_in(name, call, after, patch)
+        with pytest.raises(Killed):
+            run("train", book, "--out", torn, *options)
+    torch.rand(3)
+    run("train", "--out", torn, "--resume")
+    assert same_training(whole, torn)
+    assert not [path for path in torn.iterdir() if path.name.startswith(".")]
+
+
+def test_a_killed_process_goes_on(book: Path, tmp_path: Path) -> None:
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    program = (
+        "import os, signal, minimind_ref.app.training as t\n"
+        "from minimind_ref.app.cli import main\n"
+        "rate = t.get_lr\n"
+        "def get_lr(step, *rest):\n"
+        "    if step == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return rate(step, *rest)\n"
+        "t.get_lr = get_lr\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", program, "train", book, "--out", torn, *LONG]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert [line["step"] for line in metrics_of(torn)] == [1, 2, 3, 4, 5, 6]
+    said = run("train", "--out", torn, "--resume")
+    assert "goes on after step 4" in said
+    run("train", book, "--out", whole, *LONG)
+    assert same_training(whole, torn)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(
+    number: signal.Signals, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    rate = training.get_lr
+
+    def get_lr(step: int, total: int, lr: float) -> float:
+        if step == 6:
+            signal.raise_signal(number)
+        return rate(step, total, lr)
+
+    handlers = [signal.getsignal(other) for other in (signal.SIGINT, signal.SIGTERM)]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "get_lr", get_lr)
+        said = run("train", book, "--out", stopped, *LONG, code=128 + number)
+    assert f"stopped by {number.name} after step 6 of 11" in said
+    assert f"python -m minimind_ref train --out {stopped} --resume" in said
+    assert handlers == [signal.getsignal(other) for other in (signal.SIGINT, signal.SIGTERM)]
+    assert json.loads((stopped / "training.json").read_text())["step"] == 6
+    assert "goes on after step 6" in run("train", "--out", stopped, "--resume")
+    run("train", book, "--out", whole, *LONG)
+    assert same_training(whole, stopped)
+
+
+def test_to_go_on_with_a_complete_training_changes_nothing(book: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("train", book, "--out", out, *SMALL, "--steps=2")
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".pt"}
+    run("train", "--out", out, "--resume")
+    assert {name: (out / name).read_bytes() for name in before} == before
+
+
+def close(one: Path, other: Path) -> bool:
+    """The same training but for rounding."""
+    weights = [load_file(folder / "model.safetensors") for folder in (one, other)]
+    losses = [[line["loss"] for line in metrics_of(folder)] for folder in (one, other)]
+    assert [line["tokens"] for line in metrics_of(one)] == [
+        line["tokens"] for line in metrics_of(other)
+    ]
+    return torch.allclose(torch.tensor(losses[0]), torch.tensor(losses[1]), atol=1e-4) and all(
+        torch.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[0]
+    )
+
+
+# Adam divides by the size of a gradient: with a rate this small, rounding stays rounding.
+EVEN = [*SMALL, "--steps=7", "--lr=1e-3"]
+
+
+def test_batches_accumulate(chats: Path, book: Path, tmp_path: Path) -> None:
+    """Replies of different lengths: a micro-batch with more tokens weighs more."""
+    run("train", book, "--out", tmp_path / "base", *SMALL, "--steps=1")
+    shared = [chats, "--model", tmp_path / "base", "--steps=6", "--lr=1e-3", "--context=40"]
+    run("sft", *shared, "--out", tmp_path / "one", "--batch-size=4")
+    run("sft", *shared, "--out", tmp_path / "four", "--batch-size=1", "--accumulate=4")
+    assert close(tmp_path / "one", tmp_path / "four")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Of a process with one thread, like this one."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} | more
+
+
+def test_two_processes_do_what_one_does(book: Path, tmp_path: Path) -> None:
+    """As `torchrun` starts them; of the 26 rows not held out, 2 are left for the last step."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    options = [*EVEN, "--valid-share=0.1"]
+    command = [sys.executable, "-m", "minimind_ref", "train", str(book), "--out", str(two)]
+    command += [*options, "--batch-size=4"]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    both = [
+        subprocess.Popen(
+            command,
+            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **shared),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert "2 processes" in said[0] and said[1] == ""
+    run("train", book, "--out", one, *options, "--batch-size=8")
+    assert close(one, two)
+    valid = [metrics_of(folder)[-1]["valid_loss"] for folder in (one, two)]
+    assert valid[0] == pytest.approx(valid[1], rel=1e-5)
+    assert "2 processes" in refused("train", "--out", two, "--resume")
+
+
+def test_replies_are_learned(chats: Path, book: Path, tmp_path: Path) -> None:
+    base, out = tmp_path / "base", tmp_path / "out"
+    run("train", book, "--out", base, *SMALL, "--steps=2")
+    said = run(
+        "sft", chats, "--model", base, "--out", out, "--epochs=20", "--lr=0.01", "--valid", chats
+    )
+    assert "read 6 conversations" in said and "model is in" in said
+    lines = metrics_of(out)
+    assert len(lines) == 20 and lines[-1]["loss"] < lines[0]["loss"] - 1
+    assert lines[-1]["valid_loss"] < lines[0]["loss"] - 1
+    assert load_model(out).vocabulary == load_model(base).vocabulary
+    assert load_model(base).config == load_model(out).config
+
+
+def test_a_tuning_goes_on_without_the_model_it_began_with(
+    chats: Path, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, whole, torn = (tmp_path / name for name in ("base", "whole", "torn"))
+    run("train", book, "--out", base, *SMALL, "--steps=2")
+    options = ["sft", chats, "--model", base, "--steps=5", "--save-every=2"]
+    run(*options, "--out", whole)
+    with monkeypatch.context() as patch:
+        killed_in("save_model", 2, False, patch)
+        with pytest.raises(Killed):
+            run(*options, "--out", torn)
+    (base / "model.safetensors").rename(tmp_path / "gone")
+    run("sft", "--out", torn, "--resume")
+    assert same_training(whole, torn)
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("--lr=0.5", "lr: got 0.5, but the training in"),
+        ("--steps=9", "steps: got 9"),
+        ("--hidden-size=32", "hidden_size: got 32"),
+        ("--moe", "use_moe: got True"),
+        ("--dtype=bfloat16", "dtype: got bfloat16"),
+    ],
+)
+def test_it_goes_on_with_its_own_settings_alone(
+    option: str, named: str, book: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run("train", book, "--out", out, *SMALL, "--steps=2")
+    assert named in refused("train", "--out", out, "--resume", option)
+
+
+def test_it_goes_on_with_its_own_data_alone(book: Path, chats: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("train", book, "--out", out, *SMALL, "--steps=2")
+    book.write_text(book.read_text() + "more")
+    assert f"{book} differs from the data" in refused("train", "--out", out, "--resume")
+    assert "got 2 files of data" in refused("train", book, book, "--out", out, "--resume")
+    book.unlink()
+    assert f"there is no file {book}" in refused("train", "--out", out, "--resume")
+    assert "holds a training of `train`" in refused("sft", "--out", out, "--resume")
+    assert "holds no training" in refused("train", "--out", tmp_path, "--resume")
+    (out / "training.json").write_text("{")
+    assert "is damaged" in refused("train", "--out", out, "--resume")
+
+
+def test_nothing_is_overwritten_unasked(book: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["train", book, "--out", out, *SMALL, "--steps=2"]
+    run(*options)
+    before = (out / "model.safetensors").read_bytes()
+    (out / "notes.txt").write_text("mine")
+    why = refused(*options, "--seed=5")
+    assert "model.safetensors" in why and "--resume" in why and "--overwrite" in why
+    # What is wrong with the new data is found before the old model is gone.
+    assert "no file" in refused("train", "none.txt", "--out", out, *SMALL, "--overwrite")
+    assert (out / "model.safetensors").read_bytes() == before
+    run(*options, "--seed=5", "--overwrite")
+    assert (out / "model.safetensors").read_bytes() != before
+    assert (out / "notes.txt").read_text() == "mine"
+    assert "is a file" in refused("train", book, "--out", book, *SMALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--steps=1", "--epochs=1"], "give one of them"),
+        (["--vocab-size=100"], "--vocab-size: got 100, want at least 259"),
+        (["--heads=3"], "hidden_size"),
+        (["--tokenizer=none.json"], "none.json is missing"),
+        (["--config=none.json"], "there is no file none.json"),
+        (["--device=nonesuch"], "--device nonesuch cannot be used here"),
+        (["--valid=none.txt"], "there is no file none.txt"),
+    ],
+)
+def test_impossible_wishes(options: list[str], why: str, book: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert why in refused("train", book, "--out", out, *SMALL, *options)
+    assert not out.exists()
+
+
+def test_a_loss_that_is_no_number_ends_it(book: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    why = refused("train", book, "--out", out, *SMALL, "--steps=9", "--lr=1e38", "--save-every=1")
+    assert "is not finite at step" in why and "--lr" in why
+    weights = load_file(out / "model.safetensors")
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_a_given_tokenizer_and_sizes(book: Path, tmp_path: Path) -> None:
+    run("train", book, "--out", tmp_path / "a", *SMALL, "--steps=1")
+    sizes = tmp_path / "sizes.json"
+    sizes.write_text(json.dumps({"hidden_size": 8, "num_attention_heads": 2, "vocab_size": 300}))
+    tokenizer = tmp_path / "a" / "tokenizer.json"
+    shared = ["train", book, "--config", sizes, "--tokenizer", tokenizer, "--steps=1"]
+    run(*shared, "--out", tmp_path / "b", "--kv-heads=1", "--layers=1")
+    loaded = load_model(tmp_path / "b")
+    assert (loaded.config.hidden_size, loaded.config.vocab_size) == (8, 300)
+    assert loaded.vocabulary == load_model(tmp_path / "a").vocabulary
+    sizes.write_text(json.dumps({"width": 8}))
+    assert "width is no size of a model" in refused(*shared, "--out", tmp_path / "c")
+
+
+def test_without_matplotlib_it_says_so_and_trains(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "can_draw", can_draw)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    said = run("train", book, "--out", tmp_path / "out", *SMALL, "--steps=1")
+    assert "minimind-course[report]" in said
+    assert not (tmp_path / "out" / "loss.svg").exists()
+    assert (tmp_path / "out" / "model.safetensors").exists()
