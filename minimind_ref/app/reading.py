@@ -140,7 +140,7 @@ class _JsonLines:
                     line = _decoded(raw, self._path, first_line=number, first_byte=offset)
                     offset += len(raw)
                     if line.strip():
-                        yield number, self._object(number, line)
+                        yield number, self._object(number, line.rstrip())
         except OSError as error:
             raise _unreadable(self._path, error) from None
 
@@ -149,9 +149,9 @@ class _JsonLines:
         try:
             value = json.loads(line)
         except json.JSONDecodeError as error:
-            hint = _list_hint(self._path) if line.strip() in ("[", "{") else ""
+            hint = _list_hint(self._path) if line in ("[", "{") else ""
             raise UserError(
-                f"{place}: this is not JSON, {_lower(error.msg)} at column {error.colno}; "
+                f"{place}: this is not JSON, {_lower(error.msg).removesuffix(' at')} at column {error.colno}; "
                 f"want {self._form} on a line of its own{hint}"
             ) from None
         except (ValueError, RecursionError) as error:

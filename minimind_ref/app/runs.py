@@ -169,8 +169,9 @@ def check_same_settings(request: Request, record: Record, processes: int) -> Non
             )
     if processes != record.processes:
         raise UserError(
-            f"got {processes} processes, but the training in {request.out} began with "
-            f"{record.processes}; go on with as many"
+            f"the training in {request.out} began in a number of processes, {record.processes}, "
+            f"that differs from this one, {processes}; go on with as many (torchrun "
+            f"--nproc-per-node {record.processes})"
         )
 
 

@@ -406,17 +406,17 @@ def _reproducible(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         # cuBLAS reads this when it starts; without it, its sums may vary.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     filled = _torch_settings().fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # The same as use_deterministic_algorithms, which would import the compiler: two seconds.
+    torch.set_deterministic_debug_mode("warn")
     _torch_settings().fill_uninitialized_memory = False
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
             yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=only_warned)
+        torch.set_deterministic_debug_mode(before)
         _torch_settings().fill_uninitialized_memory = filled
 
 

@@ -143,17 +143,16 @@ LONG = [*SMALL, "--steps=11", "--save-every=4", "--batch-size=5", "--lr=0.01", "
 
 
 @pytest.mark.parametrize(
-    ("name", "call", "after"),
+    ("name", "call", "after", "dtype"),
     [
-        ("write_record", 1, True),  # before anything else is written
-        ("save_checkpoint", 1, True),  # before there is a model
-        ("save_checkpoint", 2, False),  # metrics are ahead of the checkpoint
-        ("save_model", 2, False),  # the model is behind the checkpoint
-        ("clip_grad_norm_", 7, False),  # in the midst of step 7
-        ("save_checkpoint", 4, True),  # only the last model is missing
+        ("write_record", 1, True, "float32"),  # before anything else is written
+        ("save_checkpoint", 1, True, "float32"),  # before there is a model
+        ("save_checkpoint", 2, False, "float32"),  # metrics are ahead of the checkpoint
+        ("save_model", 2, False, "float32"),  # the model is behind the checkpoint
+        ("clip_grad_norm_", 7, False, "float16"),  # in the midst of step 7
+        ("save_checkpoint", 4, True, "bfloat16"),  # only the last model is missing
     ],
 )
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(
     name: str, call: int, after: bool, dtype: str, book: Path, tmp_path: Path
 ) -> None:
@@ -170,6 +169,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(
     torch.rand(3)
     run("train", "--out", torn, "--resume")
     assert same_training(whole, torn)
+    assert [line["step"] for line in metrics_of(torn) if "valid_loss" in line] == [4, 8, 11]
     assert not [path for path in torn.iterdir() if path.name.startswith(".")]
 
 
@@ -182,7 +182,7 @@ def test_a_killed_process_goes_on(book: Path, tmp_path: Path) -> None:
         "def get_lr(step, *rest):\n"
         "    if step == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return rate(step, *rest)\n"
-        "t.get_lr = get_lr\n"
+        "t.get_lr, t.can_draw = get_lr, lambda: False\n"
         "main()\n"
     )
     command = [sys.executable, "-c", program, "train", book, "--out", torn, *LONG]
@@ -265,7 +265,11 @@ def test_two_processes_do_what_one_does(book: Path, tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     options = [*EVEN, "--valid-share=0.1"]
-    command = [sys.executable, "-m", "minimind_ref", "train", str(book), "--out", str(two)]
+    program = (
+        "import minimind_ref.app.training as t; t.can_draw = lambda: False\n"
+        "from minimind_ref.app.cli import main; main()"
+    )
+    command = [sys.executable, "-c", program, "train", str(book), "--out", str(two)]
     command += [*options, "--batch-size=4"]
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     both = [
@@ -285,7 +289,7 @@ def test_two_processes_do_what_one_does(book: Path, tmp_path: Path) -> None:
     assert close(one, two)
     valid = [metrics_of(folder)[-1]["valid_loss"] for folder in (one, two)]
     assert valid[0] == pytest.approx(valid[1], rel=1e-5)
-    assert "2 processes" in refused("train", "--out", two, "--resume")
+    assert "--nproc-per-node 2" in refused("train", "--out", two, "--resume")
 
 
 def test_replies_are_learned(chats: Path, book: Path, tmp_path: Path) -> None:
