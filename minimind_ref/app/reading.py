@@ -150,9 +150,10 @@ class _JsonLines:
             value = json.loads(line)
         except json.JSONDecodeError as error:
             hint = _list_hint(self._path) if line in ("[", "{") else ""
+            what = _lower(error.msg).removesuffix(" at")
             raise UserError(
-                f"{place}: this is not JSON, {_lower(error.msg).removesuffix(' at')} at column {error.colno}; "
-                f"want {self._form} on a line of its own{hint}"
+                f"{place}: this is not JSON, {what} at column {error.colno}; want "
+                f"{self._form} on a line of its own{hint}"
             ) from None
         except (ValueError, RecursionError) as error:
             raise UserError(f"{place}: this JSON cannot be read: {error}") from None

@@ -142,15 +142,15 @@ def test_words_that_are_remembered_are_encoded_alike(vocabulary: Vocabulary) -> 
 @pytest.mark.parametrize("at_once", [1, 7, 1000])
 def test_rows_of_texts_are_packed_as_a_whole(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_module, "_AT_ONCE", at_once)
-    documents = ["abc", "defghij", "k", "lmnopqr", "tu"]
+    documents = ["abc", "defghij", "k", "lmnopqrs", "tu"]
     rows = text_rows(documents, lambda text: [ord(letter) for letter in text], 4, eos=2, pad=0)
     whole = pack([[ord(letter) for letter in text] for text in documents], 4, 2)
     assert torch.equal(rows.tokens.long(), torch.cat(whole))
     assert rows.lengths.tolist() == [len(row) for row in whole]
-    input_ids, labels = rows.batch([0, len(rows) - 1])
-    assert input_ids.tolist() == [[97, 98, 99, 2], [116, 117, 2, 0]]
-    assert labels.tolist() == [[97, 98, 99, 2], [116, 117, 2, IGNORED]]
     assert rows.predictions.tolist() == [len(row) - 1 for row in whole]
+    input_ids, labels = rows.batch([0, len(rows) - 1])
+    assert input_ids.tolist() == [[97, 98, 99, 2], [117, 2, 0, 0]]
+    assert labels.tolist() == [[97, 98, 99, 2], [117, 2, IGNORED, IGNORED]]
 
 
 def test_only_replies_are_learned(vocabulary: Vocabulary) -> None:

@@ -1,13 +1,13 @@
 """`train` and `sft`: what they write, that they go on as if nothing had happened, and refusals."""
 
 import json
+import multiprocessing
 import os
 import random
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,21 +173,34 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(
     assert not [path for path in torn.iterdir() if path.name.startswith(".")]
 
 
+def forked(function: Callable[..., None], *arguments: Any) -> Any:
+    """A process that has torch already; to import it takes longer than all else here."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    return process
+
+
+needs_fork = pytest.mark.skipif(sys.platform != "linux", reason="torch may be forked on Linux only")
+
+
+@needs_fork
 def test_a_killed_process_goes_on(book: Path, tmp_path: Path) -> None:
     whole, torn = tmp_path / "whole", tmp_path / "torn"
-    program = (
-        "import os, signal, minimind_ref.app.training as t\n"
-        "from minimind_ref.app.cli import main\n"
-        "rate = t.get_lr\n"
-        "def get_lr(step, *rest):\n"
-        "    if step == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return rate(step, *rest)\n"
-        "t.get_lr, t.can_draw = get_lr, lambda: False\n"
-        "main()\n"
-    )
-    command = [sys.executable, "-c", program, "train", book, "--out", torn, *LONG]
-    ended = subprocess.run(command, env=environment(), capture_output=True, text=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+    def train() -> None:
+        rate = training.get_lr
+
+        def get_lr(step: int, total: int, lr: float) -> float:
+            if step == 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return rate(step, total, lr)
+
+        training.get_lr = get_lr
+        run("train", book, "--out", torn, *LONG)
+
+    process = forked(train)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert [line["step"] for line in metrics_of(torn)] == [1, 2, 3, 4, 5, 6]
     said = run("train", "--out", torn, "--resume")
     assert "goes on after step 4" in said
@@ -253,11 +266,7 @@ def test_batches_accumulate(chats: Path, book: Path, tmp_path: Path) -> None:
     assert close(tmp_path / "one", tmp_path / "four")
 
 
-def environment(**more: str) -> dict[str, str]:
-    """Of a process with one thread, like this one."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} | more
-
-
+@needs_fork
 def test_two_processes_do_what_one_does(book: Path, tmp_path: Path) -> None:
     """As `torchrun` starts them; of the 26 rows not held out, 2 are left for the last step."""
     one, two = tmp_path / "one", tmp_path / "two"
@@ -265,26 +274,20 @@ def test_two_processes_do_what_one_does(book: Path, tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     options = [*EVEN, "--valid-share=0.1"]
-    program = (
-        "import minimind_ref.app.training as t; t.can_draw = lambda: False\n"
-        "from minimind_ref.app.cli import main; main()"
-    )
-    command = [sys.executable, "-c", program, "train", str(book), "--out", str(two)]
-    command += [*options, "--batch-size=4"]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    both = [
-        subprocess.Popen(
-            command,
-            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **shared),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    said = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert "2 processes" in said[0] and said[1] == ""
+
+    def train(rank: int) -> None:
+        number = str(rank)
+        os.environ |= {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": "2"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        said = run("train", book, "--out", two, *options, "--batch-size=2", "--accumulate=2")
+        (tmp_path / number).write_text(said)
+
+    both = [forked(train, rank) for rank in range(2)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert "2 processes" in (tmp_path / "0").read_text()
+    assert (tmp_path / "1").read_text() == ""
     run("train", book, "--out", one, *options, "--batch-size=8")
     assert close(one, two)
     valid = [metrics_of(folder)[-1]["valid_loss"] for folder in (one, two)]
