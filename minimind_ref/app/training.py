@@ -382,10 +382,12 @@ class _Training:
 def _farewell(task: Task, outcome: Outcome) -> str:
     if outcome.stopped_by is None:
         return f"done: {outcome.total:,} steps; the model is in {task.out}"
+    processes = task.record.processes
+    start = "python -m" if processes == 1 else f"torchrun --nproc-per-node {processes} -m"
     return (
         f"stopped by {signal.Signals(outcome.stopped_by).name} after step {outcome.step:,} of "
         f"{outcome.total:,}; all of it is saved. Go on with "
-        f"`python -m minimind_ref {task.record.command} --out {task.out} --resume`"
+        f"`{start} minimind_ref {task.record.command} --out {task.out} --resume`"
     )
 
 
