@@ -107,7 +107,11 @@ def _training_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--config", type=_PATH, help="A JSON file of sizes, by the names of a model's config.json."
 )
-@click.option("--tokenizer", type=_PATH, help="A tokenizer.json to take instead of learning one.")
+@click.option(
+    "--tokenizer",
+    type=_PATH,
+    help="A tokenizer.json, or a model's folder, to take instead of learning one.",
+)
 @_training_options
 def train(**options: Any) -> None:
     """Train a model on texts.

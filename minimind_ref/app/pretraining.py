@@ -12,6 +12,7 @@ import torch
 
 from ..config import MiniMindConfig
 from .errors import UserError
+from .folders import TOKENIZER
 from .processes import Processes, joined
 from .reading import Source, Texts, read_texts
 from .rows import Encode, Rows, encoder, text_rows
@@ -67,19 +68,19 @@ def settings_of(request: Request, defaults: dict[str, Any], device: torch.device
     """The settings that were given, and defaults for the others.
 
     Raises:
-        UserError: they say twice how long to train.
+        UserError: two of them say the same thing differently.
     """
     given = {name: value for name, value in request.given.items() if name not in _SIZE_NAMES}
     if "steps" in given and "epochs" in given:
         raise UserError("--steps and --epochs both say how long to train; give one of them")
+    if given.get("valid_share") and request.valid:
+        raise UserError("--valid and --valid-share both say what to validate on; give one of them")
     long = {} if "steps" in given or "epochs" in given else {**_how_long(request.command)}
     dtype = {"dtype": "bfloat16" if device.type == "cuda" else "float32"}
     return Settings(**(defaults | long | dtype | given))
 
 
-def held_out_rows(
-    rows: Rows, settings: Settings, valid: Rows | None, processes: Processes
-) -> tuple[Rows, Rows]:
+def held_out_rows(rows: Rows, settings: Settings, valid: Rows | None) -> tuple[Rows, Rows]:
     """Rows to learn from, and rows to validate on.
 
     Raises:
@@ -93,8 +94,6 @@ def held_out_rows(
         )
     if valid is None:
         return rows.split(settings.valid_share, settings.seed)
-    if settings.valid_share:
-        raise UserError("--valid and --valid-share both say what to validate on; give one of them")
     if not len(valid):
         raise UserError("nothing is left to validate on; give more data with --valid")
     return rows, valid
@@ -126,7 +125,7 @@ def _new(request: Request, processes: Processes) -> Task:
         fingerprint(vocabulary),
         processes.world,
     )
-    return _task(request, record, vocabulary, texts, valid, processes)
+    return _task(request, record, vocabulary, texts, valid)
 
 
 def _resumed(request: Request, processes: Processes) -> Task:
@@ -150,7 +149,7 @@ def _resumed(request: Request, processes: Processes) -> Task:
     if vocabulary is None:
         vocabulary = _learned_vocabulary(texts, record.config.vocab_size, processes)
         check_same_vocabulary(request.out, vocabulary, record)
-    return _task(request, record, vocabulary, texts, valid, processes)
+    return _task(request, record, vocabulary, texts, valid)
 
 
 def _task(
@@ -159,14 +158,12 @@ def _task(
     vocabulary: Vocabulary,
     texts: Texts,
     valid: Texts | None,
-    processes: Processes,
 ) -> Task:
     encode = encoder(vocabulary)
     rows, held_out = held_out_rows(
         _rows(texts, encode, record),
         record.settings,
         _rows(valid, encode, record) if valid else None,
-        processes,
     )
     return Task(
         request.out,
@@ -245,6 +242,8 @@ def sample_of(documents: Sequence[str], limit: int) -> list[str]:
 
 
 def _given_vocabulary(path: Path) -> Vocabulary:
+    if path.is_dir():
+        path = path / TOKENIZER
     vocabulary = read_vocabulary(path)
     for special in SPECIAL_TOKENS:
         if special not in vocabulary.special_tokens:

@@ -45,6 +45,8 @@ from .vocabulary import Vocabulary
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+_NO_MEMORY = "can't allocate memory"
+
 _BETAS = (0.9, 0.95)
 """Those of GPT-3 (arXiv 2005.14165, appendix B)."""
 
@@ -107,10 +109,19 @@ def learn(task: Task, processes: Processes) -> Outcome:
             outcome = training.run()
             processes.say(_farewell(task, outcome))
             return outcome
-        except torch.OutOfMemoryError:
+        except OSError as error:
             raise UserError(
-                f"{processes.device} has not enough memory. Go on with smaller rows or fewer: a "
-                "smaller --batch-size with a larger --accumulate learns the same"
+                f"{task.out} cannot be written: {error.strerror or error}. What was saved before "
+                "is still there; go on with --resume"
+            ) from None
+        except RuntimeError as error:
+            # Torch has a name for this on a GPU, and says it on a CPU.
+            if not (isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error)):
+                raise
+            raise UserError(
+                f"{processes.device} has not enough memory for this model and a batch of "
+                f"{task.record.settings.batch_size} rows. Begin again with a smaller --batch-size: "
+                "with as much larger an --accumulate it learns the same"
             ) from None
         finally:
             training.close()
@@ -189,7 +200,7 @@ class _Training:
         say = self._processes.say
         say(
             f"model: {_millions(total)} parameters{per_token} "
-            f"({config.num_hidden_layers} layers of {config.hidden_size})"
+            f"(layers: {config.num_hidden_layers}, width: {config.hidden_size})"
         )
         say(
             f"data: {len(self._task.rows.tokens):,} tokens in {rows:,} rows"
@@ -198,7 +209,7 @@ class _Training:
         per_step = settings.batch_size * settings.accumulate * self._processes.world
         say(
             f"training: {self._total:,} steps of {min(per_step, rows):,} rows, "
-            f"{self._total / self._order.steps:.3g} passes over the data, on {device} in "
+            f"{self._total / self._order.steps:,.3f} passes over the data, on {device} in "
             f"{settings.dtype}"
         )
         if self._step:
@@ -341,6 +352,8 @@ class _Training:
 
     def _stops(self, asked: bool) -> bool:
         """Whether any process was asked to stop: then all do, after the same step."""
+        if self._processes.world == 1:
+            return asked
         flag = torch.tensor(float(asked), device=self._processes.device)
         return self._processes.sum(flag).item() > 0
 
@@ -351,26 +364,20 @@ class _Training:
         if self._metrics is None:
             return
         out, record = self._task.out, self._task.record
-        try:
-            self._metrics.keep()
-            if self._step == 0:
-                write_record(out, record)
-            save_checkpoint(
-                out / CHECKPOINT,
-                self._model,
-                self._optimizer,
-                step=self._step,
-                scaler=self._used_scaler(),
-            )
-            save_model(out, record.config, self._model.state_dict(), self._task.vocabulary)
-            write_record(out, dataclasses.replace(record, step=self._step))
-            if self._metrics.lines and can_draw():
-                draw_curve(out / CURVE, self._metrics.lines, f"{record.command}: {out.name}")
-        except OSError as error:
-            raise UserError(
-                f"{out} cannot be written: {error.strerror or error}. What was saved before is "
-                "still there; go on with --resume"
-            ) from None
+        self._metrics.keep()
+        if self._step == 0:
+            write_record(out, record)
+        save_checkpoint(
+            out / CHECKPOINT,
+            self._model,
+            self._optimizer,
+            step=self._step,
+            scaler=self._used_scaler(),
+        )
+        save_model(out, record.config, self._model.state_dict(), self._task.vocabulary)
+        write_record(out, dataclasses.replace(record, step=self._step))
+        if self._metrics.lines and can_draw():
+            draw_curve(out / CURVE, self._metrics.lines, f"{record.command}: {out.name}")
 
     def _diverged(self, what: str, step: int) -> UserError:
         return UserError(
@@ -381,7 +388,12 @@ class _Training:
 
 def _farewell(task: Task, outcome: Outcome) -> str:
     if outcome.stopped_by is None:
-        return f"done: {outcome.total:,} steps; the model is in {task.out}"
+        use = "chat" if task.record.command == "sft" else "generate"
+        words = "" if task.record.command == "sft" else ' "Once"'
+        return (
+            f"done: {outcome.total:,} steps; the model is in {task.out}. Try "
+            f"`python -m minimind_ref {use} {task.out}{words}`"
+        )
     processes = task.record.processes
     start = "python -m" if processes == 1 else f"torchrun --nproc-per-node {processes} -m"
     return (

@@ -107,7 +107,6 @@ def _task(
         _rows(data, encode, record, processes),
         record.settings,
         _rows(valid, encode, record, processes) if valid else None,
-        processes,
     )
     return Task(
         request.out,

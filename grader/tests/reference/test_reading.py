@@ -24,7 +24,8 @@ NASTY = (
 
 @pytest.fixture(scope="module")
 def vocabulary() -> Vocabulary:
-    return Vocabulary.trained_on(["a test, is it a test? it's a   test\n\n" * 3, "assistant"], 300)
+    texts = ["a test, is it a test? it's a   test\n\n" * 3, "\n   is it" * 9, "assistant"]
+    return Vocabulary.trained_on(texts, 300)
 
 
 def write(path: Path, content: str | bytes) -> Path:

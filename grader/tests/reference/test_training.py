@@ -1,5 +1,6 @@
 """`train` and `sft`: what they write, that they go on as if nothing had happened, and refusals."""
 
+import errno
 import io
 import json
 import multiprocessing
@@ -381,6 +382,7 @@ def test_nothing_is_overwritten_unasked(book: Path, tmp_path: Path) -> None:
     ("options", "why"),
     [
         (["--steps=1", "--epochs=1"], "give one of them"),
+        (["--valid=none.txt", "--valid-share=0.1"], "give one of them"),
         (["--vocab-size=100"], "--vocab-size: got 100, want at least 259"),
         (["--heads=3"], "hidden_size"),
         (["--tokenizer=none.json"], "none.json is missing"),
@@ -403,12 +405,34 @@ def test_a_loss_that_is_no_number_ends_it(book: Path, tmp_path: Path) -> None:
     assert all(value.isfinite().all() for value in weights.values())
 
 
+@pytest.mark.parametrize(
+    ("name", "error", "why"),
+    [
+        ("save_model", OSError(errno.ENOSPC, "No space left on device"), "No space left"),
+        ("clip_grad_norm_", torch.OutOfMemoryError("CUDA"), "smaller --batch-size"),
+        ("clip_grad_norm_", RuntimeError("DefaultCPUAllocator: can't allocate memory"), "16 rows"),
+    ],
+)
+def test_what_a_machine_lacks_is_said(
+    name: str,
+    error: Exception,
+    why: str,
+    book: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(training, name, fail)
+    assert why in refused("train", book, "--out", tmp_path / "out", *SMALL, "--steps=2")
+
+
 def test_a_given_tokenizer_and_sizes(book: Path, tmp_path: Path) -> None:
     run("train", book, "--out", tmp_path / "a", *SMALL, "--steps=1")
     sizes = tmp_path / "sizes.json"
     sizes.write_text(json.dumps({"hidden_size": 8, "num_attention_heads": 2, "vocab_size": 300}))
-    tokenizer = tmp_path / "a" / "tokenizer.json"
-    shared = ["train", book, "--config", sizes, "--tokenizer", tokenizer, "--steps=1"]
+    shared = ["train", book, "--config", sizes, "--tokenizer", tmp_path / "a", "--steps=1"]
     run(*shared, "--out", tmp_path / "b", "--kv-heads=1", "--layers=1")
     loaded = load_model(tmp_path / "b")
     assert (loaded.config.hidden_size, loaded.config.vocab_size) == (8, 300)
