@@ -336,7 +336,9 @@ class _Training:
                 assert output.loss is not None
                 sums += torch.tensor([output.loss.item() * count, count], dtype=torch.float64)
         self._model.train()
-        total, count = processes.sum(sums.to(processes.device)).tolist()
+        if processes.world > 1:
+            sums = processes.sum(sums.to(processes.device))
+        total, count = sums.tolist()
         return float(total / count)
 
     def _note(self, metrics: Metrics, read: int, seconds: float) -> None:

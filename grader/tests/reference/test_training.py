@@ -324,7 +324,10 @@ def test_a_tuning_goes_on_without_the_model_it_began_with(
         killed_in("save_model", 2, False, patch)
         with pytest.raises(Killed):
             run(*options, "--out", torn)
+    run("train", book, "--out", tmp_path / "other", *SMALL, "--steps=2", "--seed=1")
     (base / "model.safetensors").rename(tmp_path / "gone")
+    other = ["--model", tmp_path / "other"]
+    assert "differs from the model" in refused("sft", "--out", torn, "--resume", *other)
     run("sft", "--out", torn, "--resume")
     assert same_training(whole, torn)
 
