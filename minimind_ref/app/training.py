@@ -104,9 +104,9 @@ def learn(task: Task, processes: Processes) -> Outcome:
             written. What was saved before stays.
     """
     with _reproducible(processes.device):
-        training = _Training(task, processes)
         try:
-            outcome = training.run()
+            with contextlib.closing(_Training(task, processes)) as training:
+                outcome = training.run()
             processes.say(_farewell(task, outcome))
             return outcome
         except OSError as error:
@@ -123,8 +123,6 @@ def learn(task: Task, processes: Processes) -> Outcome:
                 f"{task.record.settings.batch_size} rows. Begin again with a smaller --batch-size: "
                 "with as much larger an --accumulate it learns the same"
             ) from None
-        finally:
-            training.close()
 
 
 class _Training:
@@ -162,7 +160,8 @@ class _Training:
     def run(self) -> Outcome:
         """All steps that are left."""
         self._introduce()
-        if self._step == 0:
+        began = self._step
+        if began == 0:
             self._save()
         every = self._task.log_every if self._processes.is_first else 0
         stopped = False
@@ -179,9 +178,10 @@ class _Training:
                 if due or stopped:
                     self._save()
                     shown.paused()
-        if self._step == self._total:
+        if began == self._total:
             # Perhaps the process was killed between the last checkpoint and the model.
             self._save()
+        if self._step == self._total:
             return Outcome(self._step, self._total, None)
         return Outcome(self._step, self._total, signals.got or signal.SIGTERM)
 
