@@ -165,8 +165,10 @@ def sft(**options: Any) -> None:
 
 
 def _trained(run: Callable[[Any], Outcome], command: str, options: dict[str, Any]) -> None:
+    from .memory import keep_freed_memory
     from .runs import Request
 
+    keep_freed_memory()
     own = (
         "data", "out", "valid", "resume", "overwrite", "device", "log_every", "tokenizer", "config",
         "model",
