@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -37,6 +40,142 @@ def convert(source: Path, target: Path, dtype: str | None, overwrite: bool) -> N
     for note in done.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(f"{target}: {done.architecture}, {done.parameters:,} parameters")
+
+
+_Command = Callable[..., None]
+_Decorator = Callable[[_Command], _Command]
+
+
+def _model_options(command: _Command) -> _Command:
+    """Where a model runs and in which dtype."""
+    options: list[_Decorator] = [
+        click.option(
+            "--dtype",
+            type=click.Choice(["float32", "bfloat16", "float16"]),
+            help="In which to compute; without it, in that of the weights.",
+        ),
+        click.option(
+            "--device", help="Such as cpu, cuda or mps; without it, cuda if there is one."
+        ),
+    ]
+    for option in options:
+        command = option(command)
+    return command
+
+
+def _sampling_options(command: _Command) -> _Command:
+    """How a model's next token is drawn."""
+    options: list[_Decorator] = [
+        click.option(
+            "--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same text."
+        ),
+        click.option(
+            "--repetition-penalty",
+            type=click.FloatRange(0, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Above 1, tokens that have occurred become less likely.",
+        ),
+        click.option(
+            "--top-p",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Draw from the likeliest tokens that together are this likely.",
+        ),
+        click.option(
+            "--top-k",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Draw from this many of the likeliest tokens; 0 for all.",
+        ),
+        click.option(
+            "--temperature",
+            type=click.FloatRange(0),
+            default=0.8,
+            show_default=True,
+            help="How much is left to chance; 0 takes the likeliest token.",
+        ),
+        click.option(
+            "--max-new-tokens",
+            type=click.IntRange(1),
+            default=512,
+            show_default=True,
+            help="The most to write; the model's context may end it earlier.",
+        ),
+    ]
+    for option in options:
+        command = option(command)
+    return command
+
+
+@commands.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("prompt", required=False)
+@_sampling_options
+@click.option("--stop", multiple=True, help="End before this text; may be given several times.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+@_model_options
+def generate(
+    model: Path,
+    prompt: str | None,
+    stop: tuple[str, ...],
+    as_json: bool,
+    dtype: str | None,
+    device: str | None,
+    **sampling: Any,
+) -> None:
+    """Continue PROMPT with the model in the folder MODEL, and print what comes as it comes.
+
+    Without PROMPT, the text to continue is read from standard input.
+    """
+    from .writing import Settings, Writer, load_for_writing
+
+    if prompt is None:
+        prompt = click.get_text_stream("stdin", encoding="utf-8").read()
+    writer = Writer(load_for_writing(model, dtype=dtype, device=device))
+    continuation = writer.continue_text(prompt, Settings(stop=stop, **sampling))
+    text = ""
+    for piece in continuation:
+        text += piece
+        if not as_json:
+            click.echo(piece, nl=False)
+    if as_json:
+        said = {
+            "text": text,
+            "finish_reason": continuation.finish_reason,
+            "prompt_tokens": continuation.prompt_tokens,
+            "completion_tokens": continuation.completion_tokens,
+        }
+        click.echo(json.dumps(said, ensure_ascii=False))
+        return
+    click.echo()
+    is_full = continuation.completion_tokens < sampling["max_new_tokens"]
+    if continuation.finish_reason == "length" and is_full:
+        click.echo("note: the model's context is full", err=True)
+
+
+@commands.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--system", help="What the model is told before everything else.")
+@_sampling_options
+@_model_options
+def chat(
+    model: Path, system: str | None, dtype: str | None, device: str | None, **sampling: Any
+) -> None:
+    """Talk with the model in the folder MODEL; /help lists what you can do there.
+
+    Each line that you type is a message. Lines can be piped in, too.
+    """
+    from .chat import chat as talk
+    from .chat import read_line
+    from .writing import Settings, Writer, load_for_writing
+
+    writer = Writer(load_for_writing(model, dtype=dtype, device=device))
+    if sys.stdin.isatty():
+        click.echo(f"{model}: /help lists what you can do, Ctrl-D leaves.")
+    talk(writer, Settings(**sampling), system=system, read=read_line("> "))
 
 
 def main() -> None:

@@ -213,6 +213,15 @@ def _pattern(pre_tokenizer: dict[str, Any]) -> str:
     return pattern
 
 
+def _adds_tokens(post_processor: dict[str, Any]) -> bool:
+    kind = post_processor["type"]
+    if kind == "Sequence":
+        return any(map(_adds_tokens, post_processor["processors"]))
+    if kind == "TemplateProcessing":
+        return any("Sequence" not in piece for piece in post_processor["single"])
+    return bool(kind != "ByteLevel")
+
+
 def _require_plain(read: dict[str, Any]) -> None:
     """ValueError: the tokenizer does something that a Vocabulary does not say."""
     model = read["model"]
@@ -222,7 +231,7 @@ def _require_plain(read: dict[str, Any]) -> None:
         raise ValueError("tokens know where they stand in a word")
     if (read.get("normalizer") or {"type": "NFC"})["type"] != "NFC":
         raise ValueError("texts are changed first")
-    if (read.get("post_processor") or {"type": "ByteLevel"})["type"] != "ByteLevel":
+    if _adds_tokens(read.get("post_processor") or {"type": "ByteLevel"}):
         raise ValueError("tokens are put around a text")
     for added in read["added_tokens"]:
         if added.get("single_word") or added.get("lstrip") or added.get("rstrip"):
