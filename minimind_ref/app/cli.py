@@ -133,7 +133,10 @@ def generate(
     from .writing import Settings, Writer, load_for_writing
 
     if prompt is None:
-        prompt = click.get_text_stream("stdin", encoding="utf-8").read()
+        try:
+            prompt = sys.stdin.buffer.read().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"standard input is not UTF-8 text: {error}") from None
     writer = Writer(load_for_writing(model, dtype=dtype, device=device))
     continuation = writer.continue_text(prompt, Settings(stop=stop, **sampling))
     text = ""
@@ -176,6 +179,35 @@ def chat(
     if sys.stdin.isatty():
         click.echo(f"{model}: /help lists what you can do, Ctrl-D leaves.")
     talk(writer, Settings(**sampling), system=system, read=read_line("> "))
+
+
+@commands.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Where to listen; 0 for any that is free.",
+)
+@_model_options
+def serve(model: Path, host: str, port: int, dtype: str | None, device: str | None) -> None:
+    """Answer programs that speak OpenAI's chat-completions protocol, with the model in MODEL.
+
+    The name of the folder is the name of the model.
+    """
+    from .serve import listen, require_library, run
+    from .writing import Writer, load_for_writing
+
+    require_library()
+    writer = Writer(load_for_writing(model, dtype=dtype, device=device))
+    with listen(host, port) as listener:
+        address, used = listener.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        name = model.resolve().name
+        click.echo(f"{name} answers at http://{shown}:{used}/v1; Ctrl-C ends it.")
+        run(writer, name, listener)
 
 
 def main() -> None:
