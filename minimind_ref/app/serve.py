@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import time
 import uuid
@@ -225,13 +226,16 @@ class _Service:
         self, continuation: Continuation, request: HttpRequest | None = None
     ) -> AsyncIterator[None]:
         """Wait until the model is free, or until nobody waits for the answer."""
-        while True:
-            try:
-                await asyncio.wait_for(self._turn.acquire(), _POLL_SECONDS if request else None)
-                break
-            except TimeoutError:
+        waiting = asyncio.ensure_future(self._turn.acquire())
+        try:
+            while not waiting.done():
+                await asyncio.wait({waiting}, timeout=_POLL_SECONDS)
                 if request is not None and await request.is_disconnected():
-                    raise _ClientGone from None
+                    raise _ClientGone
+        except BaseException:
+            if not waiting.cancel():  # the turn has come meanwhile
+                self._turn.release()
+            raise
         try:
             yield
         finally:
@@ -254,6 +258,7 @@ class _Service:
                 yield _event({**shape.chunk([]), "usage": _usage(continuation)})
             yield "data: [DONE]\n\n"
         except Exception as error:  # the status has been sent: what is left is to say it here
+            logging.getLogger(__name__).exception("an answer broke off")
             yield _event(_broken(error).body)
 
 

@@ -181,9 +181,7 @@ class Writer:
         Raises:
             TooLong: the context has no room for more.
         """
-        return self._continuation(
-            self.vocabulary.tokenizer.encode(prompt) or [self._eos], {self._eos}, settings
-        )
+        return self._continuation(self._encoded(prompt) or [self._eos], {self._eos}, settings)
 
     def answer(self, messages: list[Message], settings: Settings) -> Continuation:
         """Write the next turn of a conversation.
@@ -206,7 +204,7 @@ class Writer:
                 f"this model's tokenizer lacks {START} or {END}, so it cannot hold a "
                 "conversation: `python -m minimind_ref generate` continues texts"
             )
-        return self.vocabulary.tokenizer.encode(render_chat(messages, add_generation_prompt=True))
+        return self._encoded(render_chat(messages, add_generation_prompt=True))
 
     def can_chat(self) -> bool:
         """Whether the vocabulary has the tokens around a turn."""
@@ -238,6 +236,15 @@ class Writer:
             return seen[-1]
 
         return drawn
+
+    def _encoded(self, text: str) -> list[int]:
+        try:
+            return self.vocabulary.tokenizer.encode(text)
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"character {error.start} of the text is half of a surrogate pair, which no text "
+                "in UTF-8 has: write the whole character"
+            ) from None
 
     def _continuation(self, prompt: list[int], ends: set[int], settings: Settings) -> Continuation:
         if len(prompt) >= self.context:
