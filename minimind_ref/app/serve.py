@@ -201,11 +201,16 @@ class _Service:
             events = self._events(continuation, asked, shape)
             return StreamingResponse(events, media_type="text/event-stream")
         pieces = []
-        async with self._on_turn(continuation, request):
-            async for piece in _read_in_thread(continuation):
-                pieces.append(piece)
-                if await request.is_disconnected():
-                    raise _ClientGone
+        try:
+            async with self._on_turn(continuation, request):
+                async for piece in _read_in_thread(continuation):
+                    pieces.append(piece)
+                    if await request.is_disconnected():
+                        raise _ClientGone
+        except _ClientGone:
+            raise
+        except Exception as error:
+            raise _broken(error) from error
         return JSONResponse(shape.whole("".join(pieces), continuation))
 
     def _begun(self, asked: Request) -> Continuation:
@@ -258,7 +263,6 @@ class _Service:
                 yield _event({**shape.chunk([]), "usage": _usage(continuation)})
             yield "data: [DONE]\n\n"
         except Exception as error:  # the status has been sent: what is left is to say it here
-            logging.getLogger(__name__).exception("an answer broke off")
             yield _event(_broken(error).body)
 
 
@@ -375,5 +379,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _broken(error: Exception) -> _Refused:
+    """What clients hear of an error that is nobody's request's fault; the log has the rest."""
+    logging.getLogger(__name__).error("an answer broke off", exc_info=error)
     message = f"The server failed: {type(error).__name__}."
     return _Refused(500, message, kind="server_error")
