@@ -65,7 +65,7 @@ class FastDecoder:
         """Read one more token: logits ``[V]`` for the one after it."""
         return self._read([token])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _read(self, ids: Sequence[int]) -> Tensor:
         start, end = self._length, self._length + len(ids)
         if end > self._capacity:

@@ -44,14 +44,23 @@ _WRITTEN_BELOW = 1024
 multiply it; elsewhere the kernel won at every length (`python -m minimind_ref bench`)."""
 
 
+_YARN = ("original_max_position_embeddings", "factor", "beta_fast", "beta_slow")
+
+
 class FastForCausalLM(MiniMindForCausalLM):
     """`MiniMindForCausalLM`, computed with less work.
 
     Args:
         config: as there; ``rope_scaling`` is followed.
+
+    Raises:
+        ValueError: ``rope_scaling`` lacks a number that YaRN needs.
     """
 
     def __init__(self, config: MiniMindConfig) -> None:
+        for name in _YARN:
+            if config.rope_scaling is not None and name not in config.rope_scaling:
+                raise ValueError(f"rope_scaling: {name} is missing, and YaRN needs it")
         super().__init__(config)
         self.config = config
         tables = precompute_freqs_cis(

@@ -25,8 +25,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..config import MiniMindConfig
-from ..model import MiniMindForCausalLM
 from .errors import UserError
+from .fast import FastForCausalLM
 from .vocabulary import Vocabulary, read_vocabulary, tokenizer_json
 
 FORMAT = "minimind"
@@ -41,7 +41,7 @@ class LoadedModel:
     """What a model's folder holds."""
 
     config: MiniMindConfig
-    model: MiniMindForCausalLM
+    model: FastForCausalLM
     vocabulary: Vocabulary
 
 
@@ -98,7 +98,10 @@ def load_model(
     if config.tie_word_embeddings and "model.embed_tokens.weight" in weights:
         weights.setdefault(_TIED, weights["model.embed_tokens.weight"])
     kept = next(iter(weights.values())).dtype if weights else torch.float32
-    model = MiniMindForCausalLM(config).to(dtype or kept)
+    try:
+        model = FastForCausalLM(config).to(dtype or kept)
+    except ValueError as error:
+        raise UserError(f"{folder / CONFIG}: {error}") from None
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
