@@ -1,0 +1,63 @@
+"""What if the keys and values are not kept?
+
+The same model writes the same tokens with and without its cache. Counted are the tokens that it
+reads for that, and the processor time, which is told as a multiple of that with the cache.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from experiments.table import Claim, Table, Trial
+from experiments.task import TOKENS, small_model
+from minimind_ref.generate import generate
+
+STEPS = 192
+"""Tokens written."""
+
+_PROMPT, _ROWS = 8, 4
+
+
+def run(seed: int, steps: int = STEPS) -> list[Trial]:
+    """Both arms under one seed."""
+    model = small_model(seed).eval()
+    fed: list[int] = []
+    model.model.embed_tokens.register_forward_pre_hook(lambda _, given: fed.append(_count(given)))
+    generator = torch.Generator().manual_seed(seed)
+    prompt = torch.randint(TOKENS, (_ROWS, _PROMPT), generator=generator)
+    found: dict[str, tuple[int, float, torch.Tensor]] = {}
+    for arm, use_cache in (("with", True), ("without", False)):
+        fed.clear()
+        began = time.process_time()
+        # The temperature is low, and not 0, so that the same numbers are drawn in both arms.
+        written = generate(
+            model,
+            prompt,
+            max_new_tokens=steps,
+            use_cache=use_cache,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        found[arm] = sum(fed) // _ROWS, time.process_time() - began, written
+    (_, once, kept), (_, _, again) = found["with"], found["without"]
+    same = float((kept == again).float().mean())
+    return [
+        Trial(arm, seed, {"tokens": float(tokens), "time": seconds / once, "same": same})
+        for arm, (tokens, seconds, _) in found.items()
+    ]
+
+
+def claims(table: Table) -> list[Claim]:
+    reads, again = STEPS + _PROMPT - 1, sum(range(_PROMPT, STEPS + _PROMPT))
+    return [
+        Claim(f"with the cache {reads} tokens are read", set(table.values("with", "tokens")) == {reads}),
+        Claim(f"without it, {again}", set(table.values("without", "tokens")) == {again}),
+        Claim("the same text is written", table.low("with", "same") == 1),
+    ]
+
+
+def _count(given: tuple[Any, ...]) -> int:
+    ids: torch.Tensor = given[0]
+    return ids.numel()

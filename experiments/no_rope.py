@@ -1,0 +1,38 @@
+"""What if RoPE is left out?
+
+Without RoPE attention sees a bag of tokens: which one stands three back, it cannot tell. Only the
+causal mask is left as a clue. RoPE is left out by turning nothing: every cosine 1, every sine 0.
+"""
+
+from __future__ import annotations
+
+from experiments.table import Claim, Table, Trial
+from experiments.task import at_the_end, batches, small_model, train
+from minimind_ref.model import MiniMindForCausalLM
+
+STEPS = 120
+
+
+def run(seed: int, steps: int = STEPS) -> list[Trial]:
+    """Both arms under one seed."""
+    trials = []
+    for arm in ("with", "without"):
+        model = small_model(seed)
+        if arm == "without":
+            _turn_nothing(model)
+        curve = train(model, batches(seed, steps))
+        trials.append(Trial(arm, seed, {"loss": at_the_end(curve)}, curve))
+    return trials
+
+
+def claims(table: Table) -> list[Claim]:
+    return [
+        Claim("with RoPE the loss falls below 0.3", table.high("with", "loss") < 0.3),
+        Claim("without RoPE it stays above 2", table.low("without", "loss") > 2),
+    ]
+
+
+def _turn_nothing(model: MiniMindForCausalLM) -> None:
+    (tables,) = model.buffers()
+    tables[0].fill_(1)
+    tables[1].fill_(0)

@@ -1,0 +1,62 @@
+"""What if the scores are not divided by the root of d?
+
+The product of two random vectors of d features has a standard deviation of sqrt(d). Undivided,
+the softmax of such scores gives nearly all weight to one key, and then has almost no slope left
+through which queries and keys could learn. Nothing is trained: attention is asked once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from experiments.table import Claim, Table, Trial
+from minimind_ref.attention import attention, softmax
+
+STEPS = 512
+"""Features of a head; large enough that the effect is seen at a glance."""
+
+_HEADS, _QUERIES, _KEYS = 8, 64, 64
+
+
+def run(seed: int, steps: int = STEPS) -> list[Trial]:
+    """Both arms under one seed."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((_QUERIES, steps), (_KEYS, steps), (_KEYS, steps), (_QUERIES, steps))
+    q, k, v, cotangent = (
+        torch.randn(1, _HEADS, *shape, generator=generator) for shape in shapes
+    )
+    trials = []
+    for arm, factor in (("with", 1.0), ("without", math.sqrt(steps))):
+        # The reference divides; a factor of the root of d takes that back.
+        scores = (q * factor) @ k.transpose(2, 3) / math.sqrt(steps)
+        query = q.clone().requires_grad_()
+        mixed = attention(query * factor, k, v, is_causal=False)
+        # How much a small part of a score matters: the slope with respect to the scores.
+        (slope,) = torch.autograd.grad(mixed, query, cotangent)
+        measures = {
+            "keys": _keys_in_use(softmax(scores)),
+            # Taken by the scores and not by q, which the factor would enlarge.
+            "gradient": float(slope.norm(dim=-1).median()) / factor,
+        }
+        trials.append(Trial(arm, seed, measures))
+    return trials
+
+
+def claims(table: Table) -> list[Claim]:
+    return [
+        Claim("with the division a query looks at more than 20 of 64 keys",
+              table.low("with", "keys") > 20),
+        Claim("without it, at fewer than 2", table.high("without", "keys") < 2),
+        Claim(
+            "without it, most queries have less than a tenth of the gradient",
+            table.high("without", "gradient") < table.low("with", "gradient") / 10,
+        ),
+    ]
+
+
+def _keys_in_use(weights: torch.Tensor) -> float:
+    """The median over the queries of exp(entropy): n for an even share of n keys."""
+    entropy = -(weights * weights.clamp(min=1e-30).log()).sum(-1)
+    return float(entropy.median().exp())

@@ -1,0 +1,60 @@
+"""What if the weight of a single chosen expert is divided by the sum of all chosen weights?
+
+With one expert a token, that sum is the weight itself, and the quotient is 1 whatever the router
+says: no gradient comes back to it, so it never learns whom to choose. The reference leaves the
+division out in this case. There is no balance loss here, which would reach the router otherwise.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from experiments.table import Claim, Table, Trial
+from experiments.task import batches, small_model
+
+STEPS = 4
+"""Batches over which gradients are averaged."""
+
+
+def run(seed: int, steps: int = STEPS) -> list[Trial]:
+    """Both arms under one seed."""
+    trials = []
+    for arm in ("with", "without"):
+        model = small_model(
+            seed,
+            use_moe=True,
+            num_experts=8,
+            num_experts_per_tok=1,
+            moe_intermediate_size=32,
+            router_aux_loss_coef=0.0,
+        )
+        gates = [layer.mlp.gate for layer in model.model.layers]
+        for gate in gates:
+            # A start at which choices differ; at 0.02, the scores are all alike.
+            torch.nn.init.normal_(gate.weight, std=32**-0.5)
+            gate.renormalise = arm == "without"
+        for ids, labels in batches(seed, steps):
+            model(ids, labels=labels).loss.backward()
+        gradients = torch.cat([gate.weight.grad.flatten() for gate in gates])
+        others = [p.grad.flatten() for n, p in model.named_parameters() if "experts" in n]
+        measures = {
+            "router": float(gradients.norm()) / steps,
+            "experts": float(torch.cat(others).norm()) / steps,
+        }
+        trials.append(Trial(arm, seed, measures))
+    return trials
+
+
+def claims(table: Table) -> list[Claim]:
+    return [
+        Claim(
+            "renormalised, the router's gradient is rounding",
+            table.high("without", "router") < 1e-7,
+        ),
+        Claim(
+            "otherwise it is at least ten thousand times as long",
+            table.low("with", "router") > 1e4 * table.high("without", "router"),
+        ),
+        Claim("the experts learn in both cases", min(
+            table.low(arm, "experts") for arm in table.arms) > 1e-4),
+    ]

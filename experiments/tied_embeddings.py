@@ -1,0 +1,46 @@
+"""What if the embedding and the head have separate matrices?
+
+Tied, one matrix reads tokens and writes them. The parameters are counted for MiniMind-3 as it is,
+on no memory, and a small model learns the task both ways.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from experiments.table import Claim, Table, Trial
+from experiments.task import at_the_end, batches, small_model, train
+from minimind_ref.config import MiniMindConfig
+from minimind_ref.model import MiniMindForCausalLM, count_parameters
+
+STEPS = 120
+
+
+def run(seed: int, steps: int = STEPS) -> list[Trial]:
+    """Both arms under one seed."""
+    trials = []
+    for arm, tied in (("with", True), ("without", False)):
+        curve = train(small_model(seed, tie_word_embeddings=tied), batches(seed, steps))
+        measures = {"millions": _millions(tied), "loss": at_the_end(curve)}
+        trials.append(Trial(arm, seed, measures, curve))
+    return trials
+
+
+def claims(table: Table) -> list[Claim]:
+    return [
+        Claim(
+            "tying saves 4.9 million of 68.8",
+            round(table.low("without", "millions") - table.low("with", "millions"), 1) == 4.9,
+        ),
+        Claim(
+            "the task is learned both ways",
+            max(table.high(arm, "loss") for arm in table.arms) < 0.3,
+        ),
+    ]
+
+
+def _millions(tied: bool) -> float:
+    config = MiniMindConfig(tie_word_embeddings=tied)
+    with torch.device("meta"):
+        model = MiniMindForCausalLM(config)
+    return count_parameters(model, config)[0] / 1e6
