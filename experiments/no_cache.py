@@ -52,7 +52,10 @@ def run(seed: int, steps: int = STEPS) -> list[Trial]:
 def claims(table: Table) -> list[Claim]:
     reads, again = STEPS + _PROMPT - 1, sum(range(_PROMPT, STEPS + _PROMPT))
     return [
-        Claim(f"with the cache {reads} tokens are read", set(table.values("with", "tokens")) == {reads}),
+        Claim(
+            f"with the cache {reads} tokens are read",
+            set(table.values("with", "tokens")) == {reads},
+        ),
         Claim(f"without it, {again}", set(table.values("without", "tokens")) == {again}),
         Claim("the same text is written", table.low("with", "same") == 1),
     ]

@@ -24,9 +24,7 @@ def run(seed: int, steps: int = STEPS) -> list[Trial]:
     """Both arms under one seed."""
     generator = torch.Generator().manual_seed(seed)
     shapes = ((_QUERIES, steps), (_KEYS, steps), (_KEYS, steps), (_QUERIES, steps))
-    q, k, v, cotangent = (
-        torch.randn(1, _HEADS, *shape, generator=generator) for shape in shapes
-    )
+    q, k, v, cotangent = (torch.randn(1, _HEADS, *shape, generator=generator) for shape in shapes)
     trials = []
     for arm, factor in (("with", 1.0), ("without", math.sqrt(steps))):
         # The reference divides; a factor of the root of d takes that back.
@@ -46,8 +44,10 @@ def run(seed: int, steps: int = STEPS) -> list[Trial]:
 
 def claims(table: Table) -> list[Claim]:
     return [
-        Claim("with the division a query looks at more than 20 of 64 keys",
-              table.low("with", "keys") > 20),
+        Claim(
+            "with the division a query looks at more than 20 of 64 keys",
+            table.low("with", "keys") > 20,
+        ),
         Claim("without it, at fewer than 2", table.high("without", "keys") < 2),
         Claim(
             "without it, most queries have less than a tenth of the gradient",

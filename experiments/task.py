@@ -94,9 +94,7 @@ def train(
     optimizer = AdamW(decay_groups(model, weight_decay))
     rate = lr if callable(lr) else lambda step: lr
     return tuple(
-        train_step(
-            model, [batch], optimizer, lr=rate(step), autocast_dtype=autocast_dtype
-        ).loss
+        train_step(model, [batch], optimizer, lr=rate(step), autocast_dtype=autocast_dtype).loss
         for step, batch in enumerate(data)
     )
 
