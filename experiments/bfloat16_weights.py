@@ -8,6 +8,8 @@ grow by so much in the first steps that few steps would be small beside it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from experiments.table import Claim, Table, Trial
@@ -74,8 +76,8 @@ class _Watched:
         self._model, self._data = model, data
         self._shares: list[float] = []
 
-    def data(self):  # type: ignore[no-untyped-def]
-        before = None
+    def data(self) -> Iterator[Batch]:
+        before: list[torch.Tensor] | None = None
         for step, batch in enumerate(self._data):
             if before is not None:
                 self._count(before)

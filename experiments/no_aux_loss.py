@@ -13,6 +13,7 @@ from torch import Tensor
 
 from experiments.table import Claim, Table, Trial
 from experiments.task import at_the_end, small_config
+from minimind_ref.config import MiniMindConfig
 from minimind_ref.moe import MoEFeedForward
 from minimind_ref.optimizer import AdamW
 
@@ -77,7 +78,7 @@ class _Clusters:
         return torch.randn(*shape, generator=self._generator)
 
 
-def _config(coefficient: float):  # type: ignore[no-untyped-def]
+def _config(coefficient: float) -> MiniMindConfig:
     return small_config(
         use_moe=True,
         num_experts=_EXPERTS,

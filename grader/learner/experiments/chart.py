@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MARKS = "●○▲△"
 _WIDTH, _HEIGHT, _BAR = 60, 9, 40
 _LOGARITHMIC = 1000
-"""Bars whose values differ by more than this are drawn by their digits, or one could not be seen."""
+"""Where values differ by more than this, bars show orders of magnitude."""
 
 
 def chart(table: Table, headline: str) -> list[str]:
@@ -42,9 +42,9 @@ def _curves(table: Table) -> list[str]:
             grid[row][column] = mark
     steps = str(len(next(iter(curves.values()))))
     lines = [f"{measure_name('loss')}"]
-    for number, row in enumerate(grid):
-        label = {0: f"{top:.1f}", _HEIGHT - 1: "0"}.get(number, "")
-        lines.append(f"{label:>5} │{''.join(row).rstrip()}")
+    for line, marks in enumerate(grid):
+        label = {0: f"{top:.1f}", _HEIGHT - 1: "0"}.get(line, "")
+        lines.append(f"{label:>5} │{''.join(marks).rstrip()}")
     lines.append(f"{'':>5} └{'─' * _WIDTH}")
     last = say("experiments.step", count=steps)
     lines.append(f"{'':>7}{last:>{_WIDTH}}")

@@ -28,7 +28,7 @@ def trials(experiment: Experiment, seeds: int) -> Iterator[Trial]:
 
 
 def draw_later(file: Path) -> Callable[[Experiment, Table], None]:
-    """What draws a table into an SVG file; raises ExperimentError before the run if it could not."""
+    """What draws a table into an SVG file. Raises ExperimentError without matplotlib."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:

@@ -147,7 +147,7 @@ WORDS = {
     ),
 }
 
-_ARMS = {
+_ARMS: dict[str, Callable[[], str]] = {
     "with": lambda: say("experiments.arm_with"),
     "without": lambda: say("experiments.arm_without"),
     "divided": lambda: say("experiments.arm_divided"),
@@ -162,7 +162,7 @@ _ARMS = {
     "bfloat16": lambda: "bfloat16",
 }
 
-_MEASURES = {
+_MEASURES: dict[str, Callable[[], str]] = {
     "loss": lambda: say("experiments.loss"),
     "unchanged": lambda: say("experiments.unchanged"),
     "keys": lambda: say("experiments.keys"),
