@@ -61,7 +61,8 @@ def parse(text: str, file: str = SYLLABUS) -> Syllabus:
     _check_version(top)
     exercises = tuple(_exercise(entry) for entry in top.tables("exercises", "exercise"))
     experiments = _experiments(top)
-    minutes = {known.id: known.minutes for known in (*exercises, *experiments)}
+    minutes = {exercise.id: exercise.minutes for exercise in exercises}
+    minutes |= {experiment.id: experiment.minutes for experiment in experiments}
     syllabus = Syllabus(
         parts=tuple(_part(entry) for entry in top.tables("parts", "part")),
         paths=tuple(_path(entry, minutes) for entry in top.tables("paths", "path")),

@@ -1,4 +1,4 @@
-"""The figures of the experiments: whether their claims hold with fresh seeds, and what they cost."""
+"""The figures of the experiments: do their claims hold with fresh seeds, and what do they cost?"""
 
 from __future__ import annotations
 

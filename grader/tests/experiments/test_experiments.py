@@ -1,5 +1,6 @@
 """Each experiment runs, is told in words, and, in the slow test, shows what it claims."""
 
+import json
 import os
 from pathlib import Path
 
@@ -182,11 +183,8 @@ class TestCommand:
             )
             assert f"about {left} min left" in self.grader()
             assert self.grader("-q", "next") == f"{name}\n"
-            (clone / SETTINGS).write_text(
-                f'{{"path": "quick", "experiments": {list(QUICK.experiments[: place + 1])}}}'.replace(
-                    "'", '"'
-                )
-            )
+            watched = {"path": "quick", "experiments": QUICK.experiments[: place + 1]}
+            (clone / SETTINGS).write_text(json.dumps(watched))
         assert "  run  pytest tests/test_01_rmsnorm.py" in self.grader("next").splitlines()
         assert self.grader("-q", "next") == "ex01_rmsnorm\n"
 
