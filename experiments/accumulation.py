@@ -7,6 +7,8 @@ mean of their means is not the mean of all: then something else is learned.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 
 from experiments.table import Claim, Table, Trial
@@ -17,9 +19,9 @@ from minimind_ref.train_step import train_step
 STEPS, PARTS, LR = 40, 4, 3e-3
 
 
-def run(seed: int, steps: int = STEPS) -> list[Trial]:
+def run(seed: int, steps: int = STEPS) -> Iterator[Trial]:
     """All arms under one seed."""
-    arms = {
+    arms: dict[str, Callable[[Batch], list[Batch]]] = {
         "whole": lambda batch: [batch],
         "parts": _parts,
         "ragged_whole": lambda batch: [_ragged(batch)],
@@ -34,7 +36,7 @@ def run(seed: int, steps: int = STEPS) -> list[Trial]:
             curve.append(train_step(model, cut(batch), optimizer, lr=LR).loss)
         curves[arm] = tuple(curve)
         ends[arm] = torch.cat([p.detach().flatten() for p in model.parameters()])
-    return [
+    yield from [
         Trial(
             arm,
             seed,

@@ -23,9 +23,8 @@ _WATCHED = 10
 """One step in so many is looked at for the weights that it leaves as they are."""
 
 
-def run(seed: int, steps: int = STEPS) -> list[Trial]:
+def run(seed: int, steps: int = STEPS) -> Iterator[Trial]:
     """All three arms under one seed."""
-    trials = []
     for arm in ("float32", "autocast", "bfloat16"):
         model = _start(seed)
         if arm == "bfloat16":
@@ -34,8 +33,7 @@ def run(seed: int, steps: int = STEPS) -> list[Trial]:
         watched = _Watched(model, list(batches(seed, steps)))
         curve = train(model, watched.data(), LR, autocast_dtype=autocast)
         measures = {"loss": at_the_end(curve), "unchanged": watched.share()}
-        trials.append(Trial(arm, seed, measures, curve))
-    return trials
+        yield Trial(arm, seed, measures, curve)
 
 
 def claims(table: Table) -> list[Claim]:

@@ -7,6 +7,7 @@ reads for that, and the processor time, which is told as a multiple of that with
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ STEPS = 192
 _PROMPT, _ROWS = 8, 4
 
 
-def run(seed: int, steps: int = STEPS) -> list[Trial]:
+def run(seed: int, steps: int = STEPS) -> Iterator[Trial]:
     """Both arms under one seed."""
     model = small_model(seed).eval()
     fed: list[int] = []
@@ -42,7 +43,7 @@ def run(seed: int, steps: int = STEPS) -> list[Trial]:
         found[arm] = sum(fed) // _ROWS, time.process_time() - began, written
     (_, once, kept), (_, _, again) = found["with"], found["without"]
     same = float((kept == again).float().mean())
-    return [
+    yield from [
         Trial(arm, seed, {"tokens": float(tokens), "time": seconds / once, "same": same})
         for arm, (tokens, seconds, _) in found.items()
     ]

@@ -7,6 +7,8 @@ lost on the way, and has to be rebuilt by every block.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
 from experiments.table import Claim, Table, Trial
@@ -39,16 +41,14 @@ class BlockWithoutResidual(MiniMindBlock):
         return self.mlp(self.post_attention_layernorm(attended)), present
 
 
-def run(seed: int, steps: int = STEPS) -> list[Trial]:
+def run(seed: int, steps: int = STEPS) -> Iterator[Trial]:
     """Both arms under one seed."""
-    trials = []
     for arm in ("with", "without"):
         model = small_model(seed, num_hidden_layers=LAYERS)
         if arm == "without":
             exchange_blocks(model, BlockWithoutResidual)
         curve = train(model, batches(seed, steps))
-        trials.append(Trial(arm, seed, {"loss": at_the_end(curve)}, curve))
-    return trials
+        yield Trial(arm, seed, {"loss": at_the_end(curve)}, curve)
 
 
 def claims(table: Table) -> list[Claim]:

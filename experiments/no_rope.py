@@ -6,6 +6,8 @@ causal mask is left as a clue. RoPE is left out by turning nothing: every cosine
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from experiments.table import Claim, Table, Trial
 from experiments.task import at_the_end, batches, small_model, train
 from minimind_ref.model import MiniMindForCausalLM
@@ -13,16 +15,14 @@ from minimind_ref.model import MiniMindForCausalLM
 STEPS = 120
 
 
-def run(seed: int, steps: int = STEPS) -> list[Trial]:
+def run(seed: int, steps: int = STEPS) -> Iterator[Trial]:
     """Both arms under one seed."""
-    trials = []
     for arm in ("with", "without"):
         model = small_model(seed)
         if arm == "without":
             _turn_nothing(model)
         curve = train(model, batches(seed, steps))
-        trials.append(Trial(arm, seed, {"loss": at_the_end(curve)}, curve))
-    return trials
+        yield Trial(arm, seed, {"loss": at_the_end(curve)}, curve)
 
 
 def claims(table: Table) -> list[Claim]:

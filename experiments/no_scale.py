@@ -8,6 +8,7 @@ through which queries and keys could learn. Nothing is trained: attention is ask
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 
@@ -20,26 +21,23 @@ STEPS = 512
 _HEADS, _QUERIES, _KEYS = 8, 64, 64
 
 
-def run(seed: int, steps: int = STEPS) -> list[Trial]:
+def run(seed: int, steps: int = STEPS) -> Iterator[Trial]:
     """Both arms under one seed."""
     generator = torch.Generator().manual_seed(seed)
     shapes = ((_QUERIES, steps), (_KEYS, steps), (_KEYS, steps), (_QUERIES, steps))
     q, k, v, cotangent = (torch.randn(1, _HEADS, *shape, generator=generator) for shape in shapes)
-    trials = []
     for arm, factor in (("with", 1.0), ("without", math.sqrt(steps))):
         # The reference divides; a factor of the root of d takes that back.
         scores = (q * factor) @ k.transpose(2, 3) / math.sqrt(steps)
         query = q.clone().requires_grad_()
         mixed = attention(query * factor, k, v, is_causal=False)
-        # How much a small part of a score matters: the slope with respect to the scores.
         (slope,) = torch.autograd.grad(mixed, query, cotangent)
         measures = {
             "keys": _keys_in_use(softmax(scores)),
-            # Taken by the scores and not by q, which the factor would enlarge.
+            # Divided by the factor, so that it is that of the scores and no larger for being q's.
             "gradient": float(slope.norm(dim=-1).median()) / factor,
         }
-        trials.append(Trial(arm, seed, measures))
-    return trials
+        yield Trial(arm, seed, measures)
 
 
 def claims(table: Table) -> list[Claim]:

@@ -6,7 +6,7 @@ The learning rate rises to its peak over 30 steps, or is the peak at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from experiments.task import at_the_end, batches, small_model, train
 from minimind_ref.block import MiniMindBlock
 from minimind_ref.kv_cache import KeyValue
 
-STEPS, LAYERS, LR, WARM_UP = 75, 20, 1.5e-2, 30
+STEPS, LAYERS, LR, WARM_UP = 68, 20, 1.5e-2, 30
 
 
 class PostNormBlock(MiniMindBlock):
@@ -37,16 +37,14 @@ class PostNormBlock(MiniMindBlock):
         return self.post_attention_layernorm(between + self.mlp(between)), present
 
 
-def run(seed: int, steps: int = STEPS) -> list[Trial]:
+def run(seed: int, steps: int = STEPS) -> Iterator[Trial]:
     """Both arms under one seed."""
     rates: dict[str, float | Callable[[int], float]] = {"with": _rising, "without": LR}
-    trials = []
     for arm, rate in rates.items():
         model = small_model(seed, num_hidden_layers=LAYERS)
         exchange_blocks(model, PostNormBlock)
         curve = train(model, batches(seed, steps, rows=8, length=20), rate)
-        trials.append(Trial(arm, seed, {"loss": at_the_end(curve)}, curve))
-    return trials
+        yield Trial(arm, seed, {"loss": at_the_end(curve)}, curve)
 
 
 def claims(table: Table) -> list[Claim]:

@@ -35,8 +35,8 @@ class Experiment(Protocol):
 
     STEPS: int
 
-    def run(self, seed: int, steps: int) -> list[Trial]:
-        """Every arm under one seed; `steps` are the updates, or the tokens where none are made."""
+    def run(self, seed: int, steps: int) -> Iterator[Trial]:
+        """The arms under one seed, one after the other; `steps` is the module's STEPS, or fewer."""
 
     def claims(self, table: Table) -> list[Claim]:
         """What is said of the experiment, and whether it is so."""
@@ -50,7 +50,7 @@ def find(name: str) -> Experiment:
 
 
 def trials(name: str, seeds: Sequence[int] = SEEDS, steps: int | None = None) -> Iterator[Trial]:
-    """The trials of an experiment, all arms of a seed together, seed after seed."""
+    """The trials of an experiment as they end: all arms of a seed, then those of the next."""
     experiment = find(name)
     torch.set_num_threads(THREADS)
     for seed in seeds:

@@ -7,18 +7,21 @@ division out in this case. There is no balance loss here, which would reach the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import torch
+from torch import Tensor
 
 from experiments.table import Claim, Table, Trial
 from experiments.task import batches, small_model
+from minimind_ref.moe_gate import MoEGate
 
 STEPS = 4
 """Batches over which gradients are averaged."""
 
 
-def run(seed: int, steps: int = STEPS) -> list[Trial]:
+def run(seed: int, steps: int = STEPS) -> Iterator[Trial]:
     """Both arms under one seed."""
-    trials = []
     for arm in ("with", "divided"):
         model = small_model(
             seed,
@@ -28,21 +31,19 @@ def run(seed: int, steps: int = STEPS) -> list[Trial]:
             moe_intermediate_size=32,
             router_aux_loss_coef=0.0,
         )
-        gates = [layer.mlp.gate for layer in model.model.layers]
+        gates = [module for module in model.modules() if isinstance(module, MoEGate)]
         for gate in gates:
             # A start at which choices differ; at 0.02, the scores are all alike.
             torch.nn.init.normal_(gate.weight, std=32**-0.5)
             gate.renormalise = arm == "divided"
         for ids, labels in batches(seed, steps):
             model(ids, labels=labels).loss.backward()
-        gradients = torch.cat([gate.weight.grad.flatten() for gate in gates])
-        others = [p.grad.flatten() for n, p in model.named_parameters() if "experts" in n]
+        experts = [p for name, p in model.named_parameters() if "experts" in name]
         measures = {
-            "router": float(gradients.norm()) / steps,
-            "experts": float(torch.cat(others).norm()) / steps,
+            "router": _length(gate.weight for gate in gates) / steps,
+            "experts": _length(experts) / steps,
         }
-        trials.append(Trial(arm, seed, measures))
-    return trials
+        yield Trial(arm, seed, measures)
 
 
 def claims(table: Table) -> list[Claim]:
@@ -60,3 +61,9 @@ def claims(table: Table) -> list[Claim]:
             min(table.low(arm, "experts") for arm in table.arms) > 1e-4,
         ),
     ]
+
+
+def _length(parameters: Iterable[Tensor]) -> float:
+    """The length of all their gradients, as of one long vector."""
+    gradients = [p.grad.flatten() for p in parameters if p.grad is not None]
+    return float(torch.cat(gradients).norm())

@@ -6,6 +6,8 @@ on no memory, and a small model learns the task both ways.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from experiments.table import Claim, Table, Trial
@@ -16,14 +18,12 @@ from minimind_ref.model import MiniMindForCausalLM, count_parameters
 STEPS = 120
 
 
-def run(seed: int, steps: int = STEPS) -> list[Trial]:
+def run(seed: int, steps: int = STEPS) -> Iterator[Trial]:
     """Both arms under one seed."""
-    trials = []
     for arm, tied in (("tied", True), ("separate", False)):
         curve = train(small_model(seed, tie_word_embeddings=tied), batches(seed, steps))
         measures = {"millions": _millions(tied), "loss": at_the_end(curve)}
-        trials.append(Trial(arm, seed, measures, curve))
-    return trials
+        yield Trial(arm, seed, measures, curve)
 
 
 def claims(table: Table) -> list[Claim]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import torch
 
@@ -18,11 +19,10 @@ STEPS, DECAY = 200, 1.0
 _UNSEEN = 999
 
 
-def run(seed: int, steps: int = STEPS) -> list[Trial]:
+def run(seed: int, steps: int = STEPS) -> Iterator[Trial]:
     """Both arms under one seed."""
     known = list(batches(seed, 2, rows=8, length=16))
     ((ids, labels),) = batches(_UNSEEN + seed, 1, rows=64, length=16)
-    trials = []
     for arm, decay in (("with", DECAY), ("without", 0.0)):
         model = small_model(seed)
         data = itertools.islice(itertools.cycle(known), steps)
@@ -31,8 +31,7 @@ def run(seed: int, steps: int = STEPS) -> list[Trial]:
             unseen = model(ids, labels=labels).loss.item()
         squares = sum(float(p.detach().square().sum()) for p in model.parameters() if p.dim() > 1)
         measures = {"loss": at_the_end(curve), "unseen": unseen, "norm": math.sqrt(squares)}
-        trials.append(Trial(arm, seed, measures, curve))
-    return trials
+        yield Trial(arm, seed, measures, curve)
 
 
 def claims(table: Table) -> list[Claim]:

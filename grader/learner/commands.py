@@ -161,7 +161,9 @@ def choose_learning_path(path: LearningPath | None) -> None:
 @command("experiment")
 @click.argument("experiment", type=ExperimentName(), required=False)
 @click.option("--svg", type=OutputFile(), help="The chart as a picture, too.")
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many to try."
+)
 def run_experiment(experiment: Experiment | None, svg: Path | None, seeds: int) -> None:
     """What if we left it out? grader experiment no_rope.
 

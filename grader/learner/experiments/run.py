@@ -21,7 +21,7 @@ class ExperimentError(Exception):
 
 
 def trials(experiment: Experiment, seeds: int) -> Iterator[Trial]:
-    """The trials of the first seeds, as soon as each seed is done."""
+    """The trials under the first seeds, each as soon as it is done."""
     from experiments import registry
 
     return registry.trials(experiment.id, range(1, seeds + 1))
