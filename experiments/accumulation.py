@@ -3,6 +3,9 @@
 Four parts of four rows each give the gradient of the batch of sixteen, to rounding, because each
 part has as many counted tokens as the others. Where the parts have different numbers of tokens, the
 mean of their means is not the mean of all: then something else is learned.
+
+Seeds 11 to 15 (`python -m experiments accumulation 11 12 13 14 15`):
+distance 4e-7 to 4e-5 for equal parts, 0.21 to 0.23 for uneven ones.
 """
 
 from __future__ import annotations

@@ -4,6 +4,10 @@ bfloat16 has 8 binary digits, so a step that is smaller than about a 500th of a 
 away. Autocast computes in bfloat16 too, but keeps the weights in float32, where small steps add up.
 Weights start at a standard deviation of 1/sqrt(32): in a model this narrow, the usual 0.02 would
 grow by so much in the first steps that few steps would be small beside it.
+
+Seeds 11 to 15 (`python -m experiments bfloat16_weights 11 12 13 14 15`):
+loss 0.51 to 1.73 in float32, the same to 0.01 with autocast, 1.30 to 2.25 in bfloat16, where 55 to
+59 % of the weights are unchanged by a step.
 """
 
 from __future__ import annotations

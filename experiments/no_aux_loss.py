@@ -4,6 +4,10 @@ A layer of eight experts, one a token, learns eight linear maps, one for each of
 vectors. The vectors share a mean, as activations often do: whichever expert likes that mean gets
 everything, learns from everything, and is liked more. Without a shared mean the collapse is weaker,
 and in the small language model of the other experiments there was none.
+
+Seeds 11 to 15 (`python -m experiments no_aux_loss 11 12 13 14 15`):
+6 to 8 experts used with, 1 to 2 without; the busiest gets 22 to 34 % with, 76 to 100 % without. The
+error is higher with it (0.26 to 0.51 against 0.11 to 0.12), so nothing is claimed of that.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 The same model writes the same tokens with and without its cache. Counted are the tokens that it
 reads for that, and the processor time, which is told as a multiple of that with the cache.
+
+Seeds 11 to 15 (`python -m experiments no_cache 11 12 13 14 15`):
+199 tokens read with, 19872 without, 1.2 to 3.3 times the processor time, of which nothing is
+claimed.
 """
 
 from __future__ import annotations

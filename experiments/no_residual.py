@@ -3,6 +3,9 @@
 Each block then hands on what it computed and nothing of what it got. Four blocks in a row are
 enough that nothing is learned. It is not that gradients vanish at the start: what was put in is
 lost on the way, and has to be rebuilt by every block.
+
+Seeds 11 to 15 (`python -m experiments no_residual 11 12 13 14 15`):
+loss 0.05 to 0.07 with, 2.77 to 2.78 without.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Without RoPE attention sees a bag of tokens: which one stands three back, it cannot tell. Only the
 causal mask is left as a clue. RoPE is left out by turning nothing: every cosine 1, every sine 0.
+
+Seeds 11 to 15 (`python -m experiments no_rope 11 12 13 14 15`):
+loss 0.03 to 0.07 with, 2.42 to 2.45 without.
 """
 
 from __future__ import annotations

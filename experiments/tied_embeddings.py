@@ -2,6 +2,10 @@
 
 Tied, one matrix reads tokens and writes them. The parameters are counted for MiniMind-3 as it is,
 on no memory, and a small model learns the task both ways.
+
+Seeds 11 to 15 (`python -m experiments tied_embeddings 11 12 13 14 15`):
+63.9 against 68.8 million parameters; loss 0.03 to 0.07 tied, 0.01 to 0.12 separate, of which
+nothing is claimed.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 There are only 16 sequences to learn from, which the model can learn by heart. Weight decay pulls
 every matrix towards 0 at every step, so what is learned by heart is held less firmly.
+
+Seeds 11 to 15 (`python -m experiments weight_decay 11 12 13 14 15`):
+unseen 3.71 to 4.24 with, 4.29 to 4.97 without; known 0.02 to 0.27 with, 0.01 without. Both are
+above the 2.77 of guessing on unseen text.
 """
 
 from __future__ import annotations

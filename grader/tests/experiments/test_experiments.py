@@ -35,7 +35,7 @@ TABLE = Table(
 def test_those_of_the_syllabus_are_those_that_there_are() -> None:
     assert {e.id for e in SYLLABUS.experiments} == set(EXPERIMENTS) == set(WORDS)
     modules = {file.stem for file in (ROOT / "experiments").glob("*.py")}
-    assert modules == {*EXPERIMENTS, "__init__", "registry", "table", "task"}
+    assert modules == {*EXPERIMENTS, "__init__", "__main__", "registry", "table", "task"}
 
 
 @pytest.fixture(scope="module")
