@@ -1,7 +1,7 @@
 """What if a deep model starts at its full learning rate?
 
-Twenty blocks in the order of the first transformers, with the norm after each addition (post-norm).
-The learning rate rises to its peak over 30 steps, or is the peak at once.
+Twenty-four blocks in the order of the first transformers, with the norm after each addition (post-norm).
+The learning rate rises to its peak over 40 steps, or is the peak at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from experiments.task import at_the_end, batches, small_model, train
 from minimind_ref.block import MiniMindBlock
 from minimind_ref.kv_cache import KeyValue
 
-STEPS, LAYERS, LR, WARM_UP = 68, 20, 1.5e-2, 30
+STEPS, LAYERS, LR, WARM_UP = 52, 24, 1.7e-2, 40
 
 
 class PostNormBlock(MiniMindBlock):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from grader.learner.experiments.chart import chart
 from grader.learner.experiments.picture import svg
 from grader.learner.experiments.words import WORDS, arm_name, measure_name, written
 from grader.learner.settings import SETTINGS, seen_experiments
+from grader.proof.figures.experiments import figures
+from grader.proof.figures.figure import Figure
 
 SLOW = "GRADER_SLOW"
 SYLLABUS = load(ROOT)
@@ -195,6 +198,16 @@ class TestCommand:
         assert f"wrote {file}" in self.grader("experiment", "no_rope", "--svg", str(file))
         assert "What if RoPE is left out?" in file.read_text(encoding="utf-8")
 
+    @pytest.mark.usefixtures("clone")
+    def test_without_matplotlib_a_picture_is_refused_before_the_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        words = ["experiment", "no_rope", "--svg", str(tmp_path / "rope.svg")]
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 1
+        assert "seed 1" not in result.output and "'.[report]'" in result.output
+
     def test_settings_of_another_version_stop_nothing(self, clone: Path) -> None:
         for broken in ("{", '{"experiments": 3}', '{"experiments": [3, "no_rope"]}'):
             (clone / ".grader").mkdir(exist_ok=True)
@@ -205,6 +218,24 @@ class TestCommand:
     def test_a_folder_that_cannot_be_written_costs_the_memory_alone(self, clone: Path) -> None:
         (clone / ".grader").write_text("a file is in the way")
         assert "cannot be kept: .grader/settings.json" in self.grader("experiment", "no_rope")
+
+
+class TestFigures:
+    def measured(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
+        monkeypatch.setattr("experiments.registry.EXPERIMENTS", ("no_scale",))
+        found = figures(ROOT, quick=True)
+        return {figure.name: figure for figure in found if isinstance(figure, Figure)}
+
+    def test_a_claim_that_holds_is_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = self.measured(monkeypatch)
+        assert found["experiments.no_scale.claims"].value == 3
+        assert found["experiments.no_scale.claims that fail"].ok
+        assert found["experiments.no_scale.three seeds"].ok
+
+    def test_one_that_does_not_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        wrong = Claim("a query looks at all keys", False)
+        monkeypatch.setattr("experiments.no_scale.claims", lambda table: [wrong])
+        assert self.measured(monkeypatch)["experiments.no_scale.claims that fail"].ok is False
 
 
 def test_the_paths_are_as_long_as_their_names_promise() -> None:
