@@ -1,7 +1,7 @@
 """What if a deep model starts at its full learning rate?
 
-Twenty-four blocks in the order of the first transformers, with the norm after each addition (post-norm).
-The learning rate rises to its peak over 40 steps, or is the peak at once.
+Twenty-four blocks in the order of the first transformers, with the norm after each addition
+(post-norm). The learning rate rises to its peak over 40 steps, or is the peak at once.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from experiments.__main__ import main as numbers
 from experiments.registry import EXPERIMENTS, SEEDS, find, run, trials
 from experiments.table import Claim, Table, Trial
 from experiments.task import BACK, batches
@@ -82,6 +83,13 @@ def test_the_label_is_the_token_three_before_the_one_that_predicts() -> None:
 def test_an_unknown_one_is_answered_with_those_that_there_are() -> None:
     with pytest.raises(LookupError, match="no_rope"):
         next(trials("nothing"))
+
+
+def test_its_numbers_can_be_had_without_the_grader(capsys: pytest.CaptureFixture[str]) -> None:
+    assert numbers(["no_scale", "7"]) == 0
+    printed = capsys.readouterr().out
+    assert "no_scale, seeds (7,)" in printed and printed.count("holds: ") == 3
+    assert numbers([]) == 2
 
 
 @pytest.mark.skipif(not os.environ.get(SLOW), reason=f"{SLOW}=1 runs the experiments as they are")
