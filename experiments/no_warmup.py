@@ -2,6 +2,9 @@
 
 Twenty-four blocks in the order of the first transformers, with the norm after each addition
 (post-norm). The learning rate rises to its peak over 40 steps, or is the peak at once.
+
+Seeds 31 to 35 (`python -m experiments no_warmup 31 32 33 34 35`): loss 1.34 to 1.77 with, 2.78 to
+2.79 without. With 20 blocks and a peak of 0.015, two of nine seeds learned without a warm-up.
 """
 
 from __future__ import annotations
