@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from grader.course.syllabus import Exercise, LearningPath, Part
+from grader.course.syllabus import Exercise, Experiment, LearningPath, Part
 from grader.messages.catalog import translated
 
 
 def exercise_title(exercise: Exercise) -> str:
     return translated(f"titles.{exercise.id}", exercise.title)
+
+
+def experiment_title(experiment: Experiment) -> str:
+    return translated(f"titles.{experiment.id}", experiment.title)
 
 
 def part_title(part: Part) -> str:

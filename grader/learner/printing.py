@@ -9,7 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grader.course.titles import exercise_title, part_plan, part_title, path_title
+from grader.course.titles import (
+    exercise_title,
+    experiment_title,
+    part_plan,
+    part_title,
+    path_title,
+)
 from grader.messages.catalog import say
 from grader.messages.console import Console
 from grader.messages.quantities import duration, points
@@ -17,7 +23,7 @@ from grader.messages.sanitize import sanitize_line
 
 if TYPE_CHECKING:  # a hint must not wait for torch, which these import
     from grader.course.stubs import Undone
-    from grader.course.syllabus import Exercise, HintLadder, LearningPath, Syllabus
+    from grader.course.syllabus import Exercise, Experiment, HintLadder, LearningPath, Syllabus
     from grader.learner.progress import ExerciseProgress, Progress
     from grader.learner.watch.session import Session
     from grader.results.record import ExerciseResult
@@ -29,8 +35,17 @@ _MOST_ROWS = 4
 _COMMAND = re.compile(r"\b(grader|pytest) \w")
 
 
-def progress(console: Console, progress: Progress, syllabus: Syllabus, path: LearningPath) -> None:
-    """One screen: what is done, what is next, what it is worth."""
+def progress(
+    console: Console,
+    progress: Progress,
+    syllabus: Syllabus,
+    path: LearningPath,
+    to_watch: Sequence[Experiment] = (),
+) -> None:
+    """One screen: what is done, what is next, what it is worth.
+
+    `to_watch` are the path's experiments that were not watched yet.
+    """
     share = progress.points / progress.possible if progress.possible else Fraction(0)
     filled = int(share * _BAR)
     earned = say("report.points", points=points(progress.points), possible=progress.possible)
@@ -38,10 +53,13 @@ def progress(console: Console, progress: Progress, syllabus: Syllabus, path: Lea
     if console.is_quiet:
         return
     if progress.next:
-        left = duration(progress.minutes_left)
+        left = duration(progress.minutes_left + sum(e.minutes for e in to_watch))
         console.lines([say("report.path_left", id=path.id, title=path_title(path), time=left)])
     else:
         console.lines([say("report.path", id=path.id, title=path_title(path))])
+    if progress.next and path.experiments:
+        rows = (_experiment_row(e, e in to_watch) for e in syllabus.experiments_on(path))
+        console.table(rows, title=say("report.to_watch"))
     for part in syllabus.parts:
         mine = [s for s in progress.standings if s.exercise.part == part.id]
         if not mine:
@@ -52,9 +70,18 @@ def progress(console: Console, progress: Progress, syllabus: Syllabus, path: Lea
             console.lines([_part_row(part_title(part), mine)])
     for standing in progress.standings:
         _obstacle(console, standing)
-    _where_to_go_on(console, progress.next, syllabus.longer_than(path))
-    if progress.next and not any(standing.started for standing in progress.standings):
+    _where_to_go_on(console, progress.next, syllabus.longer_than(path), to_watch)
+    if (
+        progress.next
+        and not to_watch
+        and not any(standing.started for standing in progress.standings)
+    ):
         console.lines([say("report.or_watch")])
+
+
+def _experiment_row(experiment: Experiment, is_new: bool) -> Sequence[str]:
+    state = say("report.not_watched_yet") if is_new else say("report.watched")
+    return ("·" if is_new else "✓", experiment.id, experiment_title(experiment), state)
 
 
 def _is_under_way(standing: ExerciseProgress) -> bool:
@@ -156,21 +183,30 @@ def _whole_result(console: Console, exercise: Exercise, result: ExerciseResult) 
 
 
 def next_exercise(
-    console: Console, standing: ExerciseProgress | None, longer: LearningPath | None
+    console: Console,
+    standing: ExerciseProgress | None,
+    longer: LearningPath | None,
+    to_watch: Sequence[Experiment] = (),
 ) -> None:
     """Where to go on, and what is in the way there."""
-    if standing and not console.is_quiet:
+    if standing and not to_watch and not console.is_quiet:
         _obstacle(console, standing)
-    _where_to_go_on(console, standing, longer)
+    _where_to_go_on(console, standing, longer, to_watch)
 
 
 def _where_to_go_on(
-    console: Console, standing: ExerciseProgress | None, longer: LearningPath | None
+    console: Console,
+    standing: ExerciseProgress | None,
+    longer: LearningPath | None,
+    to_watch: Sequence[Experiment] = (),
 ) -> None:
-    """The lesson to read, the file to edit, the tests to run.
+    """The lesson to read, the file to edit, the tests to run; or first, an experiment to watch.
 
     At the end of a learning path, a path that is `longer` if there is one.
     """
+    if standing and to_watch:
+        next_experiment(console, to_watch[0])
+        return
     if standing is None:
         console.lines([say("report.all_done")])
         if longer:
@@ -191,6 +227,20 @@ def _where_to_go_on(
     )
 
 
+def next_experiment(console: Console, experiment: Experiment) -> None:
+    """The experiment to watch next, and the command."""
+    if console.is_quiet:
+        console.lines([experiment.id])
+        return
+    title, time = experiment_title(experiment), duration(experiment.minutes)
+    console.lines(
+        [
+            say("report.next_experiment", title=title, time=time),
+            say("report.run_experiment", id=experiment.id),
+        ]
+    )
+
+
 def paths(console: Console, syllabus: Syllabus, chosen: LearningPath) -> None:
     """The learning paths, the chosen one marked."""
     if console.is_quiet:
@@ -203,19 +253,25 @@ def paths(console: Console, syllabus: Syllabus, chosen: LearningPath) -> None:
 
 def _path_row(path: LearningPath, chosen: LearningPath) -> Sequence[str]:
     count = len(path.exercises)
+    what = say("report.exercise") if count == 1 else say("report.exercises", count=count)
+    if path.experiments:
+        what = say("report.and_experiments", exercises=what, count=len(path.experiments))
     return (
         "→" if path == chosen else "",
         path.id,
         path_title(path),
-        say("report.exercise") if count == 1 else say("report.exercises", count=count),
+        what,
         say("report.about", time=duration(path.minutes)),
     )
 
 
-def path_chosen(console: Console, path: LearningPath) -> None:
-    """That a learning path has been chosen."""
+def path_chosen(console: Console, path: LearningPath, to_watch: Sequence[Experiment] = ()) -> None:
+    """That a learning path has been chosen, and how it begins."""
     sentence = say("report.path", id=path.id, title=path_title(path))
-    console.advice([sentence, say("report.path_chosen")])
+    console.advice([sentence])
+    if to_watch and not console.is_quiet:
+        next_experiment(console, to_watch[0])
+    console.advice([say("report.path_chosen")])
 
 
 def exercises(console: Console, syllabus: Syllabus, untouched: Container[str]) -> None:

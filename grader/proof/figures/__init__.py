@@ -41,5 +41,6 @@ BENCHES = {
         "report",
         "watch",
         "reference",
+        "experiments",
     )
 }

@@ -52,7 +52,7 @@ def test_what_is_chosen_decides_what_counts_and_what_is_left(grader: Grader) -> 
     printed = grader().stdout
     (only,) = SYLLABUS.on(QUICK)
     assert f"0 of {only.points} points" in printed
-    assert f"path quick: {QUICK.title} · about {only.minutes} min left" in printed
+    assert f"path quick: {QUICK.title} · about {QUICK.minutes} min left" in printed
     assert "ex02" not in printed
 
 

@@ -156,7 +156,11 @@ WRONG = {
     "version missing": (changed("version = 1", ""), ["field version", "got nothing"]),
     "unknown key on top": (
         changed("version = 1", "version = 1\nauthor = 'me'"),
-        ["s.toml, field author", "unknown key", "one of exercises, parts, paths, version"],
+        [
+            "s.toml, field author",
+            "unknown key",
+            "one of exercises, experiments, parts, paths, version",
+        ],
     ),
     "not TOML": (changed("version = 1", "version ="), ["s.toml", "not TOML", "line 2"]),
     "no exercises": (HEAD, ["field exercises", "got nothing", "[[exercises]]"]),
@@ -339,6 +343,19 @@ WRONG = {
         changed("prerequisites = []", 'prerequisites = ["ex02_rope"]', "ex02_rope"),
         ["exercise ex02_rope, field prerequisites", "cycle", "ex02_rope -> ex02_rope"],
     ),
+    "unknown experiment in a path": (
+        changed("[[paths]]", '[[paths]]\nexperiments = ["gone"]'),
+        ["path core, field experiments", "got 'gone'", "one of"],
+    ),
+    "experiment of no exercise": (
+        SYLLABUS + '[[experiments]]\nid = "a"\ntitle = "A"\nminutes = 1\nexercise = "ex99_x"\n',
+        ["experiment a, field exercise", "got 'ex99_x'", "one of ex01_norm"],
+    ),
+    "same experiment twice": (
+        SYLLABUS
+        + 2 * '[[experiments]]\nid = "a"\ntitle = "A"\nminutes = 1\nexercise = "ex02_rope"\n',
+        ["experiment a, field id", "got 'a'", "another than"],
+    ),
     "unknown exercise in a path": (
         changed('["ex01_norm", ', '["ex04_gqa", '),
         ["path core, field exercises", "got 'ex04_gqa'", "one of ex01_norm"],
@@ -349,7 +366,11 @@ WRONG = {
     ),
     "path with minutes of its own": (
         changed('title = "The model"', 'title = "The model"\nminutes = 80'),
-        ["path core, field minutes", "got an unknown key", "one of exercises, id, title"],
+        [
+            "path core, field minutes",
+            "got an unknown key",
+            "one of exercises, experiments, id, title",
+        ],
     ),
 }
 
