@@ -60,13 +60,30 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Capstone:
+    """What all exercises lead to: a model of the learner's own parts. It carries no points.
+
+    `prerequisites` are the exercises whose answers it is made of.
+    """
+
+    title: str
+    minutes: int
+    prerequisites: tuple[str, ...]
+    lesson: str
+
+
+@dataclass(frozen=True)
 class LearningPath:
-    """A selection of exercises; `minutes` is what the syllabus gives for all of them."""
+    """A selection of exercises; `minutes` is what the syllabus gives for all of them.
+
+    `has_capstone` where the capstone comes after them; its minutes are included.
+    """
 
     id: str
     title: str
     minutes: int
     exercises: tuple[str, ...]
+    has_capstone: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,6 +189,7 @@ class Syllabus:
     parts: tuple[Part, ...]
     paths: tuple[LearningPath, ...]
     exercises: tuple[Exercise, ...]
+    capstone: Capstone | None = None
 
     def find(self, text: str) -> Exercise:
         """The exercise that an id, a number, a name, one of its files or a test id stands for."""

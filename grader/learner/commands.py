@@ -18,6 +18,7 @@ from grader.course.arguments import (
 )
 from grader.course.course import Course
 from grader.course.syllabus import Exercise, HintLadder, LearningPath
+from grader.learner.capstone import commands as capstone
 from grader.learner.settings import SETTINGS, choose_path, chosen_path
 from grader.messages.catalog import say
 from grader.messages.click_words import command
@@ -33,7 +34,7 @@ def show_progress() -> None:
     course, console = this_course(), Console()
     path = chosen_path(course)
     progress = measure(course, course.syllabus.on(path))
-    printing.progress(console, progress, course.syllabus, path)
+    printing.progress(console, progress, course, path)
     console.warning(progress.problem)
     if not progress.is_graded:
         sys.exit(TRY_AGAIN)
@@ -108,7 +109,7 @@ def list_exercises() -> None:
 
     course = this_course()
     untouched = {e.id for e in course.exercises if is_untouched(e, course)}
-    printing.exercises(Console(), course.syllabus, untouched)
+    printing.exercises(Console(), course, untouched)
 
 
 @command("next")
@@ -121,7 +122,7 @@ def next_exercise() -> None:
     course, console = this_course(), Console()
     path = chosen_path(course)
     progress = measure(course, course.syllabus.on(path))
-    printing.next_exercise(console, progress.next, course.syllabus.longer_than(path))
+    printing.next_exercise(console, progress.next, course, path)
     console.warning(progress.problem)
 
 
@@ -267,4 +268,5 @@ def _named_or_current(name: str | None, course: Course) -> Exercise:
 COMMANDS = (
     *(hint, solution, list_exercises, next_exercise, choose_learning_path, watch, show, reset),
     *(update_course, write_progress_report),
+    *capstone.COMMANDS,
 )
