@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,11 +88,12 @@ def reference_parts(course: Course) -> Parts:
 
 
 @contextmanager
-def named(course: Course, usual: Exercise) -> Iterator[None]:
+def named(course: Course, usual: Exercise, right: Container[str] = ()) -> Iterator[None]:
     """Whatever goes wrong inside becomes an Unfit of the part whose code it was last in.
 
-    `usual` is meant where no code of the learner's is in the traceback. Ending the program is
-    going wrong, too; being interrupted is not.
+    Parts whose ids are in `right` are not to blame, but those that call them. `usual` is meant
+    where no code of the learner's is in the traceback. Ending the program is going wrong, too;
+    being interrupted is not.
     """
     try:
         yield
@@ -100,7 +101,7 @@ def named(course: Course, usual: Exercise) -> Iterator[None]:
         raise
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
-        raise _unfit(error, frames, course, usual) from error
+        raise _unfit(error, frames, course, usual, right) from error
 
 
 def _unfit(
@@ -108,8 +109,9 @@ def _unfit(
     frames: Sequence[traceback.FrameSummary],
     course: Course,
     usual: Exercise,
+    right: Container[str],
 ) -> Unfit:
-    files = {exercise.answer_file: exercise for exercise in course.exercises}
+    files = {e.answer_file: e for e in course.exercises if e.id not in right}
     where = [f for f in frames if Path(f.filename.partition("#")[0]).name in files]
     if isinstance(error, SyntaxError) and error.filename:
         exercise = files.get(Path(error.filename).name, usual)
