@@ -26,6 +26,7 @@ from grader.learner.capstone.record import Record, Step
 from grader.learner.capstone.screen import curve
 from grader.learner.capstone.train import Speaker
 from grader.learner.history import History, RunRecord
+from grader.messages.sanitize import sanitize_line
 
 TINY = recipes.TINY
 
@@ -405,3 +406,32 @@ class TestCurve:
     def test_one_value_and_equal_ones(self) -> None:
         assert curve([1.0], 10, 2) == ["\u2801", ""]
         assert curve([2.0] * 40, 10, 2)[1] == ""
+
+
+class TestReport:
+    def test_it_has_a_page_with_curve_samples_and_score(
+        self, grader: Callable[..., Result], course: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
+        from grader.learner.progress import Progress
+
+        monkeypatch.setattr("grader.learner.report.write.measure", lambda *_: Progress((), 0))
+        page = course / "report.html"
+        grader("report", "--html", str(page))
+        assert 'id="capstone"' not in page.read_text("utf-8")
+        with monkeypatch.context() as patch:
+            interrupt_at(3, patch)
+            grader("capstone")
+        grader("report", "--html", str(page))
+        assert "it has made 3 steps" in page.read_text("utf-8")
+        grader("capstone")
+        grader("report", "--html", str(page))
+        text = page.read_text("utf-8")
+        run = Record(course).run()
+        assert run is not None and f"{TINY.steps} steps" in text and "<svg" in text
+        assert f"{round(100 * run.after.score)} % after it" in text
+        from markupsafe import escape
+
+        for sample in (*run.before.shown, *run.after.shown):
+            first = sanitize_line(sample.text.splitlines()[0])
+            assert str(escape(first)) in text
