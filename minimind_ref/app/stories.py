@@ -60,24 +60,17 @@ class Plot:
 MOST = 9
 """The largest number that is added or taken away."""
 
-_HE, _SHE = ("Tom", "Ben", "Max", "Leo"), ("Mia", "Anna", "Lily", "Zoe")
-_COLOURS = ("red", "blue", "green", "yellow", "orange")
-_NOUNS = ("ball", "kite", "hat", "book", "boat", "drum")
-_PLACES = ("park", "garden", "river", "school", "market", "beach")
-_PLURALS = {
-    "apple": "apples",
-    "pear": "pears",
-    "cherry": "cherries",
-    "peach": "peaches",
-    "egg": "eggs",
-    "nut": "nuts",
-}
+_HE, _SHE = ("Tom", "Ben", "Leo"), ("Mia", "Anna", "Zoe")
+_COLOURS = ("red", "blue", "green", "orange")
+_NOUNS = ("ball", "kite", "hat", "book", "boat")
+_PLACES = ("park", "river", "school", "beach")
+_PLURALS = {"apple": "apples", "pear": "pears", "egg": "eggs", "peach": "peaches"}
 
-_TA, _TA_FEMALE = ("小明", "小刚", "大伟", "阿强"), ("小红", "小丽", "小芳", "阿雪")
-_MEASURES = {"球": "个", "风筝": "只", "帽子": "顶", "书": "本", "小船": "条", "雨伞": "把"}
-_FOOD_MEASURES = {"苹果": "个", "香蕉": "根", "葡萄": "串", "鱼": "条", "饼干": "块", "花": "朵"}
-_COLOURS_IN_CHINESE = ("红色", "蓝色", "绿色", "黄色", "白色")
-_PLACES_IN_CHINESE = ("公园", "花园", "河边", "学校", "市场", "海边")
+_TA, _TA_FEMALE = ("小明", "小刚", "大伟"), ("小红", "小丽", "阿雪")
+_MEASURES = {"球": "个", "风筝": "只", "帽子": "顶", "书": "本", "小船": "条"}
+_FOOD_MEASURES = {"苹果": "个", "鱼": "条", "饼": "块", "花": "朵"}
+_COLOURS_IN_CHINESE = ("红色", "蓝色", "绿色", "黄色")
+_PLACES_IN_CHINESE = ("公园", "河边", "学校", "海边")
 _DIGITS = "零一二三四五六七八九"
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from grader.course.answers import reference_app
 from grader.learner.capstone.assemble import Parts
-from grader.learner.capstone.recipe import BOS, EOS, SPECIALS, Recipe
+from grader.learner.capstone.recipe import BOS, EOS, PAD, SPECIALS, Recipe
 from grader.messages.catalog import say
 
 _LARGEST_MB = 20
@@ -75,17 +75,15 @@ def tokenizer_of(parts: Parts, vocabulary: Vocabulary) -> Any:
 
 
 def rows_of(parts: Parts, tokenizer: Any, corpus: Corpus, recipe: Recipe) -> list[list[int]]:
-    """The corpus as rows of one length: its texts one after another, cut where a row is full.
+    """The corpus as token ids: a row for each of our texts, and equal rows for a file.
 
-    A text of the course's own begins with BOS; a file is one text, encoded line by line. Of a
-    short file there may be no row.
+    A file is encoded line by line and cut where a row is full; of a short one there may be no row.
     """
     if corpus.is_ours:
-        texts = [[BOS, *tokenizer.encode(text)] for text in corpus.texts]
-    else:
-        lines = _without_specials(corpus.texts[0]).splitlines(keepends=True)
-        texts = [[id for line in lines for id in tokenizer.encode(line)]]
-    blocks = [block.tolist() for block in parts["dataset"].pack(texts, recipe.context, EOS)]
+        return [tokenizer.encode(text) for text in corpus.texts]
+    lines = _without_specials(corpus.texts[0]).splitlines(keepends=True)
+    text = [number for line in lines for number in tokenizer.encode(line)]
+    blocks = [block.tolist() for block in parts["dataset"].pack([text], recipe.context, EOS)]
     return [block for block in blocks if len(block) == recipe.context]
 
 
@@ -97,11 +95,11 @@ def _without_specials(text: str) -> str:
 
 
 def batches(
-    parts: Parts, rows: Sequence[list[int]], recipe: Recipe, start: int
+    parts: Parts, rows: Sequence[list[int]], corpus: Corpus, recipe: Recipe, start: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches without end, from the one that comes after `start` of them on.
+    """Batches of ids and labels without end, from the one that comes after `start` of them on.
 
-    Each epoch reads the rows in an order that is drawn for it. Labels are the tokens themselves.
+    Each epoch reads the rows in an order that is drawn for it.
     """
     epoch, skip = divmod(start, -(-len(rows) // recipe.batch))
     sampler = parts["checkpoint"].SkipBatchSampler
@@ -111,8 +109,18 @@ def batches(
         read = 0
         for indices in sampler(order, recipe.batch, skip):
             read += 1
-            ids = torch.tensor([rows[index] for index in indices])
-            yield ids, ids
+            yield _batch(parts, [rows[index] for index in indices], corpus)
         if not read:
             raise ValueError("SkipBatchSampler gives no batches")
         epoch, skip = epoch + 1, 0
+
+
+def _batch(parts: Parts, rows: Sequence[list[int]], corpus: Corpus) -> tuple[Tensor, Tensor]:
+    """A batch: rows of a file as they are, texts with their markers and padded to the longest."""
+    if not corpus.is_ours:
+        ids = torch.tensor(rows)
+        return ids, ids
+    width = 2 + max(map(len, rows))
+    example = parts["dataset"].pretrain_example
+    pairs = [example(list(row), width, bos=BOS, eos=EOS, pad=PAD) for row in rows]
+    return torch.stack([ids for ids, _ in pairs]), torch.stack([labels for _, labels in pairs])

@@ -14,33 +14,37 @@ SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 PAD, BOS, EOS = range(3)
 """The ids of the special tokens: padding, the beginning of a text, and its end."""
 
+_POSITIONS = 512
+"""More than any text of the corpus needs, whatever the vocabulary."""
+
 
 @dataclass(frozen=True)
 class Recipe:
     """All numbers of one training.
 
     `target` is the mean loss of the last `window` steps at which the training ends; with None it
-    takes all `steps`. `context` is the length of a row of tokens, and `batch` how many rows a
-    step reads.
+    takes all `steps`. A step reads `batch` rows: texts of the course's own, or pieces of a file of
+    `context` tokens.
     """
 
     texts: int = 3000
     tokenizer_texts: int = 400
-    vocab_size: int = 512
+    vocab_size: int = 700
     hidden_size: int = 128
-    layers: int = 4
+    intermediate_size: int = 256
+    layers: int = 2
     heads: int = 4
     kv_heads: int = 2
     context: int = 128
     batch: int = 16
-    steps: int = 1000
-    lr: float = 4e-3
+    steps: int = 2000
+    lr: float = 2e-3
     weight_decay: float = 0.1
     target: float | None = 0.45
     window: int = 25
     save_every: int = 25
     samples: int = 40
-    new_tokens: int = 160
+    new_tokens: int = 120
     temperature: float = 0.7
     seed: int = 0
 
@@ -49,11 +53,11 @@ class Recipe:
         return MiniMindConfig(
             vocab_size=self.vocab_size,
             hidden_size=self.hidden_size,
+            intermediate_size=self.intermediate_size,
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
             num_key_value_heads=self.kv_heads,
-            max_position_embeddings=self.context + self.new_tokens,
-            rope_theta=1e4,
+            max_position_embeddings=_POSITIONS,
             bos_token_id=BOS,
             eos_token_id=EOS,
             pad_token_id=PAD,
@@ -68,6 +72,7 @@ TINY = Recipe(
     tokenizer_texts=40,
     vocab_size=300,
     hidden_size=16,
+    intermediate_size=32,
     layers=1,
     heads=2,
     kv_heads=1,

@@ -185,7 +185,7 @@ class Training:
         with named(self._course, self._exercise("train_step")):
             results = parts["train_step"].train_epoch(
                 _Loss(state.model, parts),
-                batches(parts, state.rows, recipe, len(steps)),
+                batches(parts, state.rows, self._corpus, recipe, len(steps)),
                 state.optimizer,
                 lr=recipe.lr,
                 total_steps=recipe.steps,
