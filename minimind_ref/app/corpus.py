@@ -25,7 +25,7 @@ from .stories import MOST, PLOTS, Language, Plot, World, numeral
 FAULT_COSTS = 0.3
 """Each fault leaves so much of a text's score: one is enough for a text to be bad."""
 
-_LINES = 4
+_LINES = 3
 """Sums in a text of sums."""
 _SUMS = 0.25
 """The share of the texts that are sums alone."""
@@ -75,10 +75,12 @@ class Reading:
     Attributes:
         kind: the plot that it follows most nearly, or "sums".
         faults: all that is wrong, in the order of the text.
+        recognised: whether there is one sentence or sum in it that the corpus could have.
     """
 
     kind: str
     faults: tuple[Fault, ...]
+    recognised: bool = True
 
     @property
     def strayed(self) -> int:
@@ -87,8 +89,8 @@ class Reading:
 
     @property
     def score(self) -> float:
-        """1 for a text without fault; each fault leaves ``FAULT_COSTS`` of it."""
-        return float(FAULT_COSTS ** len(self.faults))
+        """1 for a text without fault; each fault leaves ``FAULT_COSTS`` of it. 0 for mere noise."""
+        return float(FAULT_COSTS ** len(self.faults)) if self.recognised else 0.0
 
 
 def make_corpus(count: int, seed: int = 0) -> list[str]:
@@ -116,7 +118,7 @@ def check(text: str) -> Reading:
     """Read one text; spaces around it do not count."""
     text = text.strip()
     if not text:
-        return Reading("", (Fault("empty", ""),) * _LINES)
+        return Reading("", (Fault("empty", ""),), recognised=False)
     readings = [_read_sums(text), *(_read_story(text, plot) for plot in PLOTS)]
     # A story with a wrong name in it is nearer to its own plot than to one with other sentences.
     return min(readings, key=lambda reading: (reading.strayed, len(reading.faults)))
@@ -155,7 +157,8 @@ class _Word:
 
 def _read_story(text: str, plot: Plot) -> Reading:
     faults, words = _read_sentences(text, plot)
-    return Reading(plot.name, (*faults, *_disagreements(words, plot)))
+    # No sentence is without a slot.
+    return Reading(plot.name, (*faults, *_disagreements(words, plot)), recognised=bool(words))
 
 
 def _read_sentences(text: str, plot: Plot) -> tuple[list[Fault], list[_Word]]:
@@ -319,9 +322,10 @@ def _read_sums(text: str) -> Reading:
     else:
         lines = text.split(notation.between)
     faults = [fault for line in lines[:_LINES] for fault in _faults_of_sum(line, notation)]
+    recognised = sum(fault.kind == "sentence" for fault in faults) < len(lines[:_LINES])
     faults += [Fault("sentence", _short(line)) for line in lines[_LINES:]]
     faults += [Fault("end", _short(lines[-1]))] * (_LINES - len(lines))
-    return Reading("sums", tuple(faults))
+    return Reading("sums", tuple(faults), recognised)
 
 
 def _faults_of_sum(line: str, notation: _Notation) -> Iterator[Fault]:

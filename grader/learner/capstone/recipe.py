@@ -27,7 +27,7 @@ class Recipe:
     `context` tokens.
     """
 
-    texts: int = 3000
+    texts: int = 6000
     tokenizer_texts: int = 400
     vocab_size: int = 700
     hidden_size: int = 128
@@ -37,7 +37,7 @@ class Recipe:
     kv_heads: int = 2
     context: int = 128
     batch: int = 16
-    steps: int = 2000
+    steps: int = 2400
     lr: float = 2e-3
     weight_decay: float = 0.1
     target: float | None = 0.45
@@ -45,7 +45,7 @@ class Recipe:
     save_every: int = 25
     samples: int = 40
     new_tokens: int = 120
-    temperature: float = 0.7
+    temperature: float = 0.5
     seed: int = 0
 
     def config(self) -> MiniMindConfig:
