@@ -156,7 +156,7 @@ WRONG = {
     "version missing": (changed("version = 1", ""), ["field version", "got nothing"]),
     "unknown key on top": (
         changed("version = 1", "version = 1\nauthor = 'me'"),
-        ["s.toml, field author", "unknown key", "one of exercises, parts, paths, version"],
+        ["s.toml, field author", "unknown key", "one of capstone, exercises, parts, paths, version"],
     ),
     "not TOML": (changed("version = 1", "version ="), ["s.toml", "not TOML", "line 2"]),
     "no exercises": (HEAD, ["field exercises", "got nothing", "[[exercises]]"]),
@@ -349,7 +349,7 @@ WRONG = {
     ),
     "path with minutes of its own": (
         changed('title = "The model"', 'title = "The model"\nminutes = 80'),
-        ["path core, field minutes", "got an unknown key", "one of exercises, id, title"],
+        ["path core, field minutes", "got an unknown key", "one of capstone, exercises, id, title"],
     ),
 }
 
