@@ -39,6 +39,14 @@ exercises = ["ex01_norm", "ex03_attention"]
 """
 
 
+CAPSTONE = """
+[capstone]
+title = "A model"
+minutes = 30
+lesson = "lessons/21.md"
+prerequisites = ["ex01_norm"]
+"""
+
 LEVELS = '["first", """\\nsecond\\n""", "third"]'
 HINTS = f'about = "norm"\nlevels = {LEVELS}'
 
@@ -156,7 +164,11 @@ WRONG = {
     "version missing": (changed("version = 1", ""), ["field version", "got nothing"]),
     "unknown key on top": (
         changed("version = 1", "version = 1\nauthor = 'me'"),
-        ["s.toml, field author", "unknown key", "one of capstone, exercises, parts, paths, version"],
+        [
+            "s.toml, field author",
+            "unknown key",
+            "one of capstone, exercises, parts, paths, version",
+        ],
     ),
     "not TOML": (changed("version = 1", "version ="), ["s.toml", "not TOML", "line 2"]),
     "no exercises": (HEAD, ["field exercises", "got nothing", "[[exercises]]"]),
@@ -350,6 +362,22 @@ WRONG = {
     "path with minutes of its own": (
         changed('title = "The model"', 'title = "The model"\nminutes = 80'),
         ["path core, field minutes", "got an unknown key", "one of capstone, exercises, id, title"],
+    ),
+    "path with a capstone that there is not": (
+        changed('title = "The model"', 'title = "The model"\ncapstone = true'),
+        ["path core, field capstone", "got True", "a table [capstone]"],
+    ),
+    "capstone that is neither there nor not": (
+        changed('title = "The model"', 'title = "The model"\ncapstone = 1'),
+        ["path core, field capstone", "got 1", "true or false"],
+    ),
+    "capstone of an exercise that there is not": (
+        changed("[[paths]]", CAPSTONE.replace("ex01_norm", "ex04_gqa") + "[[paths]]"),
+        ["capstone, field prerequisites", "got 'ex04_gqa'", "one of ex01_norm"],
+    ),
+    "capstone with points": (
+        changed("[[paths]]", CAPSTONE + "points = 50\n[[paths]]"),
+        ["field capstone, field points", "an unknown key"],
     ),
 }
 
