@@ -2,7 +2,7 @@
 
 A text is a short story or a few sums, in English or in Chinese. All of them together are small
 enough for a small model to learn in minutes and too many to be learned by heart: it has to find out
-that a story's hero keeps the name, the pronoun and the kite, and what 7 + 5 is.
+that a story's hero keeps the name, the pronoun and the kite, and what 3 + 4 is.
 
     texts = make_corpus(4000, seed=0)
     check(texts[0]).score      # 1.0

@@ -57,7 +57,7 @@ class Plot:
     counts: int = 0
 
 
-MOST = 9
+MOST = 5
 """The largest number that is added or taken away."""
 
 _HE, _SHE = ("Tom", "Ben", "Leo"), ("Mia", "Anna", "Zoe")

@@ -37,11 +37,11 @@ class Recipe:
     kv_heads: int = 2
     context: int = 128
     batch: int = 16
-    steps: int = 2400
+    steps: int = 3000
     lr: float = 2e-3
     weight_decay: float = 0.1
-    target: float | None = 0.45
-    window: int = 25
+    target: float | None = 0.39
+    window: int = 50
     save_every: int = 25
     samples: int = 40
     new_tokens: int = 120

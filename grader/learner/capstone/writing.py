@@ -17,7 +17,7 @@ from grader.learner.capstone.data import Corpus
 from grader.learner.capstone.recipe import BOS, EOS, PAD, Recipe
 from grader.learner.capstone.record import Sample, Samples
 
-OPENINGS = ("Tom had", "3 + 4 =", "小红有", "(9 - 4) + 7 =")
+OPENINGS = ("Tom had", "3 + 4 =", "小红有", "(2 + 2) + 3 =")
 """Beginnings that the model can complete once it has learned the course's corpus."""
 _SHOWN = 4
 _PROMPT = 12
