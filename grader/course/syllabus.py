@@ -70,10 +70,24 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class Capstone:
+    """What all exercises lead to: a model of the learner's own parts. It carries no points.
+
+    `prerequisites` are the exercises whose answers it is made of.
+    """
+
+    title: str
+    minutes: int
+    prerequisites: tuple[str, ...]
+    lesson: str
+
+
+@dataclass(frozen=True)
 class LearningPath:
     """A selection of exercises, and experiments to watch before them, in this order.
 
-    `minutes` is what the syllabus gives for all of them.
+    `minutes` is what the syllabus gives for all of them. With `has_capstone`, the capstone comes
+    after them; its minutes are included.
     """
 
     id: str
@@ -81,6 +95,7 @@ class LearningPath:
     minutes: int
     exercises: tuple[str, ...]
     experiments: tuple[str, ...] = ()
+    has_capstone: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,6 +202,7 @@ class Syllabus:
     paths: tuple[LearningPath, ...]
     exercises: tuple[Exercise, ...]
     experiments: tuple[Experiment, ...] = ()
+    capstone: Capstone | None = None
 
     def find(self, text: str) -> Exercise:
         """The exercise that an id, a number, a name, one of its files or a test id stands for."""

@@ -17,6 +17,7 @@ from typing import NoReturn
 from grader.course.syllabus import (
     FEWEST_MISTAKES,
     ROOT,
+    Capstone,
     Exercise,
     Experiment,
     HintLadder,
@@ -63,11 +64,13 @@ def parse(text: str, file: str = SYLLABUS) -> Syllabus:
     experiments = _experiments(top)
     minutes = {exercise.id: exercise.minutes for exercise in exercises}
     minutes |= {experiment.id: experiment.minutes for experiment in experiments}
+    capstone = _capstone(top.table("capstone")) if top.has("capstone") else None
     syllabus = Syllabus(
         parts=tuple(_part(entry) for entry in top.tables("parts", "part")),
-        paths=tuple(_path(entry, minutes) for entry in top.tables("paths", "path")),
+        paths=tuple(_path(entry, minutes, capstone) for entry in top.tables("paths", "path")),
         exercises=exercises,
         experiments=experiments,
+        capstone=capstone,
     )
     top.done()
     _check_unique(syllabus, file)
@@ -116,6 +119,12 @@ class _Entry:
     def number(self, key: str) -> float:
         value = self.take(key, want := "a positive number")
         if isinstance(value, int | float) and value is not True and 0 < value < math.inf:
+            return value
+        self.fail(key, value, want)
+
+    def flag(self, key: str) -> bool:
+        value = self.take(key, want := "true or false")
+        if isinstance(value, bool):
             return value
         self.fail(key, value, want)
 
@@ -173,16 +182,33 @@ def _part(entry: _Entry) -> Part:
     return part
 
 
-def _path(entry: _Entry, minutes: Mapping[str, int]) -> LearningPath:
+def _capstone(entry: _Entry) -> Capstone:
+    capstone = Capstone(
+        title=entry.text("title"),
+        minutes=entry.whole("minutes"),
+        prerequisites=entry.texts("prerequisites"),
+        lesson=entry.text("lesson"),
+    )
+    entry.done()
+    return capstone
+
+
+def _path(entry: _Entry, minutes: Mapping[str, int], capstone: Capstone | None) -> LearningPath:
     exercises = entry.texts("exercises")
     experiments = entry.texts("experiments") if entry.has("experiments") else ()
+    has_capstone = entry.has("capstone") and entry.flag("capstone")
+    if has_capstone and capstone is None:
+        entry.fail("capstone", True, "a table [capstone] in the file")
     listed = (*experiments, *exercises)
     path = LearningPath(
         id=entry.text("id"),
         title=entry.text("title"),
-        minutes=sum(minutes.get(name, 0) for name in listed),  # an unknown one is refused
+        # An unknown name is refused later.
+        minutes=sum(minutes.get(name, 0) for name in listed)
+        + (capstone.minutes if has_capstone and capstone else 0),
         exercises=exercises,
         experiments=experiments,
+        has_capstone=has_capstone,
     )
     entry.done()
     return path
@@ -300,10 +326,13 @@ def _check_parts(syllabus: Syllabus, file: str) -> None:
 
 def _check_prerequisites(syllabus: Syllabus, file: str) -> None:
     places = {exercise.id: place for place, exercise in enumerate(syllabus.exercises)}
-    for exercise in syllabus.exercises:
-        where = f"{file}: exercise {exercise.id}"
-        for needed in exercise.prerequisites:
+    entries = {f"exercise {exercise.id}": exercise.prerequisites for exercise in syllabus.exercises}
+    if syllabus.capstone is not None:
+        entries["capstone"] = syllabus.capstone.prerequisites
+    for entry, prerequisites in entries.items():
+        for needed in prerequisites:
             if needed not in places:
+                where = f"{file}: {entry}"
                 _fail(where, "prerequisites", repr(needed), f"one of {', '.join(places)}")
     for exercise in syllabus.exercises:
         where = f"{file}: exercise {exercise.id}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.course.syllabus import Exercise, Experiment, LearningPath, Part
+from grader.course.syllabus import Capstone, Exercise, Experiment, LearningPath, Part
 from grader.messages.catalog import translated
 
 
@@ -25,3 +25,7 @@ def part_plan(part: Part) -> str:
 
 def path_title(path: LearningPath) -> str:
     return translated(f"titles.path_{path.id}", path.title)
+
+
+def capstone_title(capstone: Capstone) -> str:
+    return translated("titles.capstone", capstone.title)

@@ -19,6 +19,7 @@ from grader.course.arguments import (
 )
 from grader.course.course import Course
 from grader.course.syllabus import Exercise, Experiment, HintLadder, LearningPath
+from grader.learner.capstone import commands as capstone
 from grader.learner.settings import (
     SETTINGS,
     choose_path,
@@ -42,7 +43,7 @@ def show_progress() -> None:
     path = chosen_path(course)
     progress = measure(course, course.syllabus.on(path))
     to_watch = unseen_experiments(course, path)
-    printing.progress(console, progress, course.syllabus, path, to_watch)
+    printing.progress(console, progress, course, path, to_watch)
     console.warning(progress.problem)
     if not progress.is_graded:
         sys.exit(TRY_AGAIN)
@@ -117,7 +118,7 @@ def list_exercises() -> None:
 
     course = this_course()
     untouched = {e.id for e in course.exercises if is_untouched(e, course)}
-    printing.exercises(Console(), course.syllabus, untouched)
+    printing.exercises(Console(), course, untouched)
 
 
 @command("next")
@@ -134,8 +135,7 @@ def next_exercise() -> None:
     path = chosen_path(course)
     progress = measure(course, course.syllabus.on(path))
     to_watch = unseen_experiments(course, path)
-    longer = course.syllabus.longer_than(path)
-    printing.next_exercise(console, progress.next, longer, to_watch)
+    printing.next_exercise(console, progress.next, course, path, to_watch)
     console.warning(progress.problem)
 
 
@@ -318,4 +318,5 @@ def _named_or_current(name: str | None, course: Course) -> Exercise:
 COMMANDS = (
     *(hint, solution, list_exercises, next_exercise, choose_learning_path, watch, show, reset),
     *(run_experiment, update_course, write_progress_report),
+    *capstone.COMMANDS,
 )

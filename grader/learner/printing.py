@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grader.course.titles import (
+    capstone_title,
     exercise_title,
     experiment_title,
     part_plan,
     part_title,
     path_title,
 )
+from grader.learner.capstone.record import Record
 from grader.messages.catalog import say
 from grader.messages.console import Console
 from grader.messages.quantities import duration, points
 from grader.messages.sanitize import sanitize_line
 
 if TYPE_CHECKING:  # a hint must not wait for torch, which these import
+    from grader.course.course import Course
     from grader.course.stubs import Undone
     from grader.course.syllabus import Exercise, Experiment, HintLadder, LearningPath, Syllabus
     from grader.learner.progress import ExerciseProgress, Progress
@@ -38,7 +41,7 @@ _COMMAND = re.compile(r"\b(grader|pytest) \w")
 def progress(
     console: Console,
     progress: Progress,
-    syllabus: Syllabus,
+    course: Course,
     path: LearningPath,
     to_watch: Sequence[Experiment] = (),
 ) -> None:
@@ -46,6 +49,7 @@ def progress(
 
     `to_watch` are the path's experiments that were not watched yet.
     """
+    syllabus = course.syllabus
     share = progress.points / progress.possible if progress.possible else Fraction(0)
     filled = int(share * _BAR)
     earned = say("report.points", points=points(progress.points), possible=progress.possible)
@@ -70,7 +74,7 @@ def progress(
             console.lines([_part_row(part_title(part), mine)])
     for standing in progress.standings:
         _obstacle(console, standing)
-    _where_to_go_on(console, progress.next, syllabus.longer_than(path), to_watch)
+    _where_to_go_on(console, progress.next, course, path, to_watch)
     if (
         progress.next
         and not to_watch
@@ -185,31 +189,35 @@ def _whole_result(console: Console, exercise: Exercise, result: ExerciseResult) 
 def next_exercise(
     console: Console,
     standing: ExerciseProgress | None,
-    longer: LearningPath | None,
+    course: Course,
+    path: LearningPath,
     to_watch: Sequence[Experiment] = (),
 ) -> None:
     """Where to go on, and what is in the way there."""
     if standing and not to_watch and not console.is_quiet:
         _obstacle(console, standing)
-    _where_to_go_on(console, standing, longer, to_watch)
+    _where_to_go_on(console, standing, course, path, to_watch)
 
 
 def _where_to_go_on(
     console: Console,
     standing: ExerciseProgress | None,
-    longer: LearningPath | None,
+    course: Course,
+    path: LearningPath,
     to_watch: Sequence[Experiment] = (),
 ) -> None:
     """The lesson to read, the file to edit, the tests to run; or first, an experiment to watch.
 
-    At the end of a learning path, a path that is `longer` if there is one.
+    At the end of a learning path, its capstone, and a longer path if there is one.
     """
     if standing and to_watch:
         next_experiment(console, to_watch[0])
         return
     if standing is None:
         console.lines([say("report.all_done")])
-        if longer:
+        if path.has_capstone:
+            _capstone_next(console, course)
+        if longer := course.syllabus.longer_than(path):
             console.advice([say("report.next_path", id=longer.id, title=path_title(longer))])
         return
     exercise = standing.exercise
@@ -237,6 +245,20 @@ def next_experiment(console: Console, experiment: Experiment) -> None:
         [
             say("report.next_experiment", title=title, time=time),
             say("report.run_experiment", id=experiment.id),
+        ]
+    )
+
+
+def _capstone_next(console: Console, course: Course) -> None:
+    """What is left once every exercise is done: nothing, where the model is trained."""
+    capstone, run = course.syllabus.capstone, Record(course.root).run()
+    if capstone is None or (run is not None and run.finished):
+        return
+    title, time = capstone_title(capstone), duration(capstone.minutes)
+    console.advice(
+        [
+            say("capstone.next", title=title, time=time),
+            say("capstone.read", file=capstone.lesson),
         ]
     )
 
@@ -274,11 +296,13 @@ def path_chosen(console: Console, path: LearningPath, to_watch: Sequence[Experim
     console.advice([say("report.path_chosen")])
 
 
-def exercises(console: Console, syllabus: Syllabus, untouched: Container[str]) -> None:
-    """Every exercise under its part, and what is planned."""
+def exercises(console: Console, course: Course, untouched: Container[str]) -> None:
+    """Every exercise under its part, the capstone, and what is planned."""
+    syllabus = course.syllabus
     if console.is_quiet:
         console.lines(exercise.id for exercise in syllabus.exercises)
         return
+    last = max(exercise.part for exercise in syllabus.exercises)
     for part in syllabus.parts:
         mine = [e for e in syllabus.exercises if e.part == part.id]
         if part.planned:
@@ -289,6 +313,22 @@ def exercises(console: Console, syllabus: Syllabus, untouched: Container[str]) -
             console.table(rows, title=part_title(part))
             if console.is_verbose:
                 _prerequisites(console, mine)
+        if part.id == last:
+            _capstone_row(console, course)
+
+
+def _capstone_row(console: Console, course: Course) -> None:
+    if (capstone := course.syllabus.capstone) is None:
+        return
+    run = Record(course.root).run()
+    if run is None:
+        state = say("report.not_started")
+    elif run.finished:
+        state = say("capstone.trained")
+    else:
+        state = say("capstone.started", step=run.step)
+    row = ("grader capstone", capstone_title(capstone), duration(capstone.minutes), state)
+    console.table([row], title=say("capstone.listed"))
 
 
 def _exercise_row(exercise: Exercise, is_untouched: bool) -> Sequence[str]:

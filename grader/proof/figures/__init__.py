@@ -40,7 +40,8 @@ BENCHES = {
         "history",
         "report",
         "watch",
-        "reference",
+        "capstone",
         "experiments",
+        "reference",
     )
 }

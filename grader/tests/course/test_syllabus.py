@@ -39,6 +39,14 @@ exercises = ["ex01_norm", "ex03_attention"]
 """
 
 
+CAPSTONE = """
+[capstone]
+title = "A model"
+minutes = 30
+lesson = "lessons/21.md"
+prerequisites = ["ex01_norm"]
+"""
+
 LEVELS = '["first", """\\nsecond\\n""", "third"]'
 HINTS = f'about = "norm"\nlevels = {LEVELS}'
 
@@ -159,7 +167,7 @@ WRONG = {
         [
             "s.toml, field author",
             "unknown key",
-            "one of exercises, experiments, parts, paths, version",
+            "one of capstone, exercises, experiments, parts, paths, version",
         ],
     ),
     "not TOML": (changed("version = 1", "version ="), ["s.toml", "not TOML", "line 2"]),
@@ -369,8 +377,24 @@ WRONG = {
         [
             "path core, field minutes",
             "got an unknown key",
-            "one of exercises, experiments, id, title",
+            "one of capstone, exercises, experiments, id, title",
         ],
+    ),
+    "path with a capstone that there is not": (
+        changed('title = "The model"', 'title = "The model"\ncapstone = true'),
+        ["path core, field capstone", "got True", "a table [capstone]"],
+    ),
+    "capstone that is neither there nor not": (
+        changed('title = "The model"', 'title = "The model"\ncapstone = 1'),
+        ["path core, field capstone", "got 1", "true or false"],
+    ),
+    "capstone of an exercise that there is not": (
+        changed("[[paths]]", CAPSTONE.replace("ex01_norm", "ex04_gqa") + "[[paths]]"),
+        ["capstone, field prerequisites", "got 'ex04_gqa'", "one of ex01_norm"],
+    ),
+    "capstone with points": (
+        changed("[[paths]]", CAPSTONE + "points = 50\n[[paths]]"),
+        ["field capstone, field points", "an unknown key"],
     ),
 }
 
