@@ -37,7 +37,8 @@ class Plan:
     Attributes:
         device: where.
         rounds: of each comparison.
-        train: ``(layers, batch, tokens)`` of a training step.
+        layers: of the models.
+        train: rows and tokens of a training step.
         lengths: tokens in the cache when a token is written.
         moe_tokens: of a batch for the experts.
         loss: tokens and vocabulary of the loss.
@@ -47,7 +48,8 @@ class Plan:
 
     device: torch.device
     rounds: int = 5
-    train: tuple[int, int, int] = (8, 4, 340)
+    layers: int = 8
+    train: tuple[int, int] = (4, 340)
     lengths: tuple[int, ...] = (64, 256, 1024, 4096)
     moe_tokens: int = 1360
     loss: tuple[int, int] = (4096, 6400)
@@ -59,7 +61,8 @@ class Plan:
         return replace(
             self,
             rounds=2,
-            train=(2, 1, 128),
+            layers=2,
+            train=(1, 128),
             lengths=(64, 1024),
             moe_tokens=128,
             loss=(512, 6400),
@@ -96,10 +99,10 @@ def _machine(plan: Plan) -> Iterator[Row]:
 
 
 def _training(plan: Plan, rates: Mapping[str, float]) -> Iterator[Row]:
-    layers, batch, tokens = plan.train
+    batch, tokens = plan.train
     config = MiniMindConfig(
         hidden_size=512,
-        num_hidden_layers=layers,
+        num_hidden_layers=plan.layers,
         num_key_value_heads=2,
         max_position_embeddings=max(tokens, 512),
     )
@@ -158,6 +161,7 @@ def _decoding(plan: Plan, rates: Mapping[str, float]) -> Iterator[Row]:
     """A prompt read, and a token written after so many others."""
     config = MiniMindConfig(
         hidden_size=512,
+        num_hidden_layers=plan.layers,
         num_key_value_heads=2,
         max_position_embeddings=max(plan.lengths) + 64,
     )
