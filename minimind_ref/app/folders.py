@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -138,9 +138,10 @@ def read_config(folder: Path) -> MiniMindConfig:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file in one step: whoever looks sees the old one or the new one, never a part."""
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    # Not tempfile's mkstemp: the file it makes can be read by its owner alone.
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with open(descriptor, "wb") as file:
+        with open(beside, "xb") as file:
             file.write(data)
         os.replace(beside, path)
     except BaseException:
