@@ -218,7 +218,7 @@ class _Training:
         if not can_draw():
             say(
                 f"{CURVE} is not drawn, because matplotlib is not installed: "
-                "pip install 'minimind-course[report]'"
+                "pip install -c constraints.txt -e '.[report]'"
             )
 
     def _resumed_step(self) -> int:
