@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from grader.judging.outcome import Outcome
 
 _BURNERS, _QUICK_BURNERS = 16, 4
-_QUICK_ANSWERS = 2
+_ANSWERS, _QUICK_ANSWERS = 24, 2
 # It ends by itself when whoever started it has ended, however that may have been.
 _BURNER = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
 
 
 def figures(root: Path, quick: bool) -> Measured:
-    """Every right answer in both modes: who lost points, and who was not graded instead."""
+    """Right answers, drawn, in both modes: who lost points, and who was not graded instead."""
     zygote = start_zygote(root)
     from grader.judging.options import RunOptions
     from grader.judging.run import run_tests
@@ -41,7 +41,7 @@ def figures(root: Path, quick: bool) -> Measured:
     course = Course.load(root)
     usual = RunOptions(course=course, zygote=zygote)
     answers = right_answers(course)
-    answers = random.sample(answers, _QUICK_ANSWERS) if quick else answers
+    answers = random.sample(answers, _QUICK_ANSWERS if quick else _ANSWERS)
     burners = _QUICK_BURNERS if quick else _BURNERS
     yield Figure("busy.burners", burners, "processes")
     with burning(burners):

@@ -30,8 +30,10 @@ MODES: dict[str, Choices] = {
     "full": {"isolate": True, "profile": "full"},
 }
 _FLAKE_RUNS, _QUICK_FLAKE_RUNS = 200, 3
-_QUICK_ANSWERS = 1
-"""Right answers that are tried in a quick run, of the many that there are."""
+_ANSWERS, _QUICK_ANSWERS = 24, 1
+"""Right answers that are drawn, of the many that there are; the course check tries them all."""
+_EXERCISES, _QUICK_EXERCISES = 6, 1
+"""Exercises that are drawn to be timed."""
 
 
 def right_answers(course: Course) -> list[tuple[Exercise, Choices]]:
@@ -59,7 +61,7 @@ def figures(root: Path, quick: bool) -> Measured:
 
     answers = right_answers(course)
     answers += [(exercise, {"impl": "minimind_ref"}) for exercise in course.exercises]
-    answers = random.sample(answers, _QUICK_ANSWERS) if quick else answers
+    answers = random.sample(answers, _QUICK_ANSWERS if quick else _ANSWERS)
     lost = 0
     tries = [(exercise, {**answer, **mode}) for exercise, answer in answers for mode in _offered()]
     for stage, (exercise, choices) in stages("right answers in all modes", tries):
@@ -88,7 +90,7 @@ def _offered() -> list[Choices]:
 def _costs(course: Course, run: Callable[..., float], slower: float, quick: bool) -> Measured:
     """Median milliseconds that an exercise takes more than in process, warm, all modes in turn."""
     added: dict[str, list[float]] = {mode: [] for mode in MODES if mode != "open"}
-    exercises = course.exercises[:1] if quick else course.exercises
+    exercises = random.sample(course.exercises, _QUICK_EXERCISES if quick else _EXERCISES)
     for stage, counts in stages("rounds in all modes", rounds(_ROUNDS, quick)):
         yield stage
         for exercise in exercises:
