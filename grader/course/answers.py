@@ -119,6 +119,11 @@ def reference_module(exercise: Exercise) -> ModuleType:
     return importlib.import_module(f"{REFERENCE_PACKAGE}.{exercise.name}")
 
 
+def reference_app(name: str) -> ModuleType:
+    """A module of the reference's program, which needs no exercise: its corpus."""
+    return importlib.import_module(f"{REFERENCE_PACKAGE}.app.{name}")
+
+
 def read_source(path: Path) -> Source:
     """A regular file of a sensible size as text; never follows a link out of its folder."""
     try:

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from grader.course.course import Course
 from grader.course.files import check_output
-from grader.course.syllabus import ROOT, LearningPath
+from grader.course.syllabus import ROOT, Experiment, LearningPath
 from grader.messages.catalog import say
 
 
@@ -59,6 +59,27 @@ class PathName(click.ParamType):  # type: ignore[type-arg]
     ) -> list[CompletionItem]:
         paths = this_course().syllabus.paths
         return [CompletionItem(p.id, help=p.title) for p in paths if p.id.startswith(incomplete)]
+
+
+class ExperimentName(click.ParamType):  # type: ignore[type-arg]
+    """An experiment, by its id."""
+
+    name = "experiment"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Experiment:
+        known = {experiment.id: experiment for experiment in this_course().syllabus.experiments}
+        if value not in known:
+            sentence = say("cli.no_experiment", asked=value, known=", ".join(known))
+            self.fail(sentence, param, ctx)
+        return known[str(value)]
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        known = this_course().syllabus.experiments
+        return [CompletionItem(e.id, help=e.title) for e in known if e.id.startswith(incomplete)]
 
 
 class FunctionName(click.ParamType):  # type: ignore[type-arg]

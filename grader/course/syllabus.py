@@ -60,13 +60,42 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Experiment:
+    """Something to watch: what happens if a part is left out. `exercise` is where it is built."""
+
+    id: str
+    title: str
+    minutes: int
+    exercise: str
+
+
+@dataclass(frozen=True)
+class Capstone:
+    """What all exercises lead to: a model of the learner's own parts. It carries no points.
+
+    `prerequisites` are the exercises whose answers it is made of.
+    """
+
+    title: str
+    minutes: int
+    prerequisites: tuple[str, ...]
+    lesson: str
+
+
+@dataclass(frozen=True)
 class LearningPath:
-    """A selection of exercises; `minutes` is what the syllabus gives for all of them."""
+    """A selection of exercises, and experiments to watch before them, in this order.
+
+    `minutes` is what the syllabus gives for all of them. With `has_capstone`, the capstone comes
+    after them; its minutes are included.
+    """
 
     id: str
     title: str
     minutes: int
     exercises: tuple[str, ...]
+    experiments: tuple[str, ...] = ()
+    has_capstone: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,6 +201,8 @@ class Syllabus:
     parts: tuple[Part, ...]
     paths: tuple[LearningPath, ...]
     exercises: tuple[Exercise, ...]
+    experiments: tuple[Experiment, ...] = ()
+    capstone: Capstone | None = None
 
     def find(self, text: str) -> Exercise:
         """The exercise that an id, a number, a name, one of its files or a test id stands for."""
@@ -184,6 +215,11 @@ class Syllabus:
     def on(self, path: LearningPath) -> tuple[Exercise, ...]:
         """The exercises of a learning path, in the order of the course."""
         return tuple(e for e in self.exercises if e.id in path.exercises)
+
+    def experiments_on(self, path: LearningPath) -> tuple[Experiment, ...]:
+        """The experiments of a learning path, in its order."""
+        known = {experiment.id: experiment for experiment in self.experiments}
+        return tuple(known[listed] for listed in path.experiments)
 
     def longer_than(self, path: LearningPath) -> LearningPath | None:
         """The path to go on with at the end of this one; None at the end of the longest."""

@@ -17,7 +17,9 @@ from typing import NoReturn
 from grader.course.syllabus import (
     FEWEST_MISTAKES,
     ROOT,
+    Capstone,
     Exercise,
+    Experiment,
     HintLadder,
     LearningPath,
     Limits,
@@ -59,17 +61,23 @@ def parse(text: str, file: str = SYLLABUS) -> Syllabus:
         raise SyllabusError(f"{file}: got text that is not TOML: {broken}") from broken
     _check_version(top)
     exercises = tuple(_exercise(entry) for entry in top.tables("exercises", "exercise"))
+    experiments = _experiments(top)
     minutes = {exercise.id: exercise.minutes for exercise in exercises}
+    minutes |= {experiment.id: experiment.minutes for experiment in experiments}
+    capstone = _capstone(top.table("capstone")) if top.has("capstone") else None
     syllabus = Syllabus(
         parts=tuple(_part(entry) for entry in top.tables("parts", "part")),
-        paths=tuple(_path(entry, minutes) for entry in top.tables("paths", "path")),
+        paths=tuple(_path(entry, minutes, capstone) for entry in top.tables("paths", "path")),
         exercises=exercises,
+        experiments=experiments,
+        capstone=capstone,
     )
     top.done()
     _check_unique(syllabus, file)
     _check_parts(syllabus, file)
     _check_prerequisites(syllabus, file)
     _check_order(syllabus, file)
+    _check_experiments(syllabus, file)
     _check_paths(syllabus, file)
     return syllabus
 
@@ -111,6 +119,12 @@ class _Entry:
     def number(self, key: str) -> float:
         value = self.take(key, want := "a positive number")
         if isinstance(value, int | float) and value is not True and 0 < value < math.inf:
+            return value
+        self.fail(key, value, want)
+
+    def flag(self, key: str) -> bool:
+        value = self.take(key, want := "true or false")
+        if isinstance(value, bool):
             return value
         self.fail(key, value, want)
 
@@ -168,16 +182,53 @@ def _part(entry: _Entry) -> Part:
     return part
 
 
-def _path(entry: _Entry, minutes: Mapping[str, int]) -> LearningPath:
+def _capstone(entry: _Entry) -> Capstone:
+    capstone = Capstone(
+        title=entry.text("title"),
+        minutes=entry.whole("minutes"),
+        prerequisites=entry.texts("prerequisites"),
+        lesson=entry.text("lesson"),
+    )
+    entry.done()
+    return capstone
+
+
+def _path(entry: _Entry, minutes: Mapping[str, int], capstone: Capstone | None) -> LearningPath:
     exercises = entry.texts("exercises")
+    experiments = entry.texts("experiments") if entry.has("experiments") else ()
+    has_capstone = entry.has("capstone") and entry.flag("capstone")
+    if has_capstone and capstone is None:
+        entry.fail("capstone", True, "a table [capstone] in the file")
+    listed = (*experiments, *exercises)
     path = LearningPath(
         id=entry.text("id"),
         title=entry.text("title"),
-        minutes=sum(minutes.get(listed, 0) for listed in exercises),  # an unknown one is refused
+        # An unknown name is refused later.
+        minutes=sum(minutes.get(name, 0) for name in listed)
+        + (capstone.minutes if has_capstone and capstone else 0),
         exercises=exercises,
+        experiments=experiments,
+        has_capstone=has_capstone,
     )
     entry.done()
     return path
+
+
+def _experiments(top: _Entry) -> tuple[Experiment, ...]:
+    if not top.has("experiments"):
+        return ()
+    found = []
+    for entry in top.tables("experiments", "experiment"):
+        found.append(
+            Experiment(
+                id=entry.text("id"),
+                title=entry.text("title"),
+                minutes=entry.whole("minutes"),
+                exercise=entry.text("exercise"),
+            )
+        )
+        entry.done()
+    return tuple(found)
 
 
 def _exercise(entry: _Entry) -> Exercise:
@@ -248,6 +299,8 @@ def _check_unique(syllabus: Syllabus, file: str) -> None:
     _refuse_doubles(f"{file}: part", "id", [(str(p.id), str(p.id)) for p in syllabus.parts])
     _refuse_doubles(f"{file}: path", "id", [(p.id, p.id) for p in syllabus.paths])
     _refuse_doubles(f"{file}: exercise", "id", [(e.id, e.id) for e in exercises])
+    experiments = syllabus.experiments
+    _refuse_doubles(f"{file}: experiment", "id", [(e.id, e.id) for e in experiments])
     # "ex02" and "rope" must each mean one exercise, and the reference has one file per name.
     _refuse_doubles(f"{file}: exercise", "number", [(e.id, e.number) for e in exercises])
     _refuse_doubles(f"{file}: exercise", "name", [(e.id, e.name) for e in exercises])
@@ -273,10 +326,13 @@ def _check_parts(syllabus: Syllabus, file: str) -> None:
 
 def _check_prerequisites(syllabus: Syllabus, file: str) -> None:
     places = {exercise.id: place for place, exercise in enumerate(syllabus.exercises)}
-    for exercise in syllabus.exercises:
-        where = f"{file}: exercise {exercise.id}"
-        for needed in exercise.prerequisites:
+    entries = {f"exercise {exercise.id}": exercise.prerequisites for exercise in syllabus.exercises}
+    if syllabus.capstone is not None:
+        entries["capstone"] = syllabus.capstone.prerequisites
+    for entry, prerequisites in entries.items():
+        for needed in prerequisites:
             if needed not in places:
+                where = f"{file}: {entry}"
                 _fail(where, "prerequisites", repr(needed), f"one of {', '.join(places)}")
     for exercise in syllabus.exercises:
         where = f"{file}: exercise {exercise.id}"
@@ -305,10 +361,23 @@ def _check_order(syllabus: Syllabus, file: str) -> None:
             _fail(where, "part", str(later.part), f"{earlier.part} or more, as {earlier.id} has")
 
 
+def _check_experiments(syllabus: Syllabus, file: str) -> None:
+    known = [exercise.id for exercise in syllabus.exercises]
+    for experiment in syllabus.experiments:
+        if experiment.exercise not in known:
+            where = f"{file}: experiment {experiment.id}"
+            _fail(where, "exercise", repr(experiment.exercise), f"one of {', '.join(known)}")
+
+
 def _check_paths(syllabus: Syllabus, file: str) -> None:
     known = {exercise.id: exercise for exercise in syllabus.exercises}
+    experiments = [experiment.id for experiment in syllabus.experiments]
     for path in syllabus.paths:
         where = f"{file}: path {path.id}"
+        for listed in path.experiments:
+            if listed not in experiments:
+                want = f"one of {', '.join(experiments)}"
+                _fail(where, "experiments", repr(listed), want)
         for listed in path.exercises:
             if listed not in known:
                 _fail(where, "exercises", repr(listed), f"one of {', '.join(known)}")

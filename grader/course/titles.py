@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from grader.course.syllabus import Exercise, LearningPath, Part
+from grader.course.syllabus import Capstone, Exercise, Experiment, LearningPath, Part
 from grader.messages.catalog import translated
 
 
 def exercise_title(exercise: Exercise) -> str:
     return translated(f"titles.{exercise.id}", exercise.title)
+
+
+def experiment_title(experiment: Experiment) -> str:
+    return translated(f"titles.{experiment.id}", experiment.title)
 
 
 def part_title(part: Part) -> str:
@@ -21,3 +25,7 @@ def part_plan(part: Part) -> str:
 
 def path_title(path: LearningPath) -> str:
     return translated(f"titles.path_{path.id}", path.title)
+
+
+def capstone_title(capstone: Capstone) -> str:
+    return translated("titles.capstone", capstone.title)

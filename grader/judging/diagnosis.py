@@ -28,7 +28,7 @@ from grader.judging.comparison import (
     side_effects,
 )
 from grader.judging.expectation import Expectation, Tolerance, as_exact
-from grader.messages.sanitize import without_folders
+from grader.messages.sanitize import without_chance
 from grader.observation.codec import pack_observation
 from grader.observation.kind import Kind
 from grader.observation.observe import observe
@@ -358,7 +358,7 @@ def _same_interruption(mistake: Interruption, learner: Interruption) -> bool:
 
 
 def _told(interruption: Interruption) -> tuple[str, str, str, list[str]]:
-    message = without_folders(interruption.message)
+    message = without_chance(interruption.message)
     words, sizes = _NUMBER.sub("#", message), sorted(_NUMBER.findall(message))
     return interruption.kind, interruption.type_name, words, sizes
 

@@ -10,6 +10,7 @@ import click
 
 from grader.course.arguments import (
     ExerciseName,
+    ExperimentName,
     FunctionName,
     OutputFile,
     PathName,
@@ -17,8 +18,16 @@ from grader.course.arguments import (
     this_course,
 )
 from grader.course.course import Course
-from grader.course.syllabus import Exercise, HintLadder, LearningPath
-from grader.learner.settings import SETTINGS, choose_path, chosen_path
+from grader.course.syllabus import Exercise, Experiment, HintLadder, LearningPath
+from grader.learner.capstone import commands as capstone
+from grader.learner.settings import (
+    SETTINGS,
+    choose_path,
+    chosen_path,
+    remember_experiment,
+    seen_experiments,
+    unseen_experiments,
+)
 from grader.messages.catalog import say
 from grader.messages.click_words import command
 from grader.results.record import TRY_AGAIN
@@ -33,7 +42,8 @@ def show_progress() -> None:
     course, console = this_course(), Console()
     path = chosen_path(course)
     progress = measure(course, course.syllabus.on(path))
-    printing.progress(console, progress, course.syllabus, path)
+    to_watch = unseen_experiments(course, path)
+    printing.progress(console, progress, course, path, to_watch)
     console.warning(progress.problem)
     if not progress.is_graded:
         sys.exit(TRY_AGAIN)
@@ -108,12 +118,15 @@ def list_exercises() -> None:
 
     course = this_course()
     untouched = {e.id for e in course.exercises if is_untouched(e, course)}
-    printing.exercises(Console(), course.syllabus, untouched)
+    printing.exercises(Console(), course, untouched)
 
 
 @command("next")
 def next_exercise() -> None:
-    """The first exercise that is not done, and where to begin."""
+    """What to do next, and where to begin.
+
+    The first exercise of your path that is not done, after the path's experiments.
+    """
     from grader.learner import printing
     from grader.learner.progress import measure
     from grader.messages.console import Console
@@ -121,7 +134,8 @@ def next_exercise() -> None:
     course, console = this_course(), Console()
     path = chosen_path(course)
     progress = measure(course, course.syllabus.on(path))
-    printing.next_exercise(console, progress.next, course.syllabus.longer_than(path))
+    to_watch = unseen_experiments(course, path)
+    printing.next_exercise(console, progress.next, course, path, to_watch)
     console.warning(progress.problem)
 
 
@@ -141,7 +155,44 @@ def choose_learning_path(path: LearningPath | None) -> None:
     except OSError as error:
         why = error.strerror
         console.stop(say("cli.path_not_kept", file=SETTINGS.as_posix(), why=why), 1)
-    printing.path_chosen(console, path)
+    printing.path_chosen(console, path, unseen_experiments(course, path))
+
+
+@command("experiment")
+@click.argument("experiment", type=ExperimentName(), required=False)
+@click.option("--svg", type=OutputFile(), help="The chart as a picture, too.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many to try."
+)
+def run_experiment(experiment: Experiment | None, svg: Path | None, seeds: int) -> None:
+    """What if we left it out? grader experiment no_rope.
+
+    Small models are trained with a part and without it, under several seeds. Without a name: the
+    list.
+    """
+    from grader.learner.experiments import printing
+    from grader.messages.console import Console
+
+    course, console = this_course(), Console()
+    if experiment is None:
+        printing.experiments(console, course.syllabus, seen_experiments(course.root))
+        return
+    from grader.learner.experiments.run import ExperimentError, draw_later, trials
+
+    try:
+        draw = draw_later(svg) if svg else None
+        table = printing.watched(console, experiment, trials(experiment, seeds))
+        if draw is not None:
+            draw(experiment, table)
+            console.lines([say("report.wrote", file=svg)])
+    except ExperimentError as error:
+        console.stop(str(error), 1)
+    try:
+        remember_experiment(experiment, course.root)
+    except OSError as error:
+        file, why = SETTINGS.as_posix(), error.strerror
+        console.warning(say("cli.experiment_not_kept", file=file, why=why))
+    printing.what_now(console, experiment, unseen_experiments(course, chosen_path(course)))
 
 
 @command()
@@ -266,5 +317,6 @@ def _named_or_current(name: str | None, course: Course) -> Exercise:
 
 COMMANDS = (
     *(hint, solution, list_exercises, next_exercise, choose_learning_path, watch, show, reset),
-    *(update_course, write_progress_report),
+    *(run_experiment, update_course, write_progress_report),
+    *capstone.COMMANDS,
 )

@@ -9,15 +9,24 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grader.course.titles import exercise_title, part_plan, part_title, path_title
+from grader.course.titles import (
+    capstone_title,
+    exercise_title,
+    experiment_title,
+    part_plan,
+    part_title,
+    path_title,
+)
+from grader.learner.capstone.record import Record
 from grader.messages.catalog import say
 from grader.messages.console import Console
 from grader.messages.quantities import duration, points
 from grader.messages.sanitize import sanitize_line
 
 if TYPE_CHECKING:  # a hint must not wait for torch, which these import
+    from grader.course.course import Course
     from grader.course.stubs import Undone
-    from grader.course.syllabus import Exercise, HintLadder, LearningPath, Syllabus
+    from grader.course.syllabus import Exercise, Experiment, HintLadder, LearningPath, Syllabus
     from grader.learner.progress import ExerciseProgress, Progress
     from grader.learner.watch.session import Session
     from grader.results.record import ExerciseResult
@@ -29,8 +38,18 @@ _MOST_ROWS = 4
 _COMMAND = re.compile(r"\b(grader|pytest) \w")
 
 
-def progress(console: Console, progress: Progress, syllabus: Syllabus, path: LearningPath) -> None:
-    """One screen: what is done, what is next, what it is worth."""
+def progress(
+    console: Console,
+    progress: Progress,
+    course: Course,
+    path: LearningPath,
+    to_watch: Sequence[Experiment] = (),
+) -> None:
+    """One screen: what is done, what is next, what it is worth.
+
+    `to_watch` are the path's experiments that were not watched yet.
+    """
+    syllabus = course.syllabus
     share = progress.points / progress.possible if progress.possible else Fraction(0)
     filled = int(share * _BAR)
     earned = say("report.points", points=points(progress.points), possible=progress.possible)
@@ -38,10 +57,13 @@ def progress(console: Console, progress: Progress, syllabus: Syllabus, path: Lea
     if console.is_quiet:
         return
     if progress.next:
-        left = duration(progress.minutes_left)
+        left = duration(progress.minutes_left + sum(e.minutes for e in to_watch))
         console.lines([say("report.path_left", id=path.id, title=path_title(path), time=left)])
     else:
         console.lines([say("report.path", id=path.id, title=path_title(path))])
+    if progress.next and path.experiments:
+        rows = (_experiment_row(e, e in to_watch) for e in syllabus.experiments_on(path))
+        console.table(rows, title=say("report.to_watch"))
     for part in syllabus.parts:
         mine = [s for s in progress.standings if s.exercise.part == part.id]
         if not mine:
@@ -52,9 +74,18 @@ def progress(console: Console, progress: Progress, syllabus: Syllabus, path: Lea
             console.lines([_part_row(part_title(part), mine)])
     for standing in progress.standings:
         _obstacle(console, standing)
-    _where_to_go_on(console, progress.next, syllabus.longer_than(path))
-    if progress.next and not any(standing.started for standing in progress.standings):
+    _where_to_go_on(console, progress.next, course, path, to_watch)
+    if (
+        progress.next
+        and not to_watch
+        and not any(standing.started for standing in progress.standings)
+    ):
         console.lines([say("report.or_watch")])
+
+
+def _experiment_row(experiment: Experiment, is_new: bool) -> Sequence[str]:
+    state = say("report.not_watched_yet") if is_new else say("report.watched")
+    return ("·" if is_new else "✓", experiment.id, experiment_title(experiment), state)
 
 
 def _is_under_way(standing: ExerciseProgress) -> bool:
@@ -156,24 +187,37 @@ def _whole_result(console: Console, exercise: Exercise, result: ExerciseResult) 
 
 
 def next_exercise(
-    console: Console, standing: ExerciseProgress | None, longer: LearningPath | None
+    console: Console,
+    standing: ExerciseProgress | None,
+    course: Course,
+    path: LearningPath,
+    to_watch: Sequence[Experiment] = (),
 ) -> None:
     """Where to go on, and what is in the way there."""
-    if standing and not console.is_quiet:
+    if standing and not to_watch and not console.is_quiet:
         _obstacle(console, standing)
-    _where_to_go_on(console, standing, longer)
+    _where_to_go_on(console, standing, course, path, to_watch)
 
 
 def _where_to_go_on(
-    console: Console, standing: ExerciseProgress | None, longer: LearningPath | None
+    console: Console,
+    standing: ExerciseProgress | None,
+    course: Course,
+    path: LearningPath,
+    to_watch: Sequence[Experiment] = (),
 ) -> None:
-    """The lesson to read, the file to edit, the tests to run.
+    """The lesson to read, the file to edit, the tests to run; or first, an experiment to watch.
 
-    At the end of a learning path, a path that is `longer` if there is one.
+    At the end of a learning path, its capstone, and a longer path if there is one.
     """
+    if standing and to_watch:
+        next_experiment(console, to_watch[0])
+        return
     if standing is None:
         console.lines([say("report.all_done")])
-        if longer:
+        if path.has_capstone:
+            _capstone_next(console, course)
+        if longer := course.syllabus.longer_than(path):
             console.advice([say("report.next_path", id=longer.id, title=path_title(longer))])
         return
     exercise = standing.exercise
@@ -191,6 +235,34 @@ def _where_to_go_on(
     )
 
 
+def next_experiment(console: Console, experiment: Experiment) -> None:
+    """The experiment to watch next, and the command."""
+    if console.is_quiet:
+        console.lines([experiment.id])
+        return
+    title, time = experiment_title(experiment), duration(experiment.minutes)
+    console.lines(
+        [
+            say("report.next_experiment", title=title, time=time),
+            say("report.run_experiment", id=experiment.id),
+        ]
+    )
+
+
+def _capstone_next(console: Console, course: Course) -> None:
+    """What is left once every exercise is done: nothing, where the model is trained."""
+    capstone, run = course.syllabus.capstone, Record(course.root).run()
+    if capstone is None or (run is not None and run.finished):
+        return
+    title, time = capstone_title(capstone), duration(capstone.minutes)
+    console.advice(
+        [
+            say("capstone.next", title=title, time=time),
+            say("capstone.read", file=capstone.lesson),
+        ]
+    )
+
+
 def paths(console: Console, syllabus: Syllabus, chosen: LearningPath) -> None:
     """The learning paths, the chosen one marked."""
     if console.is_quiet:
@@ -203,26 +275,34 @@ def paths(console: Console, syllabus: Syllabus, chosen: LearningPath) -> None:
 
 def _path_row(path: LearningPath, chosen: LearningPath) -> Sequence[str]:
     count = len(path.exercises)
+    what = say("report.exercise") if count == 1 else say("report.exercises", count=count)
+    if path.experiments:
+        what = say("report.and_experiments", exercises=what, count=len(path.experiments))
     return (
         "→" if path == chosen else "",
         path.id,
         path_title(path),
-        say("report.exercise") if count == 1 else say("report.exercises", count=count),
+        what,
         say("report.about", time=duration(path.minutes)),
     )
 
 
-def path_chosen(console: Console, path: LearningPath) -> None:
-    """That a learning path has been chosen."""
+def path_chosen(console: Console, path: LearningPath, to_watch: Sequence[Experiment] = ()) -> None:
+    """That a learning path has been chosen, and how it begins."""
     sentence = say("report.path", id=path.id, title=path_title(path))
-    console.advice([sentence, say("report.path_chosen")])
+    console.advice([sentence])
+    if to_watch and not console.is_quiet:
+        next_experiment(console, to_watch[0])
+    console.advice([say("report.path_chosen")])
 
 
-def exercises(console: Console, syllabus: Syllabus, untouched: Container[str]) -> None:
-    """Every exercise under its part, and what is planned."""
+def exercises(console: Console, course: Course, untouched: Container[str]) -> None:
+    """Every exercise under its part, the capstone, and what is planned."""
+    syllabus = course.syllabus
     if console.is_quiet:
         console.lines(exercise.id for exercise in syllabus.exercises)
         return
+    last = max(exercise.part for exercise in syllabus.exercises)
     for part in syllabus.parts:
         mine = [e for e in syllabus.exercises if e.part == part.id]
         if part.planned:
@@ -233,6 +313,22 @@ def exercises(console: Console, syllabus: Syllabus, untouched: Container[str]) -
             console.table(rows, title=part_title(part))
             if console.is_verbose:
                 _prerequisites(console, mine)
+        if part.id == last:
+            _capstone_row(console, course)
+
+
+def _capstone_row(console: Console, course: Course) -> None:
+    if (capstone := course.syllabus.capstone) is None:
+        return
+    run = Record(course.root).run()
+    if run is None:
+        state = say("report.not_started")
+    elif run.finished:
+        state = say("capstone.trained")
+    else:
+        state = say("capstone.started", step=run.step)
+    row = ("grader capstone", capstone_title(capstone), duration(capstone.minutes), state)
+    console.table([row], title=say("capstone.listed"))
 
 
 def _exercise_row(exercise: Exercise, is_untouched: bool) -> Sequence[str]:

@@ -14,6 +14,8 @@ _COMMAND_ANYWHERE = re.compile(r"##(?=\w*\[)")
 _LONGEST = 500
 _FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^/\\'\"\s]+[/\\])+")
 """What stands before a file's name: temporary folders have another name in every run."""
+_NAMES = re.compile(r"\[(?:'[^'\]]*'?(?:, )?)+(?:\]|$)")
+"""A list of names as Python writes it, perhaps cut off."""
 
 
 def sanitize_line(line: str) -> str:
@@ -26,9 +28,13 @@ def sanitize_line(line: str) -> str:
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 2]} …"
 
 
-def without_folders(message: str) -> str:
-    """A message with the files in it by their names alone, as it is in every run."""
-    return _FOLDERS.sub("", message)
+def without_chance(message: str) -> str:
+    """A message without what differs from run to run.
+
+    Files stand there by their names alone. A list of names is left out: torch finds the parameters
+    that it complains about in a set, whose order is another one in every process.
+    """
+    return _NAMES.sub("[…]", _FOLDERS.sub("", message))
 
 
 def _is_plain(character: str) -> bool:

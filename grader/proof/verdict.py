@@ -11,7 +11,7 @@ from grader.course.course import Course
 from grader.course.stubs import check_stubs
 from grader.course.syllabus import Exercise
 from grader.course.variants import read_variants
-from grader.messages.sanitize import without_folders
+from grader.messages.sanitize import without_chance
 from grader.observation.kind import Kind
 from grader.proof.by_heart import by_heart_problems, constant_tests
 from grader.proof.derived_mistakes import accepted_reasons
@@ -205,7 +205,7 @@ def _mode_problems(facts: Iterable[Fact]) -> Iterator[str]:
     seen: dict[tuple[str, str, int], list[tuple[str, str, str]]] = {}
     for fact in facts:
         if fact.job.kind in ("stub", "mistake", "alternative"):
-            told = [(test.test, test.kind, without_folders(test.line)) for test in fact.tests]
+            told = [(test.test, test.kind, without_chance(test.line)) for test in fact.tests]
             key = (fact.job.kind, fact.job.name, fact.seed)
             if seen.setdefault(key, told) != told:
                 yield f"{_run_name(fact)} is judged otherwise than in the other mode"

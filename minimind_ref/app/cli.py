@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from .training import Outcome
+
+_PATH = click.Path(path_type=Path)
+_ANY = click.FloatRange(min=0)
+_ABOVE_0 = click.FloatRange(min=0, min_open=True)
+_COUNT = click.IntRange(min=1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,9 +27,162 @@ def commands() -> None:
     """MiniMind: train a small language model, and use it."""
 
 
+def _training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What `train` and `sft` have in common. Only what is given counts: a training that goes on
+    has settings already."""
+    options = [
+        click.option("--out", type=_PATH, required=True, help="The folder of the new model."),
+        click.option("--steps", type=_COUNT, help="Updates to make."),
+        click.option("--epochs", type=_ABOVE_0, help="Passes over the data, instead of --steps."),
+        click.option("--context", type=click.IntRange(min=2), help="Tokens in a row at most."),
+        click.option("--batch-size", type=_COUNT, help="Rows that a process takes at once."),
+        click.option("--accumulate", type=_COUNT, help="Batches before an update. [default: 1]"),
+        click.option("--lr", type=_ABOVE_0, help="Peak of the learning rate."),
+        click.option(
+            "--warmup", type=click.IntRange(min=0), help="Updates up to the peak. [default: 0]"
+        ),
+        click.option("--weight-decay", type=_ANY, help="Of matrices. [default: 0.1]"),
+        click.option(
+            "--grad-clip", type=_ABOVE_0, help="Largest norm of the gradients. [default: 1.0]"
+        ),
+        click.option(
+            "--dtype",
+            type=click.Choice(["float32", "bfloat16", "float16"]),
+            help="Of the matrix products; weights are float32. [default: bfloat16 on a GPU of "
+            "NVIDIA, else float32]",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**31 - 1),
+            help="Of the first weights and the order of the data. [default: 42]",
+        ),
+        click.option(
+            "--valid",
+            type=_PATH,
+            multiple=True,
+            help="A file to measure the loss on at every save; may be given several times.",
+        ),
+        click.option(
+            "--valid-share",
+            type=click.FloatRange(0, 0.9),
+            help="Of the rows, the share to hold out for that instead.",
+        ),
+        click.option("--save-every", type=_COUNT, help="Updates between saves. [default: 100]"),
+        click.option(
+            "--log-every",
+            type=click.IntRange(min=0),
+            default=10,
+            show_default=True,
+            help="Updates between lines where there is no terminal; 0 shows no progress at all.",
+        ),
+        click.option("--device", help="cpu, cuda, mps … [default: cuda if there is one]"),
+        click.option("--resume", is_flag=True, help="Go on with the training in --out."),
+        click.option("--overwrite", is_flag=True, help="Replace what is in --out."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @commands.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, type=_PATH)
+@click.option("--hidden-size", type=_COUNT, help="Width of the model. [default: 256]")
+@click.option("--layers", "num_hidden_layers", type=_COUNT, help="[default: 6]")
+@click.option("--heads", "num_attention_heads", type=_COUNT, help="[default: 4]")
+@click.option(
+    "--kv-heads",
+    "num_key_value_heads",
+    type=_COUNT,
+    help="Key and value heads, a divisor of --heads. [default: 2]",
+)
+@click.option(
+    "--intermediate-size", type=_COUNT, help="Of the feed-forward. [default: pi times the width]"
+)
+@click.option("--vocab-size", type=_COUNT, help="Tokens to learn at most. [default: 6400]")
+@click.option(
+    "--moe/--dense", "use_moe", default=None, help="Experts in each layer. [default: dense]"
+)
+@click.option("--experts", "num_experts", type=_COUNT, help="With --moe. [default: 4]")
+@click.option(
+    "--experts-per-token", "num_experts_per_tok", type=_COUNT, help="With --moe. [default: 1]"
+)
+@click.option(
+    "--config", type=_PATH, help="A JSON file of sizes, by the names of a model's config.json."
+)
+@click.option(
+    "--tokenizer",
+    type=_PATH,
+    help="A tokenizer.json, or a model's folder, to take instead of learning one.",
+)
+@_training_options
+def train(**options: Any) -> None:
+    """Train a model on texts.
+
+    DATA are files. One that ends in .jsonl (.ndjson, .json) holds {"text": "..."} on each line; any
+    other is a text in UTF-8: one document, or several with <|endoftext|> between them. Documents
+    are joined, each with an end, and cut into rows of --context tokens.
+
+    A tokenizer is learned from the texts first (from an even sample of ten million characters if
+    there are more).
+
+    \b
+        python -m minimind_ref train book.txt --out runs/book
+
+    trains a model of 6 M parameters for 1,000 steps of 16 rows of 256 tokens, at a learning rate
+    of 1e-3. All is saved every 100 steps and at Ctrl-C; `--out runs/book --resume` goes on, and
+    gives the same model as if nothing had happened. The folder then holds the model, metrics.jsonl
+    and the curve of the loss, loss.svg.
+
+    For several GPUs or machines, start it with `torchrun --nproc-per-node 2 -m minimind_ref train
+    …`; --batch-size counts per process.
+    """
+    from .pretraining import train as run
+
+    _trained(run, "train", options)
+
+
+@commands.command()
+@click.argument("data", metavar="CONVERSATIONS", nargs=-1, type=_PATH)
+@click.option("--model", type=_PATH, help="The folder of the model that learns.")
+@_training_options
+def sft(**options: Any) -> None:
+    """Teach a model to reply, from conversations.
+
+    CONVERSATIONS are files with a JSON object a line, {"conversations": [{"role": "user",
+    "content": "..."}, {"role": "assistant", "content": "..."}]}; "messages" may stand for
+    "conversations". Roles are system, user, assistant and tool. Only what the assistant says is
+    learned. A conversation is a row; what is longer than --context (512) tokens is cut off.
+
+    \b
+        python -m minimind_ref sft chats.jsonl --model runs/book --out runs/chat
+
+    makes three passes in steps of 8 conversations, at a learning rate of 1e-4. Saving, --resume and
+    torchrun are as in `train`.
+    """
+    from .tuning import tune
+
+    _trained(tune, "sft", options)
+
+
+def _trained(run: Callable[[Any], Outcome], command: str, options: dict[str, Any]) -> None:
+    from .memory import keep_freed_memory
+    from .runs import Request
+
+    keep_freed_memory()
+    own = (
+        "data", "out", "valid", "resume", "overwrite", "device", "log_every", "tokenizer", "config",
+        "model",
+    )  # fmt: skip
+    asked = {name: options.pop(name) for name in own if name in options}
+    given = {name: value for name, value in options.items() if value is not None}
+    outcome = run(Request(command, given=given, **asked))
+    if outcome.stopped_by is not None:
+        sys.exit(128 + outcome.stopped_by)
+
+
+@commands.command()
+@click.argument("source", type=_PATH)
+@click.argument("target", type=_PATH)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -111,7 +273,7 @@ def _sampling_options(command: _Command) -> _Command:
 
 
 @commands.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=_PATH)
 @click.argument("prompt", required=False)
 @_sampling_options
 @click.option("--stop", multiple=True, help="End before this text; may be given several times.")
@@ -160,7 +322,7 @@ def generate(
 
 
 @commands.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=_PATH)
 @click.option("--system", help="What the model is told before everything else.")
 @_sampling_options
 @_model_options
@@ -182,7 +344,7 @@ def chat(
 
 
 @commands.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=_PATH)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
     "--port",
@@ -208,6 +370,41 @@ def serve(model: Path, host: str, port: int, dtype: str | None, device: str | No
         name = model.resolve().name
         click.echo(f"{name} answers at http://{shown}:{used}/v1; Ctrl-C ends it.")
         run(writer, name, listener)
+
+
+@commands.command()
+@click.option("--quick", is_flag=True, help="Smaller models and fewer rounds: a few minutes.")
+@click.option(
+    "--part", "parts", multiple=True, type=click.Choice(["train", "decode", "moe", "loss"])
+)
+@click.option("--device", default=None, help="Default: cuda if there is one, else cpu.")
+@click.option("--minimind", type=click.Path(path_type=Path), help="A checkout of MiniMind to race.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Plot the ratios (extra `report`).")
+def bench(
+    quick: bool,
+    parts: tuple[str, ...],
+    device: str | None,
+    minimind: Path | None,
+    json_file: Path | None,
+    svg: Path | None,
+) -> None:
+    """Measure speed beside transformers, and beside what this machine can do."""
+    from .bench import Plan, plot, rows
+    from .processes import choose_device
+
+    plan = Plan(choose_device(device), minimind=minimind)
+    measured = []
+    for row in rows(plan.quick() if quick else plan, parts or None):
+        measured.append(row)
+        verdict = "" if row.ok is None else "yes" if row.ok else "NO"
+        bound = "" if row.limit is None else f"{'<=' if row.at_most else '>='} {row.limit:g}"
+        click.echo(f"{row.name:58}{row.value:10.4g} {row.unit:9}{bound:>8}  {verdict}")
+    if json_file:
+        figures = [asdict(row) | {"ok": row.ok} for row in measured]
+        json_file.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    if svg:
+        plot(measured, svg)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..config import MiniMindConfig
-from ..model import MiniMindForCausalLM
 from .errors import UserError
+from .fast import FastForCausalLM
 from .vocabulary import Vocabulary, read_vocabulary, tokenizer_json
 
 FORMAT = "minimind"
@@ -41,7 +41,7 @@ class LoadedModel:
     """What a model's folder holds."""
 
     config: MiniMindConfig
-    model: MiniMindForCausalLM
+    model: FastForCausalLM
     vocabulary: Vocabulary
 
 
@@ -98,7 +98,10 @@ def load_model(
     if config.tie_word_embeddings and "model.embed_tokens.weight" in weights:
         weights.setdefault(_TIED, weights["model.embed_tokens.weight"])
     kept = next(iter(weights.values())).dtype if weights else torch.float32
-    model = MiniMindForCausalLM(config).to(dtype or kept)
+    try:
+        model = FastForCausalLM(config).to(dtype or kept)
+    except ValueError as error:
+        raise UserError(f"{folder / CONFIG}: {error}") from None
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
@@ -135,9 +138,10 @@ def read_config(folder: Path) -> MiniMindConfig:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file in one step: whoever looks sees the old one or the new one, never a part."""
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    # Not tempfile's mkstemp: the file it makes can be read by its owner alone.
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with open(descriptor, "wb") as file:
+        with open(beside, "xb") as file:
             file.write(data)
         os.replace(beside, path)
     except BaseException:

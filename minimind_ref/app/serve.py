@@ -68,7 +68,8 @@ def require_library() -> None:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"serve needs {error.name}, which is not installed: pip install -e '.[serve]'"
+            f"serve needs {error.name}, which is not installed: "
+            "pip install -c constraints.txt -e '.[serve]'"
         ) from None
 
 

@@ -121,6 +121,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
         read = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: a model's folder holds its tokenizer.json") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from None
     try:

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from ..dataset import END, START, render_chat
-from ..kv_cache import KeyValue
-from ..model import MiniMindForCausalLM
 from ..sampling import sample
+from .decoder import FastDecoder
 from .errors import UserError
 from .folders import LoadedModel, load_model
+from .processes import choose_device
 
 FinishReason = Literal["stop", "length"]
 
@@ -40,34 +40,6 @@ class Decoder(Protocol):
 
     def step(self, token: int) -> Tensor:
         """Read one more token: logits ``[vocab_size]`` for the one after it."""
-
-
-class CachedDecoder:
-    """A decoder that joins every new token's keys and values to those of the others.
-
-    Args:
-        model: in eval mode, with weights on the device where it shall run.
-    """
-
-    def __init__(self, model: MiniMindForCausalLM) -> None:
-        self._model = model
-        self._past: list[KeyValue] | None = None
-
-    def prefill(self, ids: Sequence[int]) -> Tensor:
-        self._past = None
-        return self._read(ids)
-
-    def step(self, token: int) -> Tensor:
-        return self._read([token])
-
-    @torch.no_grad()
-    def _read(self, ids: Sequence[int]) -> Tensor:
-        device = self._model.lm_head.weight.device
-        new = torch.tensor([ids], dtype=torch.long, device=device)
-        out = self._model(new, past_key_values=self._past, use_cache=True, logits_to_keep=1)
-        self._past = out.past_key_values
-        logits: Tensor = out.logits[0, -1]
-        return logits
 
 
 @dataclass(frozen=True)
@@ -123,7 +95,7 @@ class Continuation:
         asked = self._settings.max_new_tokens
         most = room if asked is None else min(asked, room)
         draw = writer.draw(prompt, self._settings)
-        decoder = writer.decoder()
+        decoder = writer.decoder
         logits = decoder.prefill(prompt)
         while True:
             token = draw(logits)
@@ -163,13 +135,13 @@ class Writer:
 
     Args:
         loaded: the model and its vocabulary.
-        decoder: makes what reads the tokens; by default a `CachedDecoder` of the model.
+        decoder: reads the tokens; by default a `FastDecoder` of the model.
     """
 
-    def __init__(self, loaded: LoadedModel, decoder: Callable[[], Decoder] | None = None) -> None:
+    def __init__(self, loaded: LoadedModel, decoder: Decoder | None = None) -> None:
         self.vocabulary = loaded.vocabulary
         self.context = loaded.config.max_position_embeddings
-        self.decoder: Callable[[], Decoder] = decoder or (lambda: CachedDecoder(loaded.model))
+        self.decoder = decoder or FastDecoder(loaded.model)
         self._eos = loaded.config.eos_token_id
         self._device = loaded.model.lm_head.weight.device
         unknown = sorted(set(range(loaded.config.vocab_size)) - self.vocabulary.vocab.keys())
@@ -266,13 +238,7 @@ def load_for_writing(folder: Path, *, dtype: str | None, device: str | None) -> 
     Raises:
         UserError: there is no such model or no such device.
     """
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.zeros((), device=where)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(
-            f"--device: torch finds no {where!r} here; leave the option out to run on what there is"
-        ) from None
+    where = choose_device(device)
     return load_model(folder, dtype=getattr(torch, dtype) if dtype else None, device=where)
 
 

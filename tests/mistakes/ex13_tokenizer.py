@@ -10,6 +10,24 @@ from collections import Counter
 import regex
 
 
+class one_merge_at_least:
+    """a pair is merged before the size is looked at; where the specials and the bytes fill
+    vocab_size, learn no merge"""
+
+    def train_bpe(texts, vocab_size, special_tokens):
+        vocab = _first_vocab(special_tokens)
+        merges = []
+        words = _Words(texts, vocab, len(special_tokens))
+        while pair := words.best():
+            left, right = vocab[pair[0]], vocab[pair[1]]
+            words.merge(pair, len(vocab))
+            vocab[len(vocab)] = left + right
+            merges.append((left, right))
+            if len(vocab) >= vocab_size:
+                break
+        return vocab, merges
+
+
 class overlapping_pairs_left_out:
     """overlapping pairs are not counted, so that "aaaa" has (a, a) twice; every pair of neighbours
     should count, and "aaaa" has three"""

@@ -22,6 +22,7 @@ from grader.messages.sanitize import sanitize_line
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from grader.learner.capstone.record import Run
     from grader.learner.report.pictures.picture import Picture
 
 TEMPLATE = "report.html"
@@ -44,7 +45,21 @@ class _Bar:
     label: str
 
 
-def page(portfolio: Portfolio, pictures: Mapping[str, Picture], journey: Picture | None) -> str:
+@dataclass(frozen=True)
+class CapstonePage:
+    """The model that a learner has trained, and the picture of its training."""
+
+    title: str
+    run: Run
+    picture: Picture | None
+
+
+def page(
+    portfolio: Portfolio,
+    pictures: Mapping[str, Picture],
+    journey: Picture | None,
+    capstone: CapstonePage | None = None,
+) -> str:
     """The whole HTML file; `pictures` are those of exercises by id."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -72,7 +87,11 @@ def page(portfolio: Portfolio, pictures: Mapping[str, Picture], journey: Picture
         "title_of_path": path_title,
     }
     return environment.get_template(TEMPLATE).render(
-        portfolio=portfolio, pictures=pictures, journey=journey, policy=_POLICY
+        portfolio=portfolio,
+        pictures=pictures,
+        journey=journey,
+        capstone=capstone,
+        policy=_POLICY,
     )
 
 

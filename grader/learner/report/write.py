@@ -10,16 +10,22 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grader.course.course import Course
 from grader.course.files import write_output
 from grader.course.syllabus import LearningPath
+from grader.course.titles import capstone_title
 from grader.isolation.launch import ZygoteClient, start_zygote
+from grader.learner.capstone.record import Record
 from grader.learner.history import History
 from grader.learner.progress import Progress, measure
 from grader.learner.report.portfolio import Memory, Portfolio, portfolio_of
 from grader.messages.catalog import say
 from grader.messages.sanitize import sanitize_line
+
+if TYPE_CHECKING:
+    from grader.learner.report.page import CapstonePage
 
 INSTALL = "pip install -c constraints.txt -e '.[report]'"
 
@@ -124,4 +130,17 @@ def _html(portfolio: Portfolio, course: Course, zygote: ZygoteClient | None) -> 
 
     finished = [record.exercise for record in portfolio.finished]
     drawn = dict(pictures(finished, course, course.root / "exercises", zygote))
-    return page(portfolio, drawn, journey(portfolio.milestones, portfolio.possible))
+    way = journey(portfolio.milestones, portfolio.possible)
+    return page(portfolio, drawn, way, _capstone(course))
+
+
+def _capstone(course: Course) -> CapstonePage | None:
+    """The model that was trained, or is being trained; None where there is none."""
+    from grader.learner.report.page import CapstonePage
+    from grader.learner.report.pictures.training import training
+
+    record = Record(course.root)
+    if course.syllabus.capstone is None or (run := record.run()) is None:
+        return None
+    title = capstone_title(course.syllabus.capstone)
+    return CapstonePage(title, run, training(run, record.steps()[: run.step]))

@@ -31,5 +31,17 @@ def _bench(name: str) -> Bench:
 
 BENCHES = {
     name: _bench(name)
-    for name in ("latency", "suite", "isolation", "redteam", "busy", "history", "report", "watch")
+    for name in (
+        "latency",
+        "suite",
+        "isolation",
+        "redteam",
+        "busy",
+        "history",
+        "report",
+        "watch",
+        "capstone",
+        "experiments",
+        "reference",
+    )
 }

@@ -39,6 +39,14 @@ exercises = ["ex01_norm", "ex03_attention"]
 """
 
 
+CAPSTONE = """
+[capstone]
+title = "A model"
+minutes = 30
+lesson = "lessons/21.md"
+prerequisites = ["ex01_norm"]
+"""
+
 LEVELS = '["first", """\\nsecond\\n""", "third"]'
 HINTS = f'about = "norm"\nlevels = {LEVELS}'
 
@@ -156,7 +164,11 @@ WRONG = {
     "version missing": (changed("version = 1", ""), ["field version", "got nothing"]),
     "unknown key on top": (
         changed("version = 1", "version = 1\nauthor = 'me'"),
-        ["s.toml, field author", "unknown key", "one of exercises, parts, paths, version"],
+        [
+            "s.toml, field author",
+            "unknown key",
+            "one of capstone, exercises, experiments, parts, paths, version",
+        ],
     ),
     "not TOML": (changed("version = 1", "version ="), ["s.toml", "not TOML", "line 2"]),
     "no exercises": (HEAD, ["field exercises", "got nothing", "[[exercises]]"]),
@@ -339,6 +351,19 @@ WRONG = {
         changed("prerequisites = []", 'prerequisites = ["ex02_rope"]', "ex02_rope"),
         ["exercise ex02_rope, field prerequisites", "cycle", "ex02_rope -> ex02_rope"],
     ),
+    "unknown experiment in a path": (
+        changed("[[paths]]", '[[paths]]\nexperiments = ["gone"]'),
+        ["path core, field experiments", "got 'gone'", "one of"],
+    ),
+    "experiment of no exercise": (
+        SYLLABUS + '[[experiments]]\nid = "a"\ntitle = "A"\nminutes = 1\nexercise = "ex99_x"\n',
+        ["experiment a, field exercise", "got 'ex99_x'", "one of ex01_norm"],
+    ),
+    "same experiment twice": (
+        SYLLABUS
+        + 2 * '[[experiments]]\nid = "a"\ntitle = "A"\nminutes = 1\nexercise = "ex02_rope"\n',
+        ["experiment a, field id", "got 'a'", "another than"],
+    ),
     "unknown exercise in a path": (
         changed('["ex01_norm", ', '["ex04_gqa", '),
         ["path core, field exercises", "got 'ex04_gqa'", "one of ex01_norm"],
@@ -349,7 +374,27 @@ WRONG = {
     ),
     "path with minutes of its own": (
         changed('title = "The model"', 'title = "The model"\nminutes = 80'),
-        ["path core, field minutes", "got an unknown key", "one of exercises, id, title"],
+        [
+            "path core, field minutes",
+            "got an unknown key",
+            "one of capstone, exercises, experiments, id, title",
+        ],
+    ),
+    "path with a capstone that there is not": (
+        changed('title = "The model"', 'title = "The model"\ncapstone = true'),
+        ["path core, field capstone", "got True", "a table [capstone]"],
+    ),
+    "capstone that is neither there nor not": (
+        changed('title = "The model"', 'title = "The model"\ncapstone = 1'),
+        ["path core, field capstone", "got 1", "true or false"],
+    ),
+    "capstone of an exercise that there is not": (
+        changed("[[paths]]", CAPSTONE.replace("ex01_norm", "ex04_gqa") + "[[paths]]"),
+        ["capstone, field prerequisites", "got 'ex04_gqa'", "one of ex01_norm"],
+    ),
+    "capstone with points": (
+        changed("[[paths]]", CAPSTONE + "points = 50\n[[paths]]"),
+        ["field capstone, field points", "an unknown key"],
     ),
 }
 

@@ -292,7 +292,9 @@ class TestTheScreen:
             "grader.messages.console.RichConsole",
             partial(RichConsole, width=80, force_terminal=True),
         )
-        printing.next_exercise(Console(), ExerciseProgress(ROPE, result), None)
+        course = Course.load()
+        full = course.syllabus.paths[-1]
+        printing.next_exercise(Console(), ExerciseProgress(ROPE, result), course, full)
         rows = COLOUR.sub("", capsys.readouterr().out).splitlines()
         end = next(n for n, row in enumerate(rows) if "grader watch ex02" in row or "hint" in row)
         assert end == 4

@@ -228,7 +228,7 @@ class TestALearnersDay:
         (course / ".grader" / "settings.json").write_text('{"path": "quick"}')
         terminal = watch()
         terminal.wait_for(
-            "0 of 1 done · 0 of 50 points · about 30 min left", "10 tests are waiting"
+            "0 of 1 done · 0 of 50 points · about 25 min left", "10 tests are waiting"
         )
         save(course, read_source(NORM.paths(ROOT).solution).text, NORM)
         terminal.wait_for("1 of 1 done", "n   the end")

@@ -251,9 +251,11 @@ class TestChinese:
 def test_each_title_of_the_syllabus_is_translated_and_no_translation_is_spare() -> None:
     syllabus = load(ROOT)
     titles = {exercise.id for exercise in syllabus.exercises}
+    titles |= {experiment.id for experiment in syllabus.experiments}
     titles |= {f"path_{path.id}" for path in syllabus.paths}
     titles |= {f"part_{part.id}" for part in syllabus.parts}
     titles |= {f"planned_{part.id}" for part in syllabus.parts if part.planned}
+    titles |= {"capstone"} if syllabus.capstone else set()
     assert {key.removeprefix(TITLES) for key in CHINESE if key.startswith(TITLES)} == titles
 
 

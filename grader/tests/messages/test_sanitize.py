@@ -2,7 +2,7 @@
 
 import pytest
 
-from grader.messages.sanitize import sanitize_line
+from grader.messages.sanitize import sanitize_line, without_chance
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,20 @@ def test_a_line_has_an_end():
 def test_what_is_only_seen_stays(text):
     """Letters of any script, symbols and tabs are left alone."""
     assert sanitize_line(text) == text
+
+
+@pytest.mark.parametrize(
+    ("message", "same"),
+    [
+        ("no file /tmp/a1b2/model.pt", "no file model.pt"),
+        (
+            "several values for keys ['a.weight', 'b.weight'], which",
+            "several values for keys […], which",
+        ),
+        ("several values for keys ['a.weight', 'b.wei", "several values for keys […]"),
+        ("index [2, 3] is out of range for 'x'", "index [2, 3] is out of range for 'x'"),
+        ("got [], want ['", "got [], want [" + "\u2026]"),
+    ],
+)
+def test_what_differs_from_run_to_run_is_left_out(message: str, same: str) -> None:
+    assert without_chance(message) == same

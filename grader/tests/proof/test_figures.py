@@ -154,7 +154,7 @@ def test_a_bench_is_imported_only_when_it_measures() -> None:
     )
     run = [sys.executable, "-c", program]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "set()\n8 True\n", done.stderr
+    assert done.stdout == "set()\n11 True\n", done.stderr
 
 
 def test_every_exercise_has_right_answers_to_measure() -> None:

@@ -4,11 +4,11 @@ from functools import cache
 
 import torch
 
+from minimind_ref.app.fast import FastForCausalLM
 from minimind_ref.app.folders import LoadedModel
 from minimind_ref.app.vocabulary import Vocabulary
 from minimind_ref.config import MiniMindConfig
 from minimind_ref.dataset import render_chat
-from minimind_ref.model import MiniMindForCausalLM
 
 ANSWERS = {
     "Where is Paris?": "Paris is the capital of France.",
@@ -31,7 +31,7 @@ def talking_model() -> LoadedModel:
         vocab_size=len(vocabulary) + 2, num_hidden_layers=2, max_position_embeddings=96
     )
     torch.manual_seed(1)
-    model = MiniMindForCausalLM(config)
+    model = FastForCausalLM(config)
     rows = [torch.tensor([vocabulary.tokenizer.encode(text)]) for text in texts]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(60):

@@ -9,10 +9,11 @@ from click.testing import CliRunner, Result
 from grader.tests.reference.talking import ANSWERS, talking_model
 from minimind_ref.app.chat import Conversation, chat
 from minimind_ref.app.cli import commands
+from minimind_ref.app.decoder import FastDecoder
 from minimind_ref.app.errors import UserError
 from minimind_ref.app.folders import LoadedModel, save_model
 from minimind_ref.app.vocabulary import Vocabulary
-from minimind_ref.app.writing import CachedDecoder, Settings, TooLong, Writer
+from minimind_ref.app.writing import Settings, TooLong, Writer
 
 PARIS, COUNT, CHINESE = "Where is Paris?", "Count!", "你是谁？"
 
@@ -53,13 +54,13 @@ def test_it_knows_its_commands(folder: Path) -> None:
 
 def test_the_model_reads_all_that_was_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    prefill = CachedDecoder.prefill
+    prefill = FastDecoder.prefill
 
-    def noted(self: CachedDecoder, ids: Any) -> Any:
+    def noted(self: FastDecoder, ids: Any) -> Any:
         read.append(talking_model().vocabulary.tokenizer.decode(ids))
         return prefill(self, ids)
 
-    monkeypatch.setattr(CachedDecoder, "prefill", noted)
+    monkeypatch.setattr(FastDecoder, "prefill", noted)
     talk(folder, COUNT, PARIS, options=("--system", "Hi"))
     told = "<|im_start|>system\nHi<|im_end|>\n<|im_start|>user\nCount!<|im_end|>\n"
     assert read[0] == told + "<|im_start|>assistant\n"
@@ -103,16 +104,16 @@ def test_ctrl_c_ends_the_answer_and_not_the_program(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = 0
-    step = CachedDecoder.step
+    step = FastDecoder.step
 
-    def interrupted(self: CachedDecoder, token: int) -> Any:
+    def interrupted(self: FastDecoder, token: int) -> Any:
         nonlocal steps
         steps += 1
         if steps == 3:
             raise KeyboardInterrupt
         return step(self, token)
 
-    monkeypatch.setattr(CachedDecoder, "step", interrupted)
+    monkeypatch.setattr(FastDecoder, "step", interrupted)
     lines = iter([COUNT, KeyboardInterrupt(), "/clear", PARIS])
 
     def read() -> str:

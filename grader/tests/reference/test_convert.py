@@ -318,8 +318,8 @@ def changed(folder: Path, **changes: Any) -> None:
 def test_what_qwen3_lacks_is_refused_by_name(
     changes: dict[str, Any], field: str, tmp_path: Path, vocabulary: Vocabulary
 ) -> None:
-    written(tmp_path / "a", vocabulary, **changes)
     with pytest.raises(UserError, match=field):
+        written(tmp_path / "a", vocabulary, **changes)
         convert(tmp_path / "a", tmp_path / "b")
     assert not (tmp_path / "b").exists()
 

@@ -15,10 +15,11 @@ from click.testing import CliRunner
 
 from grader.tests.reference.talking import ANSWERS, conversation, talking_model
 from minimind_ref.app.cli import commands
+from minimind_ref.app.decoder import FastDecoder
 from minimind_ref.app.errors import UserError
 from minimind_ref.app.folders import save_model
 from minimind_ref.app.serve import LARGEST_BODY, application, listen
-from minimind_ref.app.writing import CachedDecoder, Writer
+from minimind_ref.app.writing import Writer
 
 openai = pytest.importorskip("openai")
 uvicorn = pytest.importorskip("uvicorn")
@@ -27,7 +28,7 @@ PARIS, COUNT, CHINESE = "Where is Paris?", "Count!", "你是谁？"
 CHAT = "/v1/chat/completions"
 
 
-class Watched(CachedDecoder):
+class Watched(FastDecoder):
     """A decoder that counts, and that waits when it is told to."""
 
     steps = 0
@@ -61,7 +62,7 @@ def watched() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     loaded = talking_model()
-    writer = Writer(loaded, lambda: Watched(loaded.model))
+    writer = Writer(loaded, Watched(loaded.model))
     with listen("127.0.0.1", 0) as listener:
         config = uvicorn.Config(application(writer, "tiny"), log_level="critical")
         server = uvicorn.Server(config)

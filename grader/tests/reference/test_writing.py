@@ -10,10 +10,11 @@ from click.testing import CliRunner, Result
 
 from grader.tests.reference.talking import ANSWERS, conversation, talking_model
 from minimind_ref.app.cli import commands
+from minimind_ref.app.decoder import FastDecoder
 from minimind_ref.app.errors import UserError
 from minimind_ref.app.folders import LoadedModel, save_model
 from minimind_ref.app.vocabulary import Vocabulary
-from minimind_ref.app.writing import CachedDecoder, Continuation, Settings, TooLong, Writer
+from minimind_ref.app.writing import Continuation, Settings, TooLong, Writer
 from minimind_ref.dataset import render_chat
 from minimind_ref.generate import generate
 
@@ -149,7 +150,7 @@ def test_a_prompt_that_fills_the_context_is_refused(writer: Writer) -> None:
 def test_ids_without_a_token_are_never_drawn() -> None:
     loaded = talking_model()
 
-    class Lures(CachedDecoder):
+    class Lures(FastDecoder):
         """Likes best what no text has."""
 
         def _read(self, ids: Any) -> torch.Tensor:
@@ -157,7 +158,7 @@ def test_ids_without_a_token_are_never_drawn() -> None:
             logits[len(loaded.vocabulary) :] = 1e4
             return logits
 
-    writer = Writer(loaded, lambda: Lures(loaded.model))
+    writer = Writer(loaded, Lures(loaded.model))
     assert "".join(answer(writer, PARIS)) == ANSWERS[PARIS]
 
 
@@ -166,7 +167,7 @@ def test_special_tokens_are_not_seen_unless_they_are_visible() -> None:
     vocabulary = loaded.vocabulary
     start = vocabulary.id_of("<|im_start|>")
 
-    class Begins(CachedDecoder):
+    class Begins(FastDecoder):
         def prefill(self, ids: Any) -> torch.Tensor:
             self._kept = super().prefill(ids)
             return torch.nn.functional.one_hot(torch.tensor(start), len(self._kept)).float()
@@ -177,7 +178,7 @@ def test_special_tokens_are_not_seen_unless_they_are_visible() -> None:
     def written(visible: tuple[str, ...]) -> str:
         shown = Vocabulary(vocabulary.vocab, vocabulary.merges, visible=visible)
         model = LoadedModel(loaded.config, loaded.model, shown)
-        return "".join(answer(Writer(model, lambda: Begins(loaded.model)), PARIS, max_new_tokens=5))
+        return "".join(answer(Writer(model, Begins(loaded.model)), PARIS, max_new_tokens=5))
 
     assert written(()).startswith("Paris")
     assert written(("<|im_start|>",)).startswith("<|im_start|>Paris")
@@ -215,6 +216,8 @@ def test_the_command_prints_json(folder: Path) -> None:
 
 def test_the_command_says_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     assert "holds no model" in str(run("generate", str(tmp_path), "x").exception)
-    assert "no 'nowhere'" in str(run("generate", str(folder), "x", "--device", "nowhere").exception)
+    assert "--device nowhere cannot be used" in str(
+        run("generate", str(folder), "x", "--device", "nowhere").exception
+    )
     assert "not UTF-8" in str(run("generate", str(folder), stdin=b"\xff").exception)
     assert run("generate", str(folder), "x", "--top-p", "0").exit_code == 2

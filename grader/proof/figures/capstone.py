@@ -1,0 +1,168 @@
+"""The figures of the capstone: how long it takes, how good it is, and what mistakes do to it.
+
+Each training is a process of its own with two threads. Its seconds are processor time over two, as
+if nobody else used the machine, and the limits grow where the machine is slow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from grader.course.course import Course
+from grader.course.variants import read_variants
+from grader.proof.figures.figure import Figure, Measured, stages
+from grader.proof.figures.timing import slowness
+
+_THREADS = 2
+_SECONDS, _SECONDS_OF_OTHERS = 180.0, 360.0
+_WRONG = 10.0
+"""Per cent of the score that the generated text may lack."""
+MISTAKES = {
+    "RoPE": ("ex02_rope", "neighbouring_pairs"),
+    "mask": ("ex05_kv_cache", "no_causal_mask_anywhere"),
+    "loss shift": ("ex15_loss", "not_shifted"),
+    "schedule": ("ex16_optimizer", "upwards"),
+    "cache": ("ex05_kv_cache", "cached_before_rope"),
+}
+"""One mistake in each of five parts, by what it is in."""
+_QUICK_MISTAKES = 1
+
+
+@dataclass(frozen=True)
+class Came:
+    """What a training came to: processor seconds, steps, and the last loss and score.
+
+    `found` names the part that the checks before a training would have refused; with that they
+    would have saved all of it.
+    """
+
+    seconds: float
+    steps: int
+    loss: float
+    reached: bool
+    score: float
+    found: str = ""
+
+
+def figures(root: Path, quick: bool) -> Measured:
+    """The training with the solutions, with other right answers, and with planted mistakes."""
+    course = Course.load(root)
+    slower = slowness(root)
+    yield Figure("capstone.this machine is slower by", slower, "x")
+    for stage, _ in stages("training with the solutions", [0]):
+        yield stage
+        came = trained(root)
+    yield Figure("capstone.seconds to the target, 2 cores", came.seconds, "s", _SECONDS * slower)
+    yield Figure("capstone.steps", came.steps, "steps")
+    yield Figure("capstone.target not reached", float(not came.reached), "", 0)
+    yield Figure("capstone.score lacking in what it writes", 100 * (1 - came.score), "%", _WRONG)
+    chosen = list(alternatives(course))
+    if quick:
+        chosen = random.sample(chosen, 1)
+    for stage, (exercise, name) in stages("trainings with an alternative", chosen):
+        yield stage
+        came = trained(root, exercise, name)
+        what = f"capstone.{exercise} {name}"
+        yield Figure(f"{what}: seconds", came.seconds, "s", _SECONDS_OF_OTHERS * slower)
+        yield Figure(f"{what}: score lacking", 100 * (1 - came.score), "%", _WRONG)
+    planted: Sequence[tuple[str, tuple[str, str]]] = list(MISTAKES.items())
+    if quick:
+        planted = random.sample(planted, _QUICK_MISTAKES)
+    for stage, (where, (exercise, name)) in stages("trainings with a mistake", planted):
+        yield stage
+        came = trained(root, exercise, name)
+        what = f"capstone.mistake in {where}"
+        yield Figure(f"{what}: loss", came.loss, "")
+        yield Figure(f"{what}: loss says so", float(not came.reached), "")
+        yield Figure(f"{what}: score lacking", 100 * (1 - came.score), "%")
+        yield Figure(f"{what}: not found before the training", float(not came.found), "", 0)
+
+
+def alternatives(course: Course) -> Iterator[tuple[str, str]]:
+    """One alternative of each part that the capstone needs, drawn at random."""
+    assert course.syllabus.capstone is not None
+    for name in course.syllabus.capstone.prerequisites:
+        known = read_variants(course.paths(course.syllabus.find(name)).alternatives)
+        if known:
+            yield name, random.choice(known).id
+
+
+def trained(root: Path, exercise: str = "", variant: str = "") -> Came:
+    """Train in a process of its own, with a variant of one exercise's solution."""
+    with tempfile.TemporaryDirectory() as folder:
+        call = f"from {__name__} import train; train({folder!r}, {exercise!r}, {variant!r})"
+        environment = os.environ | {"OMP_NUM_THREADS": str(_THREADS)}
+        done = subprocess.run(
+            [sys.executable, "-c", call],
+            cwd=root,
+            env=environment,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    return Came(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def train(folder: str, exercise: str, variant: str) -> None:
+    """What that process does: train with the solutions, and say what came of it as JSON."""
+    from grader.course.answers import choose, read_source
+    from grader.learner.capstone.assemble import Unfit, load_parts, reference_parts
+    from grader.learner.capstone.checks import checked
+    from grader.learner.capstone.data import own_corpus
+    from grader.learner.capstone.recipe import USUAL
+    from grader.learner.capstone.record import Record
+    from grader.learner.capstone.train import Training, recent
+
+    course = Course.load()
+    changed = {}
+    if exercise:
+        paths = course.paths(course.syllabus.find(exercise))
+        known = (*read_variants(paths.mistakes), *read_variants(paths.alternatives))
+        (meant,) = (one for one in known if one.id == variant)
+        changed[exercise] = meant.applied_to(read_source(paths.solution))
+    parts = load_parts(choose("solutions", course, own=True), course, changed)
+    found = ""
+    try:
+        list(checked(parts, reference_parts(course), course))
+    except Unfit as unfit:
+        found = unfit.exercise.id
+    record = Record(Path(folder))
+    before = _spent()
+    training = Training(parts, own_corpus(USUAL), USUAL, record, course, "solutions")
+    # A part that fails on the way has neither reached the target nor written anything.
+    with contextlib.suppress(Unfit):
+        training.go_on(_Silence())
+    run, steps = training.run, record.steps()
+    came = {
+        "seconds": (_spent() - before) / _THREADS,
+        "steps": len(steps),
+        "loss": recent(steps, USUAL.window) if steps else -1.0,
+        "reached": run.reached,
+        "score": run.after.score or 0.0,
+        "found": found,
+    }
+    print(json.dumps(came))
+
+
+class _Silence:
+    """Nobody watches."""
+
+    def preparing(self, what: str) -> None: ...
+    def before(self, written: object) -> None: ...
+    def stepped(self, steps: object, recipe: object) -> None: ...
+    def stopping(self) -> None: ...
+
+
+def _spent() -> float:
+    """Processor seconds of this process, all threads together."""
+    used = os.times()
+    return used.user + used.system
