@@ -80,6 +80,14 @@ def test_what_no_longer_fits_is_forgotten_from_the_front() -> None:
     assert said == ["Hi", PARIS, ANSWERS[PARIS], CHINESE]
 
 
+def test_what_is_left_begins_with_a_question() -> None:
+    talked = conversing()
+    for size in range(1, 12):
+        talked.ask("a" * size)
+        assert [turn["role"] for turn in talked.turns][::2] == ["user"] * len(talked.turns[::2])
+        talked.answered("b" * 2 * size)
+
+
 def test_that_it_forgets_is_said(folder: Path) -> None:
     out = talk(folder, PARIS, COUNT, CHINESE, PARIS).stdout
     assert "messages are forgotten" in out

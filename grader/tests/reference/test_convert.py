@@ -1,5 +1,6 @@
 """A converted model is the same model: its numbers, tokens and conversations in `transformers`."""
 
+import contextlib
 import json
 import types
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from minimind_ref.app.cli import commands
 from minimind_ref.app.convert import convert
 from minimind_ref.app.errors import UserError
 from minimind_ref.app.folders import LoadedModel, load_model, save_model
+from minimind_ref.app.qwen3 import to_qwen3
 from minimind_ref.app.vocabulary import Vocabulary, read_vocabulary
 from minimind_ref.config import MiniMindConfig
 from minimind_ref.dataset import render_chat
@@ -267,6 +269,26 @@ def test_an_attention_factor_is_derived_as_there(tmp_path: Path, vocabulary: Voc
         assert (got["beta_fast"], got["beta_slow"]) == (32, 1)
 
 
+@pytest.mark.parametrize("theta", [10.0, 1000.0, 1e6])
+def test_yarn_has_the_same_frequencies_there_or_is_refused(theta: float) -> None:
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    compared = 0
+    for original in (1, 2, 8, 60, 300, 4000):
+        for fast, slow in ((32, 1), (2, 2), (1, 0.1), (8, 4)):
+            scaling = {"original_max_position_embeddings": original, "factor": 8.0}
+            scaling |= {"beta_fast": fast, "beta_slow": slow}
+            config = MiniMindConfig.tiny(
+                rope_theta=theta, rope_scaling=scaling, max_position_embeddings=8 * original
+            )
+            with contextlib.suppress(UserError):
+                fields, _ = to_qwen3(config, "float32")
+                theirs, _ = ROPE_INIT_FUNCTIONS["yarn"](transformers.Qwen3Config(**fields))
+                torch.testing.assert_close(yarn.yarn_freqs(8, theta, scaling), theirs)
+                compared += 1
+    assert compared >= 6  # of 24
+
+
 def changed(folder: Path, **changes: Any) -> None:
     """Other fields in a config.json; None takes one away."""
     path = folder / "config.json"
@@ -285,6 +307,10 @@ def changed(folder: Path, **changes: Any) -> None:
         ),
         (
             {"rope_scaling": {**YARN, "original_max_position_embeddings": 1}},
+            "rope_scaling: with these numbers",
+        ),
+        (
+            {"rope_scaling": {**YARN, "original_max_position_embeddings": 60}, "rope_theta": 3.0},
             "rope_scaling: with these numbers",
         ),
     ],

@@ -196,6 +196,24 @@ def test_a_client_that_goes_away_ends_its_answer(client: Any) -> None:
     assert Watched.steps < whole
 
 
+def test_a_client_that_does_not_wait_ends_its_answer(port: int, client: Any) -> None:
+    Watched.waits_at = 4
+    body = json.dumps({"model": "tiny", "temperature": 0, "messages": conversation(COUNT)})
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.request("POST", CHAT, body)
+    for _ in range(600):
+        if Watched.steps == Watched.waits_at:
+            break
+        threading.Event().wait(0.1)
+    connection.close()
+    # The server has seen it once it answers another.
+    client.models.list()
+    Watched.may_go_on.set()
+    assert ask(client, PARIS).choices[0].message.content == ANSWERS[PARIS]
+    ids = talking_model().vocabulary.tokenizer.encode
+    assert Watched.steps < len(ids(ANSWERS[COUNT])) + len(ids(ANSWERS[PARIS]))
+
+
 def test_texts_are_continued(client: Any) -> None:
     prompt = "<|im_start|>user\nCount!<|im_end|>\n<|im_start|>assistant\n"
     fields: dict[str, Any] = {"model": "tiny", "prompt": prompt, "temperature": 0}
