@@ -461,6 +461,6 @@ def test_without_matplotlib_it_says_so_and_trains(
     monkeypatch.setattr(training, "can_draw", can_draw)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     said = run("train", book, "--out", tmp_path / "out", *SMALL, "--steps=1")
-    assert "minimind-course[report]" in said
+    assert "-c constraints.txt -e '.[report]'" in said
     assert not (tmp_path / "out" / "loss.svg").exists()
     assert (tmp_path / "out" / "model.safetensors").exists()
