@@ -6,6 +6,7 @@ and of reading memory, are measured in the same run, and results are given as fr
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from ..config import MiniMindConfig
 from ..loss import causal_lm_loss
 from ..moe import MoEFeedForward
-from .decoder import FastDecoder
+from .decoder import FastDecoder, FastMixture
 from .errors import UserError
 from .fast import FastForCausalLM, head_loss, mixture
 from .memory import keep_freed_memory, peak_bytes
@@ -252,10 +253,7 @@ def _experts(plan: Plan, rates: Mapping[str, float]) -> Iterator[Row]:
         for name, dtype in DTYPES.items():
             for tokens in (1, plan.moe_tokens):
                 x = torch.randn(1, tokens, config.hidden_size, device=plan.device)
-                runs: dict[str, Callable[[], object]] = {
-                    "ours": partial(_through, layer, mixture, x, dtype, tokens > 1),
-                    "loop": partial(_through, layer, looped, x, dtype, tokens > 1),
-                }
+                runs = (_trained_experts if tokens > 1 else _read_experts)(layer, x, dtype)
                 seconds = medians(runs, plan.rounds, plan.device)
                 what = "training" if tokens > 1 else "reading"
                 title = f"{experts} experts top-{chosen} {what} {tokens} {name}"
@@ -267,20 +265,46 @@ def _experts(plan: Plan, rates: Mapping[str, float]) -> Iterator[Row]:
                 yield Row(f"{title} loop / ours", seconds["loop"] / seconds["ours"], "x", limit)
 
 
+def _trained_experts(
+    layer: MoEFeedForward, x: Tensor, dtype: torch.dtype
+) -> dict[str, Callable[[], object]]:
+    """Forward and backward."""
+    return {
+        "ours": partial(_through, layer, mixture, x, dtype),
+        "loop": partial(_through, layer, looped, x, dtype),
+    }
+
+
+def _read_experts(
+    layer: MoEFeedForward, x: Tensor, dtype: torch.dtype
+) -> dict[str, Callable[[], object]]:
+    """One token, as a decoder reads it, with weights of that dtype."""
+    layer = copy.deepcopy(layer).to(dtype).eval()
+    ours = FastMixture(layer)
+    x = x.to(dtype)
+
+    @torch.no_grad()
+    def loop() -> None:
+        looped(layer, x)
+
+    @torch.no_grad()
+    def fast() -> None:
+        ours(x[0])
+
+    return {"ours": fast, "loop": loop}
+
+
 def _through(
     layer: MoEFeedForward,
     run: Callable[[MoEFeedForward, Tensor], tuple[Tensor, Tensor]],
     x: Tensor,
     dtype: torch.dtype,
-    backward: bool,
 ) -> None:
-    x = x.detach().requires_grad_(backward)
-    autocast = torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32)
-    with autocast, torch.set_grad_enabled(backward):
+    x = x.detach().requires_grad_()
+    with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
         out, loss = run(layer, x)
-    if backward:
-        torch.autograd.backward(out.float().sum() + loss)
-        layer.zero_grad()
+    torch.autograd.backward(out.float().sum() + loss)
+    layer.zero_grad()
 
 
 def looped(layer: MoEFeedForward, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -110,7 +110,7 @@ class _Layer:
         self._between = _Norm(block.post_attention_layernorm)
         self._mlp: Callable[[Tensor], Tensor]
         if isinstance(block.mlp, MoEFeedForward):
-            self._mlp = _Mixture(block.mlp)
+            self._mlp = FastMixture(block.mlp)
         else:
             self._mlp = _Gated(cast(FeedForward, block.mlp))
 
@@ -154,13 +154,16 @@ class _Gated:
         return self._down(F.silu(gate) * up)
 
 
-class _Mixture:
+class FastMixture:
+    """A mixture of experts for reading, of which only those run that a token has chosen."""
+
     def __init__(self, mlp: MoEFeedForward) -> None:
         self._gate: MoEGate = mlp.gate
         self._experts = [_Gated(cast(FeedForward, expert)) for expert in mlp.experts]
         self._shared = [_Gated(cast(FeedForward, expert)) for expert in mlp.shared_experts]
 
     def __call__(self, x: Tensor) -> Tensor:
+        """``[S, C] -> [S, C]``."""
         chosen, weights, _ = self._gate(x[None])
         out = torch.zeros_like(x)
         if len(x) == 1:
