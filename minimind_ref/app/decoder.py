@@ -25,7 +25,7 @@ from ..moe_gate import MoEGate
 from ..rmsnorm import RMSNorm
 from ..yarn import precompute_freqs_cis
 from .fast import FastForCausalLM, rotated, turning
-from .products import linear
+from .products import linear, working_dtype
 
 _FIRST_ROOM = 256
 """Tokens for which memory is taken at first; it doubles whenever it is full."""
@@ -91,7 +91,9 @@ class FastDecoder:
         while room < tokens:
             room *= 2
         shape = (*self._shape, min(room, self._capacity), self._width)
-        return self._embedding.new_empty(shape)
+        # Where bfloat16 is slow to multiply, attention multiplies float32.
+        dtype = working_dtype(self._embedding.dtype, self._embedding.device)
+        return self._embedding.new_empty(shape, dtype=dtype)
 
 
 class _Layer:
@@ -134,14 +136,14 @@ class _Layer:
         memory[1, :, start:end] = v.transpose(0, 1)
         keys, values = memory[:, None, :, :end]
         if len(x) == 1:
-            grouped = q.reshape(1, keys.shape[1], -1, self._head_dim)
+            grouped = q.to(keys.dtype).reshape(1, keys.shape[1], -1, self._head_dim)
             mixed = F.scaled_dot_product_attention(grouped, keys, values)
         else:
-            queries = q.transpose(0, 1)[None]
+            queries = q.to(keys.dtype).transpose(0, 1)[None]
             mixed = F.scaled_dot_product_attention(
                 queries, keys, values, is_causal=True, enable_gqa=True
             ).transpose(1, 2)
-        return self._out(mixed.reshape(len(x), -1))
+        return self._out(mixed.reshape(len(x), -1).to(x.dtype))
 
 
 class _Gated:
