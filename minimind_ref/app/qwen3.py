@@ -307,9 +307,6 @@ def _yarn_to_qwen3(config: MiniMindConfig) -> dict[str, Any] | None:
     scaling = config.rope_scaling
     if scaling is None:
         return None
-    for name in _YARN:
-        if name not in scaling:
-            raise UserError(f"rope_scaling: {name} is missing, and YaRN needs it")
     sizes = dataclasses.asdict(config)
     if _has_no_effect(scaling, sizes):
         return None
