@@ -112,18 +112,21 @@ class Terminal:
         self._screen.alignment_display()
         self.process.setwinsize(rows, columns)
 
-    def wait_for(self, *texts: str) -> float:
+    def wait_for(self, *texts: str, without: str = "") -> float:
         """Wait until the screen shows all of some texts; when what completed it was received.
 
-        A text may be broken into lines.
+        A text may be broken into lines. A screen may be received in two pieces, with lines of the
+        one before still on it: what must no longer stand there is waited for as well.
 
         Raises AssertionError with the screen where it never does.
         """
         for seen in self._pieces(self._patience().is_over):
             unbroken = " ".join(self.text.split())
-            if all(text in self.text or text in unbroken for text in texts):
+            shown = all(text in self.text or text in unbroken for text in texts)
+            if shown and not (without and without in self.text):
                 return seen
-        raise AssertionError(f"the screen does not show {texts!r}:\n{self.text}")
+        unwanted = f" without {without!r}" if without else ""
+        raise AssertionError(f"the screen does not show {texts!r}{unwanted}:\n{self.text}")
 
     def read_for(self, seconds: float) -> None:
         """Let the command draw for a while."""
