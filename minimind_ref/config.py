@@ -24,7 +24,8 @@ _SIZES = (
     "num_experts_per_tok",
 )
 _OPTIONAL_SIZES = ("head_dim", "intermediate_size", "moe_intermediate_size", "n_shared_experts")
-_POSITIVE_SCALINGS = ("original_max_position_embeddings", "factor", "beta_fast", "beta_slow")
+YARN_FIELDS = ("original_max_position_embeddings", "factor", "beta_fast", "beta_slow")
+"""What `rope_scaling` must say for YaRN."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ class MiniMindConfig:
     def _own_rope_scaling(self) -> None:
         if self.rope_scaling is None:
             return
-        for key in _POSITIVE_SCALINGS:
+        for key in YARN_FIELDS:
             if key in self.rope_scaling and not 0 < self.rope_scaling[key] < math.inf:
                 raise _impossible(
                     f"rope_scaling[{key!r}]", self.rope_scaling[key], "a positive number"

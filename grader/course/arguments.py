@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,46 +41,45 @@ class ExerciseName(click.ParamType):  # type: ignore[type-arg]  # older clicks t
         ]
 
 
-class PathName(click.ParamType):  # type: ignore[type-arg]
+class _KnownName(click.ParamType):  # type: ignore[type-arg]
+    """Something that the syllabus lists, by its id; `no_...` of the catalog refuses another one."""
+
+    def known(self) -> Iterable[Any]:
+        """All that there is of it, each with an id and a title."""
+        raise NotImplementedError
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        known = {each.id: each for each in self.known()}
+        if value not in known:
+            sentence = say(f"cli.no_{self.name}", asked=value, known=", ".join(known))
+            self.fail(sentence, param, ctx)
+        return known[str(value)]
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        known = (each for each in self.known() if each.id.startswith(incomplete))
+        return [CompletionItem(each.id, help=each.title) for each in known]
+
+
+class PathName(_KnownName):
     """A learning path, by its id."""
 
     name = "path"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> LearningPath:
-        known = {path.id: path for path in this_course().syllabus.paths}
-        if value not in known:
-            sentence = say("cli.no_path", asked=value, known=", ".join(known))
-            self.fail(sentence, param, ctx)
-        return known[str(value)]
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        paths = this_course().syllabus.paths
-        return [CompletionItem(p.id, help=p.title) for p in paths if p.id.startswith(incomplete)]
+    def known(self) -> Iterable[LearningPath]:
+        return this_course().syllabus.paths
 
 
-class ExperimentName(click.ParamType):  # type: ignore[type-arg]
+class ExperimentName(_KnownName):
     """An experiment, by its id."""
 
     name = "experiment"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Experiment:
-        known = {experiment.id: experiment for experiment in this_course().syllabus.experiments}
-        if value not in known:
-            sentence = say("cli.no_experiment", asked=value, known=", ".join(known))
-            self.fail(sentence, param, ctx)
-        return known[str(value)]
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        known = this_course().syllabus.experiments
-        return [CompletionItem(e.id, help=e.title) for e in known if e.id.startswith(incomplete)]
+    def known(self) -> Iterable[Experiment]:
+        return this_course().syllabus.experiments
 
 
 class FunctionName(click.ParamType):  # type: ignore[type-arg]

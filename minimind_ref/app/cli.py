@@ -20,6 +20,7 @@ _PATH = click.Path(path_type=Path)
 _ANY = click.FloatRange(min=0)
 _ABOVE_0 = click.FloatRange(min=0, min_open=True)
 _COUNT = click.IntRange(min=1)
+_DTYPE = click.Choice(["float32", "bfloat16", "float16"])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,61 +28,71 @@ def commands() -> None:
     """MiniMind: train a small language model, and use it."""
 
 
-def _training_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What `train` and `sft` have in common. Only what is given counts: a training that goes on
-    has settings already."""
-    options = [
-        click.option("--out", type=_PATH, required=True, help="The folder of the new model."),
-        click.option("--steps", type=_COUNT, help="Updates to make."),
-        click.option("--epochs", type=_ABOVE_0, help="Passes over the data, instead of --steps."),
-        click.option("--context", type=click.IntRange(min=2), help="Tokens in a row at most."),
-        click.option("--batch-size", type=_COUNT, help="Rows that a process takes at once."),
-        click.option("--accumulate", type=_COUNT, help="Batches before an update. [default: 1]"),
-        click.option("--lr", type=_ABOVE_0, help="Peak of the learning rate."),
-        click.option(
-            "--warmup", type=click.IntRange(min=0), help="Updates up to the peak. [default: 0]"
-        ),
-        click.option("--weight-decay", type=_ANY, help="Of matrices. [default: 0.1]"),
-        click.option(
-            "--grad-clip", type=_ABOVE_0, help="Largest norm of the gradients. [default: 1.0]"
-        ),
-        click.option(
-            "--dtype",
-            type=click.Choice(["float32", "bfloat16", "float16"]),
-            help="Of the matrix products; weights are float32. [default: bfloat16 on a GPU of "
-            "NVIDIA, else float32]",
-        ),
-        click.option(
-            "--seed",
-            type=click.IntRange(0, 2**31 - 1),
-            help="Of the first weights and the order of the data. [default: 42]",
-        ),
-        click.option(
-            "--valid",
-            type=_PATH,
-            multiple=True,
-            help="A file to measure the loss on at every save; may be given several times.",
-        ),
-        click.option(
-            "--valid-share",
-            type=click.FloatRange(0, 0.9),
-            help="Of the rows, the share to hold out for that instead.",
-        ),
-        click.option("--save-every", type=_COUNT, help="Updates between saves. [default: 100]"),
-        click.option(
-            "--log-every",
-            type=click.IntRange(min=0),
-            default=10,
-            show_default=True,
-            help="Updates between lines where there is no terminal; 0 shows no progress at all.",
-        ),
-        click.option("--device", help="cpu, cuda, mps … [default: cuda if there is one]"),
-        click.option("--resume", is_flag=True, help="Go on with the training in --out."),
-        click.option("--overwrite", is_flag=True, help="Replace what is in --out."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+_Command = Callable[..., None]
+_Decorator = Callable[[_Command], _Command]
+
+
+def _together(*options: _Decorator) -> _Decorator:
+    """Several options as one decorator, shown by --help in this order."""
+
+    def decorated(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+# Only what is given counts: a training that goes on has settings already.
+_training_options = _together(
+    click.option("--out", type=_PATH, required=True, help="The folder of the new model."),
+    click.option("--steps", type=_COUNT, help="Updates to make."),
+    click.option("--epochs", type=_ABOVE_0, help="Passes over the data, instead of --steps."),
+    click.option("--context", type=click.IntRange(min=2), help="Tokens in a row at most."),
+    click.option("--batch-size", type=_COUNT, help="Rows that a process takes at once."),
+    click.option("--accumulate", type=_COUNT, help="Batches before an update. [default: 1]"),
+    click.option("--lr", type=_ABOVE_0, help="Peak of the learning rate."),
+    click.option(
+        "--warmup", type=click.IntRange(min=0), help="Updates up to the peak. [default: 0]"
+    ),
+    click.option("--weight-decay", type=_ANY, help="Of matrices. [default: 0.1]"),
+    click.option(
+        "--grad-clip", type=_ABOVE_0, help="Largest norm of the gradients. [default: 1.0]"
+    ),
+    click.option(
+        "--dtype",
+        type=_DTYPE,
+        help="Of the matrix products; weights are float32. [default: bfloat16 on a GPU of "
+        "NVIDIA, else float32]",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**31 - 1),
+        help="Of the first weights and the order of the data. [default: 42]",
+    ),
+    click.option(
+        "--valid",
+        type=_PATH,
+        multiple=True,
+        help="A file to measure the loss on at every save; may be given several times.",
+    ),
+    click.option(
+        "--valid-share",
+        type=click.FloatRange(0, 0.9),
+        help="Of the rows, the share to hold out for that instead.",
+    ),
+    click.option("--save-every", type=_COUNT, help="Updates between saves. [default: 100]"),
+    click.option(
+        "--log-every",
+        type=click.IntRange(min=0),
+        default=10,
+        show_default=True,
+        help="Updates between lines where there is no terminal; 0 shows no progress at all.",
+    ),
+    click.option("--device", help="cpu, cuda, mps … [default: cuda if there is one]"),
+    click.option("--resume", is_flag=True, help="Go on with the training in --out."),
+    click.option("--overwrite", is_flag=True, help="Replace what is in --out."),
+)
 
 
 @commands.command()
@@ -185,7 +196,7 @@ def _trained(run: Callable[[Any], Outcome], command: str, options: dict[str, Any
 @click.argument("target", type=_PATH)
 @click.option(
     "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
+    type=_DTYPE,
     help="Of the weights; without it they are not changed.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the model that is in TARGET.")
@@ -195,81 +206,67 @@ def convert(source: Path, target: Path, dtype: str | None, overwrite: bool) -> N
     A model of this program becomes a Qwen3 or a Qwen3-MoE for transformers, with its tokenizer
     and a chat template; a Qwen3 or a Qwen3-MoE becomes a model of this program.
     """
-    from .convert import DTYPES
+    import torch
+
     from .convert import convert as write
 
-    done = write(source, target, dtype=DTYPES[dtype] if dtype else None, overwrite=overwrite)
+    of_weights = getattr(torch, dtype) if dtype else None
+    done = write(source, target, dtype=of_weights, overwrite=overwrite)
     for note in done.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(f"{target}: {done.architecture}, {done.parameters:,} parameters")
 
 
-_Command = Callable[..., None]
-_Decorator = Callable[[_Command], _Command]
+_model_options = _together(
+    click.option("--device", help="Such as cpu, cuda or mps; without it, cuda if there is one."),
+    click.option(
+        "--dtype",
+        type=_DTYPE,
+        help="In which to compute; without it, in that of the weights.",
+    ),
+)
 
 
-def _model_options(command: _Command) -> _Command:
-    """Where a model runs and in which dtype."""
-    options: list[_Decorator] = [
-        click.option(
-            "--dtype",
-            type=click.Choice(["float32", "bfloat16", "float16"]),
-            help="In which to compute; without it, in that of the weights.",
-        ),
-        click.option(
-            "--device", help="Such as cpu, cuda or mps; without it, cuda if there is one."
-        ),
-    ]
-    for option in options:
-        command = option(command)
-    return command
-
-
-def _sampling_options(command: _Command) -> _Command:
-    """How a model's next token is drawn."""
-    options: list[_Decorator] = [
-        click.option(
-            "--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same text."
-        ),
-        click.option(
-            "--repetition-penalty",
-            type=click.FloatRange(0, min_open=True),
-            default=1.0,
-            show_default=True,
-            help="Above 1, tokens that have occurred become less likely.",
-        ),
-        click.option(
-            "--top-p",
-            type=click.FloatRange(0, 1, min_open=True),
-            default=1.0,
-            show_default=True,
-            help="Draw from the likeliest tokens that together are this likely.",
-        ),
-        click.option(
-            "--top-k",
-            type=click.IntRange(0),
-            default=0,
-            show_default=True,
-            help="Draw from this many of the likeliest tokens; 0 for all.",
-        ),
-        click.option(
-            "--temperature",
-            type=click.FloatRange(0),
-            default=0.8,
-            show_default=True,
-            help="How much is left to chance; 0 takes the likeliest token.",
-        ),
-        click.option(
-            "--max-new-tokens",
-            type=click.IntRange(1),
-            default=512,
-            show_default=True,
-            help="The most to write; the model's context may end it earlier.",
-        ),
-    ]
-    for option in options:
-        command = option(command)
-    return command
+_sampling_options = _together(
+    click.option(
+        "--max-new-tokens",
+        type=click.IntRange(1),
+        default=512,
+        show_default=True,
+        help="The most to write; the model's context may end it earlier.",
+    ),
+    click.option(
+        "--temperature",
+        type=click.FloatRange(0),
+        default=0.8,
+        show_default=True,
+        help="How much is left to chance; 0 takes the likeliest token.",
+    ),
+    click.option(
+        "--top-k",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Draw from this many of the likeliest tokens; 0 for all.",
+    ),
+    click.option(
+        "--top-p",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Draw from the likeliest tokens that together are this likely.",
+    ),
+    click.option(
+        "--repetition-penalty",
+        type=click.FloatRange(0, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Above 1, tokens that have occurred become less likely.",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same text."
+    ),
+)
 
 
 @commands.command()

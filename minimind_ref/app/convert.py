@@ -34,8 +34,6 @@ from .vocabulary import Vocabulary, read_vocabulary, tokenizer_json
 GENERATION, TOKENIZER_CONFIG = "generation_config.json", "tokenizer_config.json"
 INDEX, TEMPLATE = "model.safetensors.index.json", "chat_template.jinja"
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"

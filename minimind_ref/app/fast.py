@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ..block import MiniMindBlock
-from ..config import MiniMindConfig
+from ..config import YARN_FIELDS, MiniMindConfig
 from ..feed_forward import FeedForward
 from ..kv_cache import Attention, KeyValue
 from ..loss import causal_lm_loss
@@ -44,9 +44,6 @@ _WRITTEN_BELOW = 1024
 multiply it; elsewhere the kernel won at every length (`python -m minimind_ref bench`)."""
 
 
-_YARN = ("original_max_position_embeddings", "factor", "beta_fast", "beta_slow")
-
-
 class FastForCausalLM(MiniMindForCausalLM):
     """`MiniMindForCausalLM`, computed with less work.
 
@@ -58,7 +55,7 @@ class FastForCausalLM(MiniMindForCausalLM):
     """
 
     def __init__(self, config: MiniMindConfig) -> None:
-        for name in _YARN:
+        for name in YARN_FIELDS:
             if config.rope_scaling is not None and name not in config.rope_scaling:
                 raise ValueError(f"rope_scaling: {name} is missing, and YaRN needs it")
         super().__init__(config)

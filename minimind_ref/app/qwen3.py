@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import MiniMindConfig
+from ..config import YARN_FIELDS, MiniMindConfig
 from .errors import UserError
 
 OWN = "minimind"
@@ -42,7 +42,6 @@ _SIZES = (
     "num_attention_heads",
     "max_position_embeddings",
 )
-_YARN = ("original_max_position_embeddings", "factor", "beta_fast", "beta_slow")
 _TRANSFORMERS_THETA, _TRANSFORMERS_HEAD_DIM = 10000.0, 128  # where a file of its leaves them out
 
 
@@ -311,7 +310,7 @@ def _yarn_to_qwen3(config: MiniMindConfig) -> dict[str, Any] | None:
     if _has_no_effect(scaling, sizes):
         return None
     _require_same_ramp(scaling, sizes)
-    said: dict[str, Any] = {"rope_type": "yarn", **{name: scaling[name] for name in _YARN}}
+    said: dict[str, Any] = {"rope_type": "yarn", **{name: scaling[name] for name in YARN_FIELDS}}
     said["factor"] = float(scaling["factor"])
     said["attention_factor"] = float(scaling.get("attention_factor", 1.0))
     return said

@@ -44,8 +44,6 @@ from .rows import Order, Rows, counted
 from .runs import CHECKPOINT, Record, Settings, clear, write_record
 from .vocabulary import Vocabulary
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 _NO_MEMORY = "can't allocate memory"
 
 _BETAS = (0.9, 0.95)
@@ -309,7 +307,7 @@ class _Training:
             yield
 
     def _autocast(self) -> torch.autocast:
-        dtype = DTYPES[self._settings.dtype]
+        dtype = getattr(torch, self._settings.dtype)
         return torch.autocast(
             self._processes.device.type,
             dtype=None if dtype == torch.float32 else dtype,
