@@ -42,10 +42,14 @@ class ExerciseName(click.ParamType):  # type: ignore[type-arg]  # older clicks t
 
 
 class _KnownName(click.ParamType):  # type: ignore[type-arg]
-    """Something that the syllabus lists, by its id; `no_...` of the catalog refuses another one."""
+    """Something that the syllabus lists, by its id."""
 
     def known(self) -> Iterable[Any]:
         """All that there is of it, each with an id and a title."""
+        raise NotImplementedError
+
+    def refusal(self, asked: object, known: str) -> str:
+        """The sentence for an id that there is not, with all that there are."""
         raise NotImplementedError
 
     def convert(
@@ -53,8 +57,7 @@ class _KnownName(click.ParamType):  # type: ignore[type-arg]
     ) -> Any:
         known = {each.id: each for each in self.known()}
         if value not in known:
-            sentence = say(f"cli.no_{self.name}", asked=value, known=", ".join(known))
-            self.fail(sentence, param, ctx)
+            self.fail(self.refusal(value, ", ".join(known)), param, ctx)
         return known[str(value)]
 
     def shell_complete(
@@ -72,6 +75,9 @@ class PathName(_KnownName):
     def known(self) -> Iterable[LearningPath]:
         return this_course().syllabus.paths
 
+    def refusal(self, asked: object, known: str) -> str:
+        return say("cli.no_path", asked=asked, known=known)
+
 
 class ExperimentName(_KnownName):
     """An experiment, by its id."""
@@ -80,6 +86,9 @@ class ExperimentName(_KnownName):
 
     def known(self) -> Iterable[Experiment]:
         return this_course().syllabus.experiments
+
+    def refusal(self, asked: object, known: str) -> str:
+        return say("cli.no_experiment", asked=asked, known=known)
 
 
 class FunctionName(click.ParamType):  # type: ignore[type-arg]

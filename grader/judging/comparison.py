@@ -400,7 +400,19 @@ def _difference(
         allowed = float(allowed.expand_as(error)[first])
     place, largest = f"{label}{_place(first)}", float(error.max())
     got_text, want_text = _apart(got[first], wanted[first])
-    if got.numel() == 1:
+    is_one, count = got.numel() == 1, int(over.sum())
+    if not allowed:  # what is exact, such as an index, is not wrong by so much
+        if is_one:
+            return say("comparing.exact_number", place=place, got=got_text, want=want_text)
+        return say(
+            "comparing.exact_numbers",
+            place=place,
+            got=got_text,
+            want=want_text,
+            count=count,
+            total=got.numel(),
+        )
+    if is_one:
         return say(
             "comparing.number",
             place=place,
@@ -414,7 +426,7 @@ def _difference(
         place=place,
         got=got_text,
         want=want_text,
-        count=int(over.sum()),
+        count=count,
         total=got.numel(),
         largest=largest,
         allowed=allowed,

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 from grader.course.syllabus import Experiment, Syllabus
 from grader.course.titles import experiment_title
 from grader.learner.experiments.chart import chart
-from grader.learner.experiments.words import (
-    WORDS,
-    arm_name,
-    measure_name,
-    not_shown,
-    shown,
-    written,
-)
+from grader.learner.experiments.words import WORDS, arm_name, measure_name, number, written
 from grader.messages.catalog import say
 from grader.messages.console import Console
 from grader.messages.quantities import duration
@@ -83,7 +76,7 @@ def _numbers(console: Console, table: Table) -> None:
 
 
 def _spread(table: Table, arm: str, measure: str) -> str:
-    middle = written(measure, table.median(arm, measure))
+    middle = number(table, arm, measure)
     low, high = table.low(arm, measure), table.high(arm, measure)
     ends = written(measure, low), written(measure, high)
     return middle if ends[0] == ends[1] else f"{middle} ({ends[0]} – {ends[1]})"
@@ -93,12 +86,13 @@ def _meaning(console: Console, experiment: Experiment, table: Table) -> None:
     """The sentence on what it shows, if it does so here, and the one on what it does not."""
     from experiments.registry import find
 
+    words = WORDS[experiment.id]
     console.advice([""])
     if all(claim.holds for claim in find(experiment.id).claims(table)):
-        console.fitted(say("experiments.shows", what=shown(experiment.id, table)))
+        console.fitted(say("experiments.shows", what=words.shows(table)))
     else:
         console.fitted(say("experiments.not_this_time"))
-    console.fitted(say("experiments.does_not_show", what=not_shown(experiment.id)))
+    console.fitted(say("experiments.does_not_show", what=words.not_shown()))
 
 
 def what_now(console: Console, experiment: Experiment, to_watch: Sequence[Experiment]) -> None:

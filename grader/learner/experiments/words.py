@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from grader.messages.catalog import say
@@ -11,69 +11,19 @@ from grader.messages.catalog import say
 if TYPE_CHECKING:
     from experiments.table import Table
 
-_SHARES = {"unchanged", "same", "busiest"}
-_COUNTS = {"tokens", "experts_used"}
-
 
 @dataclass(frozen=True)
 class Words:
-    """What is said about one experiment.
-
-    Attributes:
-        headline: the measure that its chart is about.
-        kept: the arm with the part that the experiment is about.
-        left: the arm without it.
-        more: further numbers of its sentence, each with its arm and its measure.
-    """
+    """The sentences about one experiment, and the measure that its chart is about."""
 
     headline: str
-    kept: str = "with"
-    left: str = "without"
-    more: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    shows: Callable[[Table], str]
+    not_shown: Callable[[], str]
 
 
-WORDS = {
-    "no_rope": Words("loss"),
-    "no_residual": Words("loss"),
-    "no_scale": Words("keys"),
-    "no_cache": Words("tokens", more={"time": ("without", "time")}),
-    "renormalised_router": Words("router", left="divided"),
-    "no_aux_loss": Words("experts_used"),
-    "tied_embeddings": Words("millions", "tied", "separate"),
-    "accumulation": Words("apart", "parts", "ragged_parts"),
-    "bfloat16_weights": Words(
-        "loss",
-        "float32",
-        "bfloat16",
-        {"unchanged": ("bfloat16", "unchanged"), "autocast": ("autocast", "loss")},
-    ),
-    "weight_decay": Words("unseen"),
-    "no_warmup": Words("loss"),
-}
-
-
-def shown(name: str, table: Table) -> str:
-    """The sentence on what an experiment shows, with the medians of its arms."""
-    words = WORDS[name]
-    numbers = {"kept": (words.kept, words.headline), "left": (words.left, words.headline)}
-    numbers |= words.more
-    values = {key: written(what, table.median(arm, what)) for key, (arm, what) in numbers.items()}
-    return say(f"experiments.{name}_shows", **values)
-
-
-def not_shown(name: str) -> str:
-    """The sentence on what an experiment does not show."""
-    return say(f"experiments.{name}_not")
-
-
-def arm_name(arm: str) -> str:
-    """What an arm is called; that of a dtype has no other name in any language."""
-    return arm if arm in ("float32", "autocast", "bfloat16") else say(f"experiments.arm_{arm}")
-
-
-def measure_name(measure: str) -> str:
-    """What was measured."""
-    return say(f"experiments.{measure}")
+def number(table: Table, arm: str, measure: str) -> str:
+    """The median of an arm's numbers, as people write it."""
+    return written(measure, table.median(arm, measure))
 
 
 def written(measure: str, value: float) -> str:
@@ -87,3 +37,156 @@ def written(measure: str, value: float) -> str:
     if value and (abs(value) < 0.001 or abs(value) >= 10_000):
         return f"{value:.1e}"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+_SHARES = {"unchanged", "same", "busiest"}
+_COUNTS = {"tokens", "experts_used"}
+
+WORDS = {
+    "no_rope": Words(
+        "loss",
+        lambda t: say(
+            "experiments.no_rope_shows",
+            kept=number(t, "with", "loss"),
+            left=number(t, "without", "loss"),
+        ),
+        lambda: say("experiments.no_rope_not"),
+    ),
+    "no_residual": Words(
+        "loss",
+        lambda t: say(
+            "experiments.no_residual_shows",
+            kept=number(t, "with", "loss"),
+            left=number(t, "without", "loss"),
+        ),
+        lambda: say("experiments.no_residual_not"),
+    ),
+    "no_scale": Words(
+        "keys",
+        lambda t: say(
+            "experiments.no_scale_shows",
+            kept=number(t, "with", "keys"),
+            left=number(t, "without", "keys"),
+        ),
+        lambda: say("experiments.no_scale_not"),
+    ),
+    "no_cache": Words(
+        "tokens",
+        lambda t: say(
+            "experiments.no_cache_shows",
+            kept=number(t, "with", "tokens"),
+            left=number(t, "without", "tokens"),
+            time=number(t, "without", "time"),
+        ),
+        lambda: say("experiments.no_cache_not"),
+    ),
+    "renormalised_router": Words(
+        "router",
+        lambda t: say(
+            "experiments.renormalised_router_shows",
+            kept=number(t, "with", "router"),
+            left=number(t, "divided", "router"),
+        ),
+        lambda: say("experiments.renormalised_router_not"),
+    ),
+    "no_aux_loss": Words(
+        "experts_used",
+        lambda t: say(
+            "experiments.no_aux_loss_shows",
+            kept=number(t, "with", "experts_used"),
+            left=number(t, "without", "experts_used"),
+        ),
+        lambda: say("experiments.no_aux_loss_not"),
+    ),
+    "tied_embeddings": Words(
+        "millions",
+        lambda t: say(
+            "experiments.tied_embeddings_shows",
+            kept=number(t, "tied", "millions"),
+            left=number(t, "separate", "millions"),
+        ),
+        lambda: say("experiments.tied_embeddings_not"),
+    ),
+    "accumulation": Words(
+        "apart",
+        lambda t: say(
+            "experiments.accumulation_shows",
+            kept=number(t, "parts", "apart"),
+            left=number(t, "ragged_parts", "apart"),
+        ),
+        lambda: say("experiments.accumulation_not"),
+    ),
+    "bfloat16_weights": Words(
+        "loss",
+        lambda t: say(
+            "experiments.bfloat16_weights_shows",
+            kept=number(t, "float32", "loss"),
+            left=number(t, "bfloat16", "loss"),
+            unchanged=number(t, "bfloat16", "unchanged"),
+            autocast=number(t, "autocast", "loss"),
+        ),
+        lambda: say("experiments.bfloat16_weights_not"),
+    ),
+    "weight_decay": Words(
+        "unseen",
+        lambda t: say(
+            "experiments.weight_decay_shows",
+            kept=number(t, "with", "unseen"),
+            left=number(t, "without", "unseen"),
+        ),
+        lambda: say("experiments.weight_decay_not"),
+    ),
+    "no_warmup": Words(
+        "loss",
+        lambda t: say(
+            "experiments.no_warmup_shows",
+            kept=number(t, "with", "loss"),
+            left=number(t, "without", "loss"),
+        ),
+        lambda: say("experiments.no_warmup_not"),
+    ),
+}
+
+_ARMS: dict[str, Callable[[], str]] = {
+    "with": lambda: say("experiments.arm_with"),
+    "without": lambda: say("experiments.arm_without"),
+    "divided": lambda: say("experiments.arm_divided"),
+    "tied": lambda: say("experiments.arm_tied"),
+    "separate": lambda: say("experiments.arm_separate"),
+    "whole": lambda: say("experiments.arm_whole"),
+    "parts": lambda: say("experiments.arm_parts"),
+    "ragged_whole": lambda: say("experiments.arm_ragged_whole"),
+    "ragged_parts": lambda: say("experiments.arm_ragged_parts"),
+    "float32": lambda: "float32",
+    "autocast": lambda: "autocast",
+    "bfloat16": lambda: "bfloat16",
+}
+
+_MEASURES: dict[str, Callable[[], str]] = {
+    "loss": lambda: say("experiments.loss"),
+    "unchanged": lambda: say("experiments.unchanged"),
+    "keys": lambda: say("experiments.keys"),
+    "gradient": lambda: say("experiments.gradient"),
+    "tokens": lambda: say("experiments.tokens"),
+    "time": lambda: say("experiments.time"),
+    "same": lambda: say("experiments.same"),
+    "router": lambda: say("experiments.router"),
+    "experts": lambda: say("experiments.experts"),
+    "experts_used": lambda: say("experiments.experts_used"),
+    "busiest": lambda: say("experiments.busiest"),
+    "error": lambda: say("experiments.error"),
+    "millions": lambda: say("experiments.millions"),
+    "apart": lambda: say("experiments.apart"),
+    "unseen": lambda: say("experiments.unseen"),
+    "norm": lambda: say("experiments.norm"),
+}
+
+
+def arm_name(arm: str) -> str:
+    """What an arm is called."""
+    return _ARMS[arm]()
+
+
+def measure_name(measure: str) -> str:
+    """What was measured."""
+    return _MEASURES[measure]()

@@ -18,14 +18,7 @@ from grader.course.syllabus import ROOT
 from grader.course.syllabus_file import load
 from grader.learner.experiments.chart import chart
 from grader.learner.experiments.picture import svg
-from grader.learner.experiments.words import (
-    WORDS,
-    arm_name,
-    measure_name,
-    not_shown,
-    shown,
-    written,
-)
+from grader.learner.experiments.words import WORDS, arm_name, measure_name, written
 from grader.learner.settings import SETTINGS, seen_experiments
 from grader.proof.figures.experiments import figures
 from grader.proof.figures.figure import Figure
@@ -58,12 +51,13 @@ def short() -> dict[str, Table]:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_it_runs_and_can_be_told_and_drawn(name: str, short: dict[str, Table]) -> None:
     table = short[name]
+    words = WORDS[name]
     assert table.seeds == (7,) and len(table.arms) >= 2
     assert all(trial.measures.keys() == table.trials[0].measures.keys() for trial in table.trials)
     assert all(arm_name(arm) for arm in table.arms)
     assert all(measure_name(measure) for measure in table.measures)
-    assert shown(name, table) and not_shown(name)
-    lines = chart(table, WORDS[name].headline)
+    assert words.shows(table) and words.not_shown()
+    lines = chart(table, words.headline)
     assert all(any(arm_name(arm) in line for line in lines) for arm in table.arms)
     claims = find(name).claims(table)
     assert claims and all(isinstance(claim, Claim) for claim in claims)

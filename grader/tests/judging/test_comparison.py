@@ -241,6 +241,13 @@ class TestNumbers:
             "x: got 3, want 2   (largest error 1, allowed 1e-01)"
         )
 
+    def test_what_is_exact_is_not_wrong_by_so_much(self) -> None:
+        want = wanted({"x": torch.tensor([1, 2, 3])}, allowed=0.0)
+        line = told(outputs(x=torch.tensor([1, 2, 4])), want)[1]
+        assert line == "x[2]: got 4, want 3   (1 of 3 elements differ)"
+        want = wanted({"x": torch.tensor(7)}, allowed=0.0)
+        assert told(outputs(x=torch.tensor(9)), want)[1] == "x: got 9, want 7"
+
     def test_as_many_digits_are_shown_as_it_takes_to_see_the_difference(self) -> None:
         want = wanted({"x": torch.tensor(1.00001)}, allowed=1e-9)
         line = told(outputs(x=torch.tensor(1.00002)), want)[1]
