@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Collection, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, cast
@@ -198,7 +199,7 @@ class _Run:
         """Run the scenario with changed inputs; whether they make sense to it does not matter."""
         assert self._constructions is not None
         with contextlib.suppress(Exception), torch.no_grad():
-            self._asked(change(self._request.inputs))
+            self._asked(change(_copied(self._request.inputs)))
         self._constructions.begin()
 
     def backward(self) -> None:
@@ -254,12 +255,25 @@ class _Prepared:
         One that is a list or a dict and holds something else now says so: "ids:list".
         """
         tensors = [name for name, (old, new) in self.watched.items() if not _unchanged(old, new)]
-        plain = [
-            f"{name}:{type(value).__name__}"
-            for name, value in self.given.items()
-            if isinstance(value, (list, dict)) and not _holds_the_same(value, self.inputs[name])
-        ]
-        return (*tensors, *plain)
+        plain = [_changed(name, value, self.inputs[name]) for name, value in self.given.items()]
+        return (*tensors, *itertools.chain(*plain))
+
+
+def _changed(name: str, old: Any, new: Any) -> Iterator[str]:
+    """The lists and dicts of one input that hold something else now; a tuple's by their place."""
+    if isinstance(old, tuple):
+        for index, (was, item) in enumerate(zip(old, new, strict=True)):
+            yield from _changed(f"{name}.{index}", was, item)
+    elif isinstance(old, (list, dict)) and not _holds_the_same(old, new):
+        yield f"{name}:{type(old).__name__}"
+
+
+def _copied(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs that an answer may write into; the request's own are asked about again."""
+    return {
+        name: map_tensors(lambda _, tensor: tensor.clone(), value, name)
+        for name, value in inputs.items()
+    }
 
 
 def _prepare(request: Request) -> _Prepared:

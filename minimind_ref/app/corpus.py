@@ -27,7 +27,7 @@ FAULT_COSTS = 0.3
 
 _LINES = 3
 """Sums in a text of sums."""
-_SUMS = 0.25
+_SUMS = 0.4
 """The share of the texts that are sums alone."""
 
 
@@ -281,7 +281,7 @@ _DIGITS = _Notation(
     tuple(str(n) for n in range(2 * MOST + 1)), (" + ", " - "), " = ", ("(", ")"), "", "\n"
 )
 _IDEOGRAPHS = _Notation(
-    tuple(numeral(n) for n in range(2 * MOST + 1)), ("加", "减"), "等于", ("（", "）"), "。", ""
+    tuple(numeral(n) for n in range(2 * MOST + 1)), ("＋", "－"), "＝", ("（", "）"), "。", ""
 )
 
 

@@ -150,6 +150,7 @@ ENGLISH = Language(
         "n": ("n", _itself(_NUMBERS)),
         "m": ("m", _itself(_NUMBERS)),
         "food_n": ("food", _FOODS),
+        "food_m": ("food", _FOODS),
         "food_k": ("food", _FOODS),
     },
 )
@@ -241,7 +242,10 @@ PLOTS = (
         _COUNT,
         (
             ("{hero} had {n} {food_n}.", "{hero} found {n} {food_n}."),
-            ("{friend} gave {him} {m} more.", "Then {he} got {m} more from {friend}."),
+            (
+                "{friend} gave {him} {m} more {food_m}.",
+                "Then {he} got {m} more {food_m} from {friend}.",
+            ),
             ('"How many do you have?" asked {friend}.', "{friend} asked {him} to count them."),
             ("{n} + {m} = {k}.", "{hero} counted: {n} + {m} = {k}."),
             ('"I have {k} {food_k}," said {hero}.', "So {he} had {k} {food_k}."),
@@ -254,7 +258,7 @@ PLOTS = (
         _COUNT,
         (
             ("{hero} had {n} {food_n}.", "{hero} found {n} {food_n}."),
-            ("{He} gave {m} to {friend}.", "{friend} was hungry and ate {m} of them."),
+            ("{He} gave {m} {food_m} to {friend}.", "{friend} was hungry and ate {m} {food_m}."),
             ('"How many are left?" asked {friend}.', "{friend} asked {him} to count the rest."),
             ("{n} - {m} = {k}.", "{hero} counted: {n} - {m} = {k}."),
             ('"I have {k} {food_k} left," said {hero}.', "So {he} had {k} {food_k} left."),
@@ -302,8 +306,8 @@ PLOTS = (
             ("{friend}又给了{he}{m}{measure}。", "{he}又从{friend}那里得到{m}{measure}。"),
             ("“你有多少？”{friend}问。", "{friend}请{he}数一数。"),
             (
-                "{hero}数了数：{n_alone}加{m_alone}等于{k_alone}。",
-                "{n_alone}加{m_alone}等于{k_alone}。",
+                "{hero}数了数：{n_alone}＋{m_alone}＝{k_alone}。",
+                "{n_alone}＋{m_alone}＝{k_alone}。",
             ),
             ("{hero}说：“我有{k}{measure}{food}。”", "现在{he}有{k}{measure}{food}。"),
         ),
@@ -318,8 +322,8 @@ PLOTS = (
             ("{he}给了{friend}{m}{measure}。", "{friend}拿走了{m}{measure}。"),
             ("“还剩多少？”{friend}问。", "{friend}请{he}数一数剩下的。"),
             (
-                "{hero}数了数：{n_alone}减{m_alone}等于{k_alone}。",
-                "{n_alone}减{m_alone}等于{k_alone}。",
+                "{hero}数了数：{n_alone}－{m_alone}＝{k_alone}。",
+                "{n_alone}－{m_alone}＝{k_alone}。",
             ),
             ("{hero}说：“我还有{k}{measure}{food}。”", "现在{he}还有{k}{measure}{food}。"),
         ),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from types import FrameType, SimpleNamespace
 from typing import Any, Protocol
 
@@ -181,23 +182,28 @@ class Training:
         """Make one update after another; each is put at the end of `steps`."""
         parts, recipe = self._parts, self._recipe
         began = time.monotonic() - (steps[-1].seconds if steps else 0.0)
+        stream = batches(parts, state.rows, self._corpus, recipe, len(steps))
         state.model.train()
         with named(self._course, self._exercise("train_step")):
-            results = parts["train_step"].train_epoch(
-                _Loss(state.model, parts),
-                batches(parts, state.rows, self._corpus, recipe, len(steps)),
-                state.optimizer,
-                lr=recipe.lr,
-                total_steps=recipe.steps,
-                start_step=len(steps),
-            )
-            for result in results:
-                loss = float(result.loss)
-                if loss != loss:
-                    why = say("capstone.not_a_number", step=len(steps) + 1)
-                    raise Unfit(self._exercise("train_step"), why)
-                steps.append(Step(loss, float(result.grad_norm), time.monotonic() - began))
-                yield
+            made = -1
+            while made < len(steps):  # a train_epoch that makes no steps ends the training
+                made = len(steps)
+                lr, end = recipe.stage(made)
+                results = parts["train_step"].train_epoch(
+                    _Loss(state.model, parts),
+                    islice(stream, end - made),
+                    state.optimizer,
+                    lr=lr,
+                    total_steps=recipe.steps,
+                    start_step=made,
+                )
+                for result in results:
+                    loss = float(result.loss)
+                    if loss != loss:
+                        why = say("capstone.not_a_number", step=len(steps) + 1)
+                        raise Unfit(self._exercise("train_step"), why)
+                    steps.append(Step(loss, float(result.grad_norm), time.monotonic() - began))
+                    yield
 
     def _reached(self, steps: Sequence[Step]) -> bool:
         target, window = self._recipe.target, self._recipe.window

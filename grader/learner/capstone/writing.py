@@ -27,12 +27,19 @@ _PROMPT = 12
 def samples(
     parts: Parts, model: nn.Module, tokenizer: Any, corpus: Corpus, rows: Any, recipe: Recipe
 ) -> Samples:
-    """What the model writes now: texts from nothing, scored, or continuations of a file."""
+    """What the model writes now: texts with a score, or continuations of a file.
+
+    Of each text that is scored the first token is given, that of a text which the model has not
+    read. So it writes all kinds, and cannot keep to the one that it knows best.
+    """
     if not corpus.is_ours:
         return _continuations(parts, model, tokenizer, rows, recipe)
-    prompt = torch.full((recipe.samples, 1), BOS)
-    texts = [tokenizer.decode(row) for row in _written(parts, model, prompt, recipe)]
     reader = reference_app("corpus")
+    unread = reader.make_corpus(recipe.samples, recipe.seed + 1)
+    first = [tokenizer.encode(text)[0] for text in unread]
+    prompt = torch.tensor([[BOS, token] for token in first])
+    written = zip(first, _written(parts, model, prompt, recipe), strict=True)
+    texts = [tokenizer.decode([token, *row]) for token, row in written]
     readings = [reader.check(text) for text in texts]
     free = [
         Sample("", text.strip(), reading.score, tuple(map(str, reading.faults)))

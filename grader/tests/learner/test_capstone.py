@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import random
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from grader.course.variants import read_variants
 from grader.learner.capstone import recipe as recipes
 from grader.learner.capstone.assemble import Unfit, load_parts, reference_parts
 from grader.learner.capstone.checks import checked
+from grader.learner.capstone.data import Corpus, batches
 from grader.learner.capstone.record import Record, Step
 from grader.learner.capstone.screen import curve
 from grader.learner.capstone.train import Speaker
@@ -394,6 +397,22 @@ class TestSyllabus:
             more = syllabus.capstone.minutes if path.id == "full" else 0
             listed = (*path.experiments, *path.exercises)
             assert path.minutes == sum(minutes[id] for id in listed) + more
+
+
+class TestBatches:
+    def test_rows_of_like_length_come_together_and_each_once_an_epoch(self) -> None:
+        chance = random.Random(3)
+        rows = [[number] * chance.randint(5, 90) for number in range(205)]
+        parts = load_parts(choose("solutions", Course.load(), own=True), Course.load())
+        recipe = replace(TINY, batch=4)
+        epoch = list(islice(batches(parts, rows, Corpus(("",)), recipe, 0), 52))
+        read = [int(row[1]) for ids, _ in epoch for row in ids]
+        assert sorted(read) == list(range(205)) and read[:8] != list(range(8))
+        shown = sum(ids.numel() for ids, _ in epoch)
+        assert shown < 1.15 * sum(len(row) + 2 for row in rows)
+        later = islice(batches(parts, rows, Corpus(("",)), recipe, 17), 35)
+        pairs = zip(epoch[17:], later, strict=True)
+        assert all(torch.equal(one, other) for (one, _), (other, _) in pairs)
 
 
 class TestCurve:

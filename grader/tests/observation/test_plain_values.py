@@ -5,10 +5,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from grader.observation.calls import describe
 from grader.observation.codec import ProtocolError, pack_observation, unpack_observation
-from grader.observation.conditions import other_question, refused_question
+from grader.observation.conditions import Condition, other_question, refused_question
 from grader.observation.late import late_imports
 from grader.observation.observe import observe
 from grader.observation.record import Observation, Opaque, Request
@@ -84,6 +85,25 @@ def test_a_list_or_dict_that_is_changed_is_seen(value: Any, change: str) -> None
     assert seen.modified == (f"x:{type(value).__name__}",)
     assert repr(value) == before
     assert not seen_of("def f(x): return x", x=value).modified
+
+
+def test_one_in_a_tuple_is_seen_and_called_by_its_place() -> None:
+    seen = seen_of("def f(x): x[1][1].append(2)", x=("a", ({1: 2}, [3])))
+    assert seen.modified == ("x.1.1:list",)
+    assert not seen_of("def f(x): return x", x=("a", ({1: 2}, [3]))).modified
+
+
+@pytest.mark.parametrize("condition", [Condition.AGAIN, Condition.ANOTHER, Condition.REFUSED])
+@pytest.mark.parametrize("more", [torch.ones(2), [3]])
+def test_another_question_leaves_what_will_be_asked_next_alone(
+    condition: Condition, more: Any
+) -> None:
+    value = ({1: b"a"}, [b"b"], more)
+    before = repr(value)
+    request = Request(lambda m, x: m.f(x), {"x": value}, conditions=frozenset({condition}))
+    answer = module_of("def f(x): x[0].clear(), x[1].clear(), x[2].__imul__(0)")
+    observe(answer, request, frozenset())
+    assert repr(value) == before
 
 
 def test_another_question_has_other_texts_and_lists() -> None:

@@ -17,16 +17,16 @@ LOST = (
     "Now Mia was happy with her red kite."
 )
 MORE = (
-    "Tom had 1 apple. Mia gave him 2 more. Mia asked him to count them. 1 + 2 = 3. "
+    "Tom had 1 apple. Mia gave him 2 more apples. Mia asked him to count them. 1 + 2 = 3. "
     '"I have 3 apples," said Tom.'
 )
 GIFT = (
     "小明想要一只红色的风筝。他去公园找。他在那里遇见了小红。小红说：“我有一只红色的风筝。”"
     "“这是给你的，小明。”小明说：“谢谢你，小红！”现在他有一只红色的风筝了。"
 )
-FEWER = "小红有四个苹果。她给了小明两个。“还剩多少？”小明问。四减二等于二。现在她还有两个苹果。"
+FEWER = "小红有四个苹果。她给了小明两个。“还剩多少？”小明问。四－二＝二。现在她还有两个苹果。"
 SUMS = "9 - 5 = 4\n(3 + 4) - 2 = 7 - 2 = 5\n5 + 5 = 10"
-CHINESE_SUMS = "九减五等于四。（三加四）减二等于七减二等于五。五加五等于十。"
+CHINESE_SUMS = "九－五＝四。（三＋四）－二＝七－二＝五。五＋五＝十。"
 RIGHT = {
     "lost": LOST,
     "more": MORE,
@@ -97,13 +97,13 @@ class TestReader:
             (GIFT, "要一只", "要一本", ("a", "一本", "一只")),
             (GIFT, "谢谢你，小红", "谢谢你，小丽", ("friend", "小丽", "小红")),
             (FEWER, "明两个", "明二个", ("m", "二", "两")),
-            (FEWER, "四减二", "四减两", ("m_alone", "两", "二")),
+            (FEWER, "四－二", "四－两", ("m_alone", "两", "二")),
             (FEWER, "有四个", "有四条", ("measure", "条", "个")),
-            (FEWER, "等于二", "等于一", ("k_alone", "一", "二")),
+            (FEWER, "＝二", "＝一", ("k_alone", "一", "二")),
             (SUMS, "9 - 5 = 4", "9 - 5 = 3", ("sum", "3", "4")),
             (SUMS, "= 7 - 2 = 5", "= 6 - 2 = 4", ("sum", "6", "7")),
             (SUMS, "= 7 - 2 = 5", "= 7 + 2 = 9", ("sum", "+ 2", "- 2")),
-            (CHINESE_SUMS, "等于十。", "等于九。", ("sum", "九", "十")),
+            (CHINESE_SUMS, "＝十。", "＝九。", ("sum", "九", "十")),
         ],
     )
     def test_one_wrong_word_is_named_and_costs_most_of_the_score(
