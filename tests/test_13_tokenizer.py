@@ -140,8 +140,7 @@ def test_ids_begin_with_the_specials_and_the_bytes(check, rng):
 
 @pytest.mark.weight(3)
 def test_the_most_frequent_pair_is_merged(check, rng):
-    """Each merge joins the pair that is most frequent in all pre-tokens of all texts, and reaches
-    beyond no pre-token: words, numbers, signs and whitespace, in any script."""
+    """Each merge joins the pair that is most frequent in all pre-tokens, in any script."""
     specials = [f"<|{name}|>" for name in some_words(rng, 2, NAMES)]
     texts = {
         "English": sentences(rng, 30),
