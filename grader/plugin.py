@@ -171,9 +171,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def sentence_of(item: pytest.Item) -> str:
-    """The fact that a test states: its docstring's first line, else its name."""
+    """The fact that a test states: its docstring's first paragraph, else its name."""
     text = getattr(getattr(item, "function", None), "__doc__", None) or item.name
-    return str(text).strip().splitlines()[0].rstrip(".")
+    return " ".join(str(text).strip().split("\n\n")[0].split()).rstrip(".")
 
 
 def weight_of(item: pytest.Item) -> int:

@@ -314,8 +314,7 @@ def packed(dataset, cases):
 
 @pytest.mark.weight(2)
 def test_texts_are_joined_and_cut_into_blocks(check, rng):
-    """One eos follows every sequence; all are joined in order and cut, the last block is
-    shorter."""
+    """One eos follows every sequence; all are joined and cut, and the last block is shorter."""
 
     def case(length, *lengths):
         eos = whole(rng, 3, 90)

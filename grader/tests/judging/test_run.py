@@ -9,10 +9,13 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from grader.course.syllabus import ROOT
+from grader.plugin import sentence_of
 from grader.proof.figures.terminal import copied_course
 from grader.tests.processes import BACKSTOP
 from grader.tests.pytest_run import ANSWERS, PytestRun
@@ -275,3 +278,21 @@ class TestTheGraderSOwnRuns:
         assert done.returncode == 3
         assert told in done.stderr and "git restore" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+class TestTheTitleOfATest:
+    def test_is_its_first_paragraph_in_one_line(self) -> None:
+        def written() -> None:
+            """It halves,
+            and rounds.
+
+            Why is no part of it.
+            """
+
+        def plain() -> None: ...
+
+        titles = [
+            sentence_of(cast(Any, SimpleNamespace(function=function, name="its name")))
+            for function in (written, plain)
+        ]
+        assert titles == ["It halves, and rounds", "its name"]
