@@ -193,7 +193,7 @@ def test_the_body_returns_hidden_states_cache_and_aux_loss(check, rng):
     """MiniMindModel gives (hidden, past_key_values, aux_loss), with a mask and a past as well."""
 
     def body(answer, weights, ids, mask, both):
-        model = answer.MiniMindModel(config())
+        model = answer.MiniMindModel(config(max_position_embeddings=9))
         own = {
             name.removeprefix("model."): value for name, value in weights.items() if name != HEAD
         }
@@ -201,6 +201,7 @@ def test_the_body_returns_hidden_states_cache_and_aux_loss(check, rng):
         later, present, _ = run(model, own, ids, mask, as_past(both), use_cache=True)
         real = mask[:, 4:].bool()
         found = {"hidden": hidden[real], "past": past, "aux_loss": aux_loss, "after a past": later}
+        found["10 tokens"] = refusal(lambda: run(model, own, ids.repeat(1, 2)))
         return found | caches(present)
 
     inputs = weights_of(rng), tokens(rng, 2, 5), left_padding(9, 0, 2), stacked_past(rng, 4)
@@ -314,12 +315,13 @@ def test_a_loss_of_nothing_is_zero(check, rng):
         model = model_of(answer)
         none, first = torch.full_like(labels, -100), torch.full_like(labels, -100)
         first[:, 0] = labels[:, 0]
-        return {
-            "some": asked(model, weights, ids, labels=labels).loss,
+        found = {
             "none": asked(model, weights, ids, labels=none).loss,
             "only the first label": asked(model, weights, ids, labels=first).loss,
             "one token": asked(model, weights, ids[:, :1], labels=labels[:, :1]).loss,
         }
+        # No gradient and one of zeros are the same to a weight, but not to backward().
+        return found | {f"{name}: has a gradient": found[name].requires_grad for name in found}
 
     labels = some_labels(rng, 3, 5)
     check(losses, weights_of(rng), tokens(rng, 3, 5), labels, grad=("weights",), draws=True)

@@ -6,6 +6,7 @@ that keeps its first result, a layer that raises in eval mode, a keyword that is
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import tomllib
@@ -227,7 +228,7 @@ def _shares_memory(function: Callable[..., Any], acted: Acted, argument: str) ->
         return room.copy_(value)
 
     def changed(*args: Any, **kwargs: Any) -> Any:
-        return map_tensors(in_memory, function(*args, **kwargs), "")
+        return _with_tensors(in_memory, function(*args, **kwargs))
 
     return changed
 
@@ -327,7 +328,7 @@ def _on_result(change: Callable[[Tensor], Tensor | None]) -> _Wrap:
             return other
 
         def changed(*args: Any, **kwargs: Any) -> Any:
-            return map_tensors(one, function(*args, **kwargs), "")
+            return _with_tensors(one, function(*args, **kwargs))
 
         return changed
 
@@ -535,7 +536,26 @@ def _spoiled(result: Any, acted: Acted) -> Any:
     if isinstance(result, (str, list, tuple, dict)) and not _tensors([result]):
         acted.yes = acted.yes or bool(result)
         return _shifted(result)
+    if _is_record(result):
+        return _with_fields(lambda item: _spoiled(item, acted), result)
     return map_tensors(wrong, result, "")
+
+
+def _is_record(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _with_fields(change: Callable[[Any], Any], record: Any) -> Any:
+    """A dataclass's object, such as a model's output, with each field changed."""
+    names = [field.name for field in dataclasses.fields(record)]
+    return dataclasses.replace(record, **{name: change(getattr(record, name)) for name in names})
+
+
+def _with_tensors(change: Callable[[str, Tensor], Tensor], result: Any) -> Any:
+    """A result with its tensors changed, those in a dataclass too."""
+    if _is_record(result):
+        return _with_fields(lambda item: _with_tensors(change, item), result)
+    return map_tensors(change, result, "")
 
 
 def _shifted(value: Any) -> Any:
@@ -559,7 +579,8 @@ def _tensors(values: Sequence[Any]) -> list[Tensor]:
         found.append(value)
         return value
 
-    map_tensors(note, list(values), "")
+    for value in values:
+        _with_tensors(note, value)
     return found
 
 

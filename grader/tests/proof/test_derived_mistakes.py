@@ -263,3 +263,45 @@ def test_plain_results_can_be_others() -> None:
         assert counting.Words([]).count([]) == 1 and counted.yes
         assert module.Words([]).split(["a b"]) == ["a?", "b?"] and acted.yes
         assert list(streaming.Words([]).stream(["a"])) == ["a?"] and streamed.yes
+
+
+RECORD = Answer(
+    "solutions",
+    Source(
+        "ex99_record",
+        "ex99_record.py",
+        """
+from dataclasses import dataclass
+import torch
+
+
+@dataclass(frozen=True)
+class Output:
+    logits: torch.Tensor
+    loss: torch.Tensor | None = None
+    count: int = 1
+
+
+def forward(x: torch.Tensor) -> Output:
+    return Output(2 * x)
+""",
+    ),
+    (),
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["gives something else under torch.no_grad()", "rounds its result to bfloat16"],
+)
+def test_what_a_dataclass_holds_is_part_of_the_result(change: str) -> None:
+    module, acted = load_derived(Derived("forward", change), RECORD)
+    with torch.no_grad():
+        output = module.forward(X * 1.001)
+    assert acted.yes and output.loss is None and type(output) is module.Output
+    assert output.logits.shape == X.shape and not torch.equal(output.logits, 2.002 * X)
+
+
+def test_a_detached_output_in_a_dataclass_has_no_graph() -> None:
+    module, acted = load_derived(Derived("forward", "detaches its result"), RECORD)
+    assert not module.forward(X.clone().requires_grad_()).logits.requires_grad and acted.yes
