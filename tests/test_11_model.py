@@ -316,6 +316,7 @@ def test_a_loss_of_nothing_is_zero(check, rng):
         none, first = torch.full_like(labels, -100), torch.full_like(labels, -100)
         first[:, 0] = labels[:, 0]
         found = {
+            "some": asked(model, weights, ids, labels=labels).loss,
             "none": asked(model, weights, ids, labels=none).loss,
             "only the first label": asked(model, weights, ids, labels=first).loss,
             "one token": asked(model, weights, ids[:, :1], labels=labels[:, :1]).loss,
