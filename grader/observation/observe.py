@@ -268,12 +268,9 @@ def _changed(name: str, old: Any, new: Any) -> Iterator[str]:
         yield f"{name}:{type(old).__name__}"
 
 
-def _copied(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _copied(inputs: Mapping[str, Any]) -> Any:
     """Inputs that an answer may write into; the request's own are asked about again."""
-    return {
-        name: map_tensors(lambda _, tensor: tensor.clone(), value, name)
-        for name, value in inputs.items()
-    }
+    return map_tensors(lambda _, tensor: tensor.clone(), dict(inputs), "")
 
 
 def _prepare(request: Request) -> _Prepared:

@@ -124,18 +124,15 @@ def _order(rows: Sequence[list[int]], batch: int, chance: random.Random) -> list
     """
     drawn = list(range(len(rows)))
     chance.shuffle(drawn)
-    drawn = [row for pool in _cut(drawn, _POOL * batch) for row in _by_length(pool, rows)]
-    *whole, last = _cut(drawn, batch)
+    pools = _cut(drawn, _POOL * batch)
+    alike = [row for pool in pools for row in sorted(pool, key=lambda row: len(rows[row]))]
+    *whole, last = _cut(alike, batch)
     chance.shuffle(whole)
     return [row for part in (*whole, last) for row in part]
 
 
 def _cut(items: list[int], size: int) -> list[list[int]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _by_length(pool: list[int], rows: Sequence[list[int]]) -> list[int]:
-    return sorted(pool, key=lambda row: len(rows[row]))
 
 
 def _batch(parts: Parts, rows: Sequence[list[int]], corpus: Corpus) -> tuple[Tensor, Tensor]:
