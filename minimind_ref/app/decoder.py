@@ -1,17 +1,18 @@
 """Reads one text from left to right and remembers it: what writing needs of a model, and no more.
 
 A step reads every weight once, and on one row of numbers nothing else takes time. So projections
-that read the same input are one matrix, and each matrix lies in memory as one row is multiplied
+that read the same input are one matrix, and one row is multiplied by each matrix in the way that is
 fastest on this machine, which is measured once. Keys and values go into memory that is there
 already, with the heads before the tokens, and the queries of a group meet their key head together.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,9 @@ from .products import linear, working_dtype
 
 _FIRST_ROOM = 256
 """Tokens for which memory is taken at first; it doubles whenever it is full."""
+
+_BEYOND_CACHES = 2**25
+"""Bytes of weights that are read in turn, where a way to multiply one row is timed."""
 
 
 class FastDecoder:
@@ -199,35 +203,68 @@ class _Product:
 
     def __init__(self, *weights: Tensor) -> None:
         whole = torch.cat([weight.detach() for weight in weights])
-        self._transposed = transposed_is_faster(whole.dtype, whole.device)
-        self._weight = whole.t().contiguous() if self._transposed else whole
+        layout = LAYOUTS[fastest_layout(*whole.shape, whole.dtype, whole.device)]
+        self._weight = layout.arranged(whole)
+        self._multiplied = layout.multiplied
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._transposed:
-            return x @ self._weight
-        return F.linear(x, self._weight) if len(x) == 1 else linear(x, self._weight)
+        run = self._multiplied if len(x) == 1 else linear
+        return run(x, self._weight)
+
+
+class Layout(NamedTuple):
+    """A way to multiply one row by a weight.
+
+    Attributes:
+        arranged: gives the weight ``[N, C]`` another order in memory, but the same shape.
+        multiplied: ``[1, C]`` and the arranged weight to ``[1, N]``.
+    """
+
+    arranged: Callable[[Tensor], Tensor]
+    multiplied: Callable[[Tensor, Tensor], Tensor]
+
+
+def _unchanged(weight: Tensor) -> Tensor:
+    return weight
+
+
+def _transposed(weight: Tensor) -> Tensor:
+    return weight.t().contiguous().t()
+
+
+def _by_threads(x: Tensor, weight: Tensor) -> Tensor:
+    """Each thread multiplies its part of the weight: kernels for one row often use only one."""
+    parts = weight.view(math.gcd(len(weight), torch.get_num_threads()), -1, weight.shape[1])
+    return torch.bmm(parts, x.t().expand(len(parts), -1, 1)).view(1, -1)
+
+
+LAYOUTS = {
+    "as it is": Layout(_unchanged, F.linear),
+    "transposed": Layout(_transposed, F.linear),
+    "by threads": Layout(_unchanged, _by_threads),
+}
 
 
 @cache
-def transposed_is_faster(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether one row is multiplied faster by ``[C, N]`` than by ``[N, C]`` on this machine.
+def fastest_layout(rows: int, width: int, dtype: torch.dtype, device: torch.device) -> str:
+    """The layout in `LAYOUTS` by which this machine is fastest at a weight of a shape.
 
-    The matrix is larger than most caches, as a model is.
+    It is measured on so many weights that they do not fit into most caches, as a model does not.
     """
     if device.type != "cpu":
-        return False
-    row = torch.ones(1, 1024, dtype=dtype)
-    lying = torch.ones(8192, 1024, dtype=dtype)
-    standing = lying.t().contiguous()
-    lying_s: list[float] = []
-    standing_s: list[float] = []
-    for _ in range(5):
-        lying_s.append(_seconds(lambda: F.linear(row, lying)))
-        standing_s.append(_seconds(lambda: row @ standing))
-    return min(standing_s) < min(lying_s)
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+        return "as it is"
+    weight = torch.ones(rows, width, dtype=dtype)
+    row = torch.ones(1, width, dtype=dtype)
+    copies = 1 + _BEYOND_CACHES // weight.nbytes
+    weights = {
+        name: [layout.arranged(weight.clone()) for _ in range(copies)]
+        for name, layout in LAYOUTS.items()
+    }
+    seconds = dict.fromkeys(LAYOUTS, math.inf)
+    for _ in range(3):
+        for name, layout in LAYOUTS.items():
+            began = time.perf_counter()
+            for each in weights[name]:
+                layout.multiplied(row, each)
+            seconds[name] = min(seconds[name], time.perf_counter() - began)
+    return min(seconds, key=seconds.__getitem__)

@@ -7,6 +7,7 @@ figure as soon as it is known, and in between how far it is.
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -20,9 +21,14 @@ class Bench(Protocol):
 
 
 def _bench(name: str) -> Bench:
-    """The `figures` of a module of this package, imported only when they are measured."""
+    """The `figures` of a module of this package, imported only when they are measured.
+
+    Commands that it times keep compiled modules as they do for learners, even if the shell of a
+    maintainer or of CI turns that off.
+    """
 
     def measure(root: Path, quick: bool) -> Measured:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         module = importlib.import_module(f"{__name__}.{name}")
         yield from module.figures(root, quick)
 

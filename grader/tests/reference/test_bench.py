@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
 
-from minimind_ref.app import bench
+from minimind_ref.app import bench, timing
 from minimind_ref.app.bench import Plan, looped, plot, rows
 from minimind_ref.app.cli import commands
 from minimind_ref.app.errors import UserError
@@ -112,3 +113,16 @@ def test_the_peak_counts_what_is_alive_together() -> None:
 )
 def test_a_limit_is_a_least_or_a_most(value, limit, at_most, ok) -> None:
     assert Row("a", value, "x", limit, at_most).ok is ok
+
+
+def test_what_takes_very_long_is_timed_once(monkeypatch) -> None:
+    monkeypatch.setattr(timing, "_LONG_S", 0.05)
+    runs: list[str] = []
+
+    def slow() -> None:
+        runs.append("slow")
+        time.sleep(0.06)
+
+    seconds = timing.medians({"slow": slow, "quick": lambda: runs.append("quick")}, 3, CPU)
+    assert runs.count("slow") == 1 and runs.count("quick") == 4
+    assert seconds["slow"] > 0.06

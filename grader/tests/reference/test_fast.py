@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from minimind_ref.app import products
-from minimind_ref.app.decoder import FastDecoder, transposed_is_faster
+from minimind_ref.app.decoder import LAYOUTS, FastDecoder, fastest_layout
 from minimind_ref.app.fast import FastForCausalLM
 from minimind_ref.app.products import grouped_linear, linear
 from minimind_ref.config import MiniMindConfig
@@ -186,16 +186,22 @@ def test_the_decoders_memory_grows(monkeypatch):
         decoder.step(0)
 
 
-def test_one_row_is_multiplied_either_way(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 3, 4])
+def test_one_row_is_multiplied_alike_by_every_layout(monkeypatch, threads):
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
     fast = model(FastForCausalLM, torch.float64).eval()
     rows = []
-    for answer in (False, True):
-        monkeypatch.setattr(
-            "minimind_ref.app.decoder.transposed_is_faster", lambda *_, answer=answer: answer
-        )
+    for name in LAYOUTS:
+        monkeypatch.setattr("minimind_ref.app.decoder.fastest_layout", lambda *_, name=name: name)
         rows.append(FastDecoder(fast).prefill([5]))
-    assert error(*rows) < 1e-12
-    assert transposed_is_faster(torch.float32, torch.device("cpu")) in (False, True)
+    assert error(rows[0], fast(torch.tensor([[5]])).logits[0, -1]) < 1e-6  # its tables are float32
+    assert all(error(row, rows[0]) < 1e-12 for row in rows)
+
+
+def test_the_fastest_layout_is_one_that_was_timed():
+    weight = (96, 64, torch.float32)
+    assert fastest_layout(*weight, torch.device("cpu")) in LAYOUTS
+    assert fastest_layout(*weight, torch.device("cuda")) == "as it is"
 
 
 def test_positions_beyond_the_context_are_refused():
