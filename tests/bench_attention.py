@@ -13,8 +13,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from grader.observation.cost import CostMeter
 from minimind_ref.flash_attention import flash_attention, flash_attention_backward
+from tests.support import time_and_memory
 
 LENGTHS = [128, 256, 512, 1024, 2048, 4096, 8192]
 
@@ -55,7 +55,7 @@ def by_autograd(attend, q, k, v, grad_out):
         torch.autograd.grad(out, leaves, grad_out)
 
 
-@pytest.mark.parametrize("kind", [manual, tiled, fused], ids=["manual", "tiled", "sdpa"])
+@pytest.mark.parametrize("kind", [manual, tiled, fused], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("tokens", LENGTHS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "forward+backward"])
@@ -63,12 +63,12 @@ def by_autograd(attend, q, k, v, grad_out):
 def test_attention(benchmark, device, backward, dtype, tokens, kind):
     q, k, v, grad_out = (torch.randn(1, 2, tokens, 64).to(device, dtype) for _ in range(4))
     arguments = (q, k, v, grad_out if backward else None)
-    with CostMeter() as meter:
-        kind(*arguments)
-    benchmark.group = (
-        f"{'forward + backward' if backward else 'forward'}, "
-        f"{str(dtype).removeprefix('torch.')}, S = {tokens}"
+    time_and_memory(
+        benchmark,
+        lambda: kind(*arguments),
+        device,
+        backward=backward,
+        dtype=dtype,
+        tokens=tokens,
+        kind=kind.__name__,
     )
-    benchmark.extra_info["device"] = str(device)
-    benchmark.extra_info["peak_bytes"] = meter.cost().peak_bytes
-    benchmark.pedantic(kind, arguments, rounds=3 if tokens >= 2048 else 9, warmup_rounds=1)

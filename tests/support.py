@@ -5,6 +5,8 @@ import sys
 import torch
 from torch.func import functional_call
 
+from grader.observation.cost import CostMeter
+
 
 def refusal(call):
     """How a call ends: "ValueError", the name of another error, or "no error"."""
@@ -88,3 +90,29 @@ def lines_executed(call):
     finally:
         sys.settrace(earlier)
     return lines
+
+
+def time_and_memory(benchmark, run, device, *, backward, dtype, tokens, kind):
+    """Time a run with pytest-benchmark, in one group with the other kinds, and note its peak.
+
+    What is noted beside the times is what pictures are drawn from (`grader.learner.timings`).
+    """
+
+    def whole_run():
+        run()
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)  # or only the launch would be timed
+
+    with CostMeter() as meter:
+        whole_run()
+    direction, name = "forward + backward" if backward else "forward", str(dtype)[len("torch.") :]
+    benchmark.group = f"{direction}, {name}, S = {tokens}"
+    benchmark.extra_info |= {
+        "device": str(device),
+        "direction": direction,
+        "dtype": name,
+        "tokens": tokens,
+        "kind": kind,
+        "peak_bytes": meter.cost().peak_bytes,
+    }
+    benchmark.pedantic(whole_run, rounds=3 if tokens >= 2048 else 9, warmup_rounds=1)

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from grader.observation.cost import CostMeter
 from minimind_ref.config import MiniMindConfig
-from tests.support import left_padding, refusal, run
+from tests.support import left_padding, refusal, run, time_and_memory
 
 HIDDEN, HEADS, KV_HEADS, WIDTH = 40, 6, 3, 8  # of MiniMindConfig.tiny()
 
@@ -456,13 +455,8 @@ def test_time_and_memory_of_flash_attention(
         if backward:
             layer.zero_grad()
             out.sum().backward()
-        if device.type != "cpu":
-            torch.accelerator.synchronize(device)  # or only the launch would be timed
 
-    with CostMeter() as meter:
-        full_pass()
-    name = str(dtype).removeprefix("torch.")
-    benchmark.group = f"{'forward + backward' if backward else 'forward'}, {name}, S = {tokens}"
-    benchmark.extra_info["device"] = str(device)
-    benchmark.extra_info["peak_bytes"] = meter.cost().peak_bytes
-    benchmark.pedantic(full_pass, rounds=3 if tokens >= 2048 else 9, warmup_rounds=1)
+    kind = "flash_attn" if flash else "manual"
+    time_and_memory(
+        benchmark, full_pass, device, backward=backward, dtype=dtype, tokens=tokens, kind=kind
+    )

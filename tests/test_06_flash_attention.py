@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from grader.observation.cost import CostMeter
+from tests.support import time_and_memory
 
 
 def qkv(rng, *, batch=2, heads=3, queries, keys, width=5, scale=1.0):
@@ -395,13 +396,7 @@ def test_time_and_memory(benchmark, answer, device, backward, dtype, tokens, kin
             by_autograd(manual_attention)
         else:
             by_autograd(lambda *qkv: F.scaled_dot_product_attention(*qkv, is_causal=True))
-        if device.type != "cpu":
-            torch.accelerator.synchronize(device)  # or only the launch would be timed
 
-    with CostMeter() as meter:
-        run()
-    name = str(dtype).removeprefix("torch.")
-    benchmark.group = f"{'forward + backward' if backward else 'forward'}, {name}, S = {tokens}"
-    benchmark.extra_info["device"] = str(device)
-    benchmark.extra_info["peak_bytes"] = meter.cost().peak_bytes
-    benchmark.pedantic(run, rounds=3 if tokens >= 2048 else 9, warmup_rounds=1)
+    time_and_memory(
+        benchmark, run, device, backward=backward, dtype=dtype, tokens=tokens, kind=kind
+    )

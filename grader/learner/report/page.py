@@ -59,8 +59,9 @@ def page(
     pictures: Mapping[str, Picture],
     journey: Picture | None,
     capstone: CapstonePage | None = None,
+    timed: Mapping[str, Picture] | None = None,
 ) -> str:
-    """The whole HTML file; `pictures` are those of exercises by id."""
+    """The whole HTML file; `pictures` are those of exercises by id, `timed` those of benchmarks."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -89,6 +90,7 @@ def page(
     return environment.get_template(TEMPLATE).render(
         portfolio=portfolio,
         pictures=pictures,
+        timed=timed or {},
         journey=journey,
         capstone=capstone,
         policy=_POLICY,

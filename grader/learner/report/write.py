@@ -127,11 +127,13 @@ def _html(portfolio: Portfolio, course: Course, zygote: ZygoteClient | None) -> 
     from grader.learner.report.page import page
     from grader.learner.report.pictures.journey import journey
     from grader.learner.report.pictures.studio import pictures
+    from grader.learner.report.pictures.times import timed_pictures
 
     finished = [record.exercise for record in portfolio.finished]
     drawn = dict(pictures(finished, course, course.root / "exercises", zygote))
+    timed = dict(timed_pictures(finished, course.root))
     way = journey(portfolio.milestones, portfolio.possible)
-    return page(portfolio, drawn, way, _capstone(course))
+    return page(portfolio, drawn, way, _capstone(course), timed)
 
 
 def _capstone(course: Course) -> CapstonePage | None:

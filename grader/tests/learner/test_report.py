@@ -352,6 +352,12 @@ class TestPage:
         assert "<svg><path/></svg>" in page(told(), shown, None)
         assert "<svg>" not in page(told(standings=(standing(3),)), shown, None)
 
+    def test_a_picture_of_times_stands_below(self) -> None:
+        timed = {ROPE.id: Picture("Times", "So long.", "<svg><circle/></svg>")}
+        text = page(told(), {}, None, timed=timed)
+        assert "<svg><circle/></svg>" in text and "So long." in Page(text).text
+        check_self_contained(text)
+
     @pytest.mark.parametrize("hostile", [*HOSTILE, ALL_HOSTILE])
     def test_no_text_acts(self, hostile: str) -> None:
         """Whatever a learner calls themself, their folder, their functions and their errors."""

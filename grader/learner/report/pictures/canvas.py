@@ -33,6 +33,16 @@ _VARIABLES = {
     GREEN: "var(--green)",
     VIOLET: "var(--violet)",
 }
+_IN_A_LESSON = {
+    "ink": "#1b2430",
+    "muted": "#6d7987",
+    "grid": "#e4e8ed",
+    "card": "#ffffff",
+    "blue": "#2f6bd8",
+    "orange": "#c9660b",
+    "green": "#237f4f",
+    "violet": "#7447c0",
+}
 _TEXT_SIZE = 12
 _STYLE = {
     "axes.axisbelow": True,
@@ -93,6 +103,17 @@ def drawn(name: str, height: float, draw: Callable[[Figure], str]) -> tuple[str,
         said = draw(figure)
         figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator"), None))
     return _for_a_page(text.getvalue(), name), said
+
+
+def for_a_lesson(svg: str) -> str:
+    """An element of a page as a file of its own, in light colours: a lesson is no page of ours."""
+    colours = " ".join(f"--{name}: {value};" for name, value in _IN_A_LESSON.items())
+    style = (
+        f"<style>svg {{ {colours} background: white; font-family: sans-serif; }} "
+        "* { stroke-linejoin: round; stroke-linecap: butt; }</style>"
+    )
+    head, bracket, rest = svg.partition(">")
+    return f"{head}{bracket}{style}{rest}\n"
 
 
 def _for_a_page(svg: str, name: str) -> str:
