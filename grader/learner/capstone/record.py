@@ -36,6 +36,12 @@ class Step:
     seconds: float
 
 
+def recent(steps: Sequence[Step], window: int) -> float:
+    """The mean loss of the last steps."""
+    last = steps[-window:]
+    return sum(step.loss for step in last) / len(last)
+
+
 @dataclass(frozen=True)
 class Sample:
     """What the model wrote after `prompt`; `score` is None where nobody can tell."""

@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from grader.learner.capstone.record import recent
 from grader.messages.catalog import say
 from grader.messages.console import Console
 from grader.messages.sanitize import sanitize_line
@@ -119,7 +120,7 @@ class Screen:
         self._began = self._began or (now, count)
         if self._live is None:
             if count % _LINE_EVERY == 0:
-                loss = _mean(steps, recipe.window)
+                loss = recent(steps, recipe.window)
                 line = say("capstone.step", step=count, steps=recipe.steps, loss=loss)
                 self._console.advice([line])
             return
@@ -132,7 +133,7 @@ class Screen:
     def _picture(self, steps: Sequence[Step], recipe: Recipe, rate: float) -> Group:
         width = min(_WIDEST, max(10, self._console.output.width - 8))
         losses = [step.loss for step in steps]
-        count, loss = len(steps), _mean(steps, recipe.window)
+        count, loss = len(steps), recent(steps, recipe.window)
         numbers = [say("capstone.step", step=count, steps=recipe.steps, loss=loss)]
         if recipe.target is not None:
             numbers.append(say("capstone.target", target=recipe.target))
@@ -157,7 +158,7 @@ class Screen:
         width = min(_WIDEST, max(10, self._console.output.width - 8))
         if not self._console.is_quiet and steps:
             self._console.lines(labelled_curve([step.loss for step in steps], width))
-        loss = _mean(steps, run.recipe["window"]) if steps else 0.0
+        loss = recent(steps, run.recipe["window"]) if steps else 0.0
         seconds = steps[-1].seconds if steps else 0.0
         self._console.lines(
             [
@@ -230,11 +231,6 @@ def _typed() -> Iterable[str]:
         if not line:
             return
         yield line
-
-
-def _mean(steps: Sequence[Step], window: int) -> float:
-    last = steps[-window:]
-    return sum(step.loss for step in last) / len(last)
 
 
 def _lines(samples: Iterable[Sample]) -> list[str]:

@@ -32,7 +32,7 @@ from grader.learner.capstone.data import (
     tokenizer_of,
 )
 from grader.learner.capstone.recipe import Recipe
-from grader.learner.capstone.record import Record, Run, Samples, Step
+from grader.learner.capstone.record import Record, Run, Samples, Step, recent
 from grader.learner.capstone.writing import samples, streamed
 from grader.messages.catalog import say
 
@@ -240,12 +240,6 @@ def restore(parts: Parts, state: Trained, record: Record, course: Course) -> int
     with named(course, course.syllabus.find("checkpoint")):
         step = parts["checkpoint"].load_checkpoint(record.checkpoint, state.model, state.optimizer)
     return int(step)
-
-
-def recent(steps: Sequence[Step], window: int) -> float:
-    """The mean loss of the last steps."""
-    last = steps[-window:]
-    return sum(step.loss for step in last) / len(last)
 
 
 def _identity(run: Run) -> tuple[object, ...]:

@@ -119,8 +119,8 @@ def train(folder: str, exercise: str, variant: str) -> None:
     from grader.learner.capstone.checks import checked
     from grader.learner.capstone.data import own_corpus
     from grader.learner.capstone.recipe import USUAL
-    from grader.learner.capstone.record import Record
-    from grader.learner.capstone.train import Training, recent
+    from grader.learner.capstone.record import Record, recent
+    from grader.learner.capstone.train import Training
 
     course = Course.load()
     changed = {}

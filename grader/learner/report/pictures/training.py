@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from grader.learner.capstone.record import Run, Step
+from grader.learner.capstone.record import Run, Step, recent
 from grader.learner.report.pictures.canvas import BLUE, MUTED, ORANGE, drawn
 from grader.learner.report.pictures.picture import Picture
 from grader.messages.catalog import say
@@ -28,7 +28,7 @@ def training(run: Run, steps: Sequence[Step]) -> Picture | None:
 
 def _draw(figure: Figure, run: Run, steps: Sequence[Step]) -> str:
     losses, window = [step.loss for step in steps], int(run.recipe["window"])
-    means = [_mean(losses[max(0, end - window) : end]) for end in range(1, len(losses) + 1)]
+    means = [recent(steps[:end], window) for end in range(1, len(steps) + 1)]
     every = -(-len(losses) // _MOST_POINTS)
     numbers = range(1, len(losses) + 1)
     axes = figure.subplots()
@@ -47,7 +47,3 @@ def _draw(figure: Figure, run: Run, steps: Sequence[Step]) -> str:
         first=losses[0],
         last=means[-1],
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
