@@ -49,6 +49,14 @@ class pairs_counted_once_in_a_word:
         return dict.fromkeys(zip(word, word[1:]))
 
 
+class pairs_at_even_places:
+    """only pairs that begin at even places of a word are counted, as by zip(ids[::2], ids[1::2]);
+    every pair of neighbours should count"""
+
+    def _pairs(word):
+        return zip(word[::2], word[1::2])
+
+
 class joined_from_the_right:
     """training joins a pair from right to left, so that "aaa" becomes (a, aa); go from left to
     right"""
