@@ -295,37 +295,31 @@ def some_labels(rng, *shape):
     return labels
 
 
-@pytest.mark.weight(4)
+@pytest.mark.weight(6)
 def test_the_loss_is_that_of_the_next_tokens(check, rng):
-    """Each position is judged by the next label; the mean is over all labels that count."""
+    """Each position is judged by the next label, in a mean over all that count; of none it is 0.
 
-    def losses(answer, weights, ids, labels):
-        out = asked(model_of(answer), weights, ids, labels=labels)
-        return {"loss": out.loss, "logits": out.logits}
-
-    labels = some_labels(rng, 3, 6)
-    check(losses, weights_of(rng), tokens(rng, 3, 6), labels, grad=("weights",), draws=True)
-
-
-@pytest.mark.weight(2)
-def test_a_loss_of_nothing_is_zero(check, rng):
-    """Where no label counts the loss is 0, with gradients of 0, and not NaN."""
+    A loss of nothing has gradients of 0, and is not NaN.
+    """
 
     def losses(answer, weights, ids, labels):
         model = model_of(answer)
+        out = asked(model, weights, ids, labels=labels)
         none, first = torch.full_like(labels, -100), torch.full_like(labels, -100)
         first[:, 0] = labels[:, 0]
-        found = {
-            "some": asked(model, weights, ids, labels=labels).loss,
-            "none": asked(model, weights, ids, labels=none).loss,
-            "only the first label": asked(model, weights, ids, labels=first).loss,
-            "one token": asked(model, weights, ids[:, :1], labels=labels[:, :1]).loss,
+        of_nothing = {
+            "of no label": asked(model, weights, ids, labels=none).loss,
+            "of only the first label": asked(model, weights, ids, labels=first).loss,
+            "of one token": asked(model, weights, ids[:, :1], labels=labels[:, :1]).loss,
         }
+        found = {"loss": out.loss, "logits": out.logits} | of_nothing
         # No gradient and one of zeros are the same to a weight, but not to backward().
-        return found | {f"{name}: has a gradient": found[name].requires_grad for name in found}
+        return found | {
+            f"{name}: has a gradient": loss.requires_grad for name, loss in of_nothing.items()
+        }
 
-    labels = some_labels(rng, 3, 5)
-    check(losses, weights_of(rng), tokens(rng, 3, 5), labels, grad=("weights",), draws=True)
+    labels = some_labels(rng, 3, 6)
+    check(losses, weights_of(rng), tokens(rng, 3, 6), labels, grad=("weights",), draws=True)
 
 
 @pytest.mark.weight(3)
