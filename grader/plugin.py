@@ -13,9 +13,10 @@ import os
 import secrets
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest._code.code import TerminalRepr
 
 from grader import early
 from grader.course.answers import UsageError
@@ -40,6 +41,9 @@ from grader.observation.kind import Kind
 from grader.observation.record import Interruption
 from grader.observation.trouble import end_at_learner
 from grader.results.record import TRY_AGAIN
+
+if TYPE_CHECKING:
+    from _pytest._io import TerminalWriter
 
 pytest_plugins = ("grader.judging.fixtures",)
 
@@ -270,7 +274,22 @@ def _note_failure(item: pytest.Item, run: Run, finding: Finding, report: Any) ->
     )
     if not hasattr(item.config, "workerinput"):  # pytest-xdist sends reports; lines are enough
         report.course_failure = failure
-    report.longrepr = "\n".join(render_with_diagnosis(session, failure))
+    report.longrepr = _Told(session, failure)
+
+
+class _Told(TerminalRepr):
+    """A failure in words, for whoever asks: an editor, JUnit's XML, pytest-xdist.
+
+    Which mistakes explain it is worked out only then. What a learner reads is the summary of all
+    failures, which knows more by then and finds the mistakes sooner.
+    """
+
+    def __init__(self, session: CourseSession, failure: TestFailure) -> None:
+        self._session, self._failure = session, failure
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        for line in render_with_diagnosis(self._session, self._failure):
+            tw.line(line)
 
 
 def render_with_diagnosis(session: CourseSession, failure: TestFailure) -> list[str]:

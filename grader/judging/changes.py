@@ -55,6 +55,62 @@ def size(definitions: str, solution: str) -> int:
     )
 
 
+def reaches(asked: frozenset[str], definitions: str, solution: str) -> bool:
+    """Whether a call of some functions and classes may come to what a mistake changes.
+
+    If not, the mistake does what the solution does.
+    """
+    changed, reached = _top_level(definitions), _reached(asked, solution)
+    return changed is None or reached is None or not changed.isdisjoint(reached)
+
+
+@lru_cache(maxsize=512)
+def _top_level(definitions: str) -> frozenset[str] | None:
+    """The names that a text defines; None if it does more than that."""
+    found: set[str] = set()
+    for node in _parsed(definitions).body:
+        if (names := _defined(node)) is None:
+            return None
+        found |= names
+    return frozenset(found)
+
+
+@lru_cache(maxsize=64)
+def _reached(asked: frozenset[str], solution: str) -> frozenset[str] | None:
+    """Those functions and classes, and all names that are mentioned on the way from them.
+
+    None where one of them is not the solution's: nothing is known of where a call of it goes.
+    """
+    uses: dict[str, frozenset[str]] = {}
+    for node in _parsed(solution).body:
+        for name in _defined(node) or ():
+            uses[name] = uses.get(name, frozenset()) | _mentions(node)
+    if not asked <= uses.keys():
+        return None
+    found: set[str] = set()
+    left = set(asked)
+    while left:
+        name = left.pop()
+        found.add(name)
+        left |= uses.get(name, frozenset()) - found
+    return frozenset(found)
+
+
+def _defined(node: ast.stmt) -> set[str] | None:
+    """The names that a statement at the top level defines; None if it does something else."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return {node.name}
+        case ast.Assign(targets=targets) if all(isinstance(t, ast.Name) for t in targets):
+            return {t.id for t in targets if isinstance(t, ast.Name)}
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return {name}
+        case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
+            return set()
+        case _:
+            return None
+
+
 @lru_cache(maxsize=8)
 def _written(solution: str) -> _Functions:
     """The functions of a solution, which is asked about for one mistake after another."""

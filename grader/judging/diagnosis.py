@@ -7,9 +7,11 @@ import hashlib
 import linecache
 import math
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -40,6 +42,8 @@ _RELATIVE = 1e-5
 """... or by this fraction of the values, for a mistake that makes them large; that is in float32,
 in float64 it is as many ulps."""
 _NAMED_TOGETHER = 2
+_NO_MISTAKE = Variant("", "", "")
+"""The solution as it is."""
 _NUMBER = re.compile(r"\d+")
 
 
@@ -106,6 +110,7 @@ class Diagnosis:
         self._unclear: set[str] = set()
         self._last: dict[str, Evidence] = {}
         self._relations: dict[tuple[bytes, int], _Relation] = {}
+        self._seconds: dict[int, float] = {}
 
     def add(self, evidence: Evidence) -> None:
         """Note a run, right or wrong."""
@@ -171,7 +176,7 @@ class Diagnosis:
         if len(mistakes) > _NAMED_TOGETHER:
             return []
         if len(mistakes) > 1:
-            mistakes.sort(key=lambda v: changes.size(v.definitions, self._solution(v)))
+            mistakes.sort(key=lambda v: changes.size(v.definitions, self._solution))
         return mistakes
 
     def definite(self, test: str) -> Variant | None:
@@ -219,10 +224,20 @@ class Diagnosis:
     def _alone(self, within: tuple[int, ...]) -> list[Variant]:
         """The mistakes that explain all of some evidence, each by itself."""
         left = self._mistakes
-        # What failed tells more than what passed: weigh it first.
-        for index in sorted(within, key=self._passed):
+        # What failed tells more than what passed, and what is soon done leaves less for the rest.
+        for index in sorted(within, key=self._expense):
             left = [v for v in left if self._is_same(v, index)]
         return left
+
+    def _expense(self, index: int) -> tuple[bool, float]:
+        """Whether a run passed, and about how many seconds a mistake takes for a failed one."""
+        if self._passed(index) or not self._mistakes:
+            return True, 0.0
+        if index not in self._seconds:
+            began = time.perf_counter()
+            self._run(self._mistakes[0], self._evidence[index])
+            self._seconds[index] = time.perf_counter() - began
+        return False, self._seconds[index]
 
     def _together(self, within: tuple[int, ...]) -> list[Variant]:
         """Mistakes which explain, between them, some evidence; none if any failure is left over."""
@@ -292,19 +307,19 @@ class Diagnosis:
             self._modules[variant.id] = self._load(variant)
         return self._modules[variant.id]
 
-    def _solution(self, variant: Variant) -> str:
-        """The text that a mistake changes."""
-        text = "".join(linecache.getlines(str(self._module(variant).__file__)))
-        return text.removesuffix(variant.definitions)
+    @cached_property
+    def _solution(self) -> str:
+        """The text that mistakes change."""
+        return "".join(linecache.getlines(str(self._module(_NO_MISTAKE).__file__)))
 
     def _is_in_stub(self, variant: Variant) -> bool:
         stubs = self._unwritten
-        return bool(stubs) and changes.is_in_stub(
-            variant.definitions, self._solution(variant), stubs
-        )
+        return bool(stubs) and changes.is_in_stub(variant.definitions, self._solution, stubs)
 
     def _run(self, variant: Variant, evidence: Evidence) -> tuple[Observation, bytes]:
         """What a mistake does with a request, and that in bytes."""
+        if not self._acts(variant, evidence):
+            variant = _NO_MISTAKE
         key = ("mistake", variant.id, evidence.key)
         if key not in self._kept or not evidence.key:
             module = self._module(variant)
@@ -313,6 +328,12 @@ class Diagnosis:
             self._kept[key] = seen, _digest(seen)
         known: tuple[Observation, bytes] = self._kept[key]
         return known
+
+    def _acts(self, variant: Variant, evidence: Evidence) -> bool:
+        """Whether a request may come to what a mistake changes."""
+        if evidence.want is None and evidence.seen.interruption is not None:
+            return True  # nobody knows what the scenario would have asked for
+        return changes.reaches(evidence.asked, variant.definitions, self._solution)
 
 
 def _digest(seen: Observation) -> bytes:

@@ -18,7 +18,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Collection, Iterable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from types import FrameType
 from typing import Any
 
@@ -79,13 +79,16 @@ class BanWatch(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        self._see(_full_name(func))
-        return func(*args, **(kwargs or {}))
+        try:
+            called = _known_name(func)
+        except TypeError:  # it has no hash
+            called = _full_name(func)
+        self._see(called, sys._getframe(1))
+        return func(*args, **kwargs) if kwargs else func(*args)
 
-    def _see(self, called: str) -> None:
+    def _see(self, called: str, frame: FrameType | None) -> None:
         """Judge one call, and the functions of torch on the way to it from the learner's code."""
         on_the_way = [called]
-        frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             code = frame.f_code
             if code.co_filename in self._learner_files:
@@ -119,6 +122,9 @@ def _full_name(func: Any) -> str:
     module = getattr(func, "__module__", None) or ""
     return f"{module.replace('torch._C._nn', 'torch.nn.functional')}.{name}"
 
+
+_known_name = lru_cache(maxsize=4096)(_full_name)
+"""The same, remembered: torch calls few functions, each of them often."""
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _PYTHON = sysconfig.get_path("stdlib") + os.sep

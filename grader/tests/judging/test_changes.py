@@ -9,7 +9,7 @@ import torch
 from grader.course.syllabus import ROOT, Exercise
 from grader.course.syllabus_file import load
 from grader.course.variants import Variant, load_variant, read_variants
-from grader.judging.changes import is_in_stub, size, unwritten
+from grader.judging.changes import is_in_stub, reaches, size, unwritten
 from grader.judging.comparison import judge
 from grader.judging.diagnosis import Diagnosis, Evidence
 from grader.judging.expectation import Precision, ReferenceRun
@@ -55,6 +55,40 @@ class Layer:
     def forward(self, x):
         return self._half(x)
 '''
+
+
+class TestReaches:
+    """What a call cannot come to does not change it."""
+
+    @pytest.mark.parametrize(
+        ("asked", "definitions", "reached"),
+        [
+            ("inner", "def inner(x): ...", True),
+            ("outer", "def _twice(x): ...", True),
+            ("outer", "FACTOR = 3", True),
+            ("outer", "FACTOR: int = 3", True),
+            ("inner", "def outer(x, scale=1): ...", False),
+            ("find", "class _Table: ...", True),
+            ("inner", "class _Table: ...", False),
+            ("Layer", "class Layer: ...", True),
+            ("Layer", "def inner(x): ...", False),
+            ("inner", "import math\ndef _new(x): ...", False),
+            ("inner", "def _new(x): ...\ndef inner(x): return _new(x)", True),
+            ("inner", "Layer.size = 3", True),
+            ("inner", "print('as it is imported')", True),
+            ("unknown", "def outer(x, scale=1): ...", True),
+        ],
+    )
+    def test_from_what_is_asked_for(self, asked: str, definitions: str, reached: bool) -> None:
+        assert reaches(frozenset({asked}), definitions, SOLUTION) is reached
+
+    def test_from_any_of_them(self) -> None:
+        asked = frozenset({"find", "inner"})
+        assert reaches(asked, "FACTOR = 3", SOLUTION)
+        assert not reaches(asked, "class Layer: ...", SOLUTION)
+
+    def test_a_solution_that_cannot_be_read_says_nothing(self) -> None:
+        assert reaches(frozenset({"inner"}), "def outer(x): ...", "def (")
 
 
 class TestUnwritten:

@@ -1,8 +1,10 @@
 """A mistake is named however it is written; what is no known mistake is named by nothing."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -312,3 +314,71 @@ class TestNothingButNaN:
             seen, _ = observe(answer, request, frozenset())
             diagnosis.add(Evidence(test, request, seen, None, finding))
         assert diagnosis.named("fails") == ([mistake] if named else [])
+
+
+class TestNothingInVain:
+    """Naming runs no mistake that a request cannot come to, and asks first what is soon done."""
+
+    SOLUTION = """
+def one(x):
+    return 2 * x
+
+def other(x):
+    return 3 * x
+"""
+
+    @pytest.fixture
+    def loaded(self, tmp_path: Path) -> Callable[[Variant], ModuleType]:
+        """Loads the solution with a mistake in it, and notes it in `loaded.ids`."""
+
+        def load(variant: Variant) -> ModuleType:
+            load.ids.append(variant.id)  # type: ignore[attr-defined]
+            return self.made(tmp_path / f"{variant.id or 'solution'}.py", variant.definitions)
+
+        load.ids = []  # type: ignore[attr-defined]
+        return load
+
+    def made(self, file: Path, changes: str) -> ModuleType:
+        module = ModuleType("answer")
+        module.__file__ = str(file)
+        file.write_text(f"{self.SOLUTION}\n{changes}")
+        exec(compile(file.read_text(), str(file), "exec"), vars(module))
+        return module
+
+    def test_a_mistake_in_another_function_is_not_even_loaded(
+        self, tmp_path: Path, loaded: Any
+    ) -> None:
+        mistakes = [
+            Variant(f"{name}_{factor}", "", f"def {name}(x): return {factor} * x")
+            for name in ("one", "other")
+            for factor in (4, 5)
+        ]
+        diagnosis = Diagnosis(mistakes, loaded)
+        answer = self.made(tmp_path / "answer.py", "def one(x): return 5 * x")
+        request = Request(lambda answer, x: answer.one(x), {"x": torch.ones(2)})
+        seen, _ = observe(answer, request, frozenset())
+        diagnosis.add(Evidence("wrong", request, seen, None, Finding(Kind.VALUE, ())))
+        assert [mistake.id for mistake in diagnosis.named("wrong")] == ["one_5"]
+        assert set(loaded.ids) == {"", "one_4", "one_5"}
+
+    def test_what_takes_long_is_asked_of_those_that_are_left(
+        self, tmp_path: Path, loaded: Any
+    ) -> None:
+        waited: list[float] = []
+
+        def slow(answer: Any, x: torch.Tensor) -> Any:
+            time.sleep(0.02)
+            waited.append(0.02)
+            return answer.one(x)
+
+        mistakes = [Variant(f"by_{n}", "", f"def one(x): return {n} * x") for n in range(4, 12)]
+        diagnosis = Diagnosis(mistakes, loaded)
+        answer = self.made(tmp_path / "answer.py", "def one(x): return 5 * x")
+        for test, scenario in (("slow", slow), ("quick", lambda answer, x: answer.one(x))):
+            request = Request(scenario, {"x": torch.ones(2)})
+            seen, _ = observe(answer, request, frozenset())
+            wrong = Finding(Kind.VALUE, ())
+            diagnosis.add(Evidence(test, request, seen, None, wrong, key=(test,)))
+        waited.clear()
+        assert [mistake.id for mistake in diagnosis.named("slow")] == ["by_5"]
+        assert len(waited) <= 2  # the first, to see how long it takes, and the one that is left

@@ -186,8 +186,8 @@ class TestWhatToolsRead:
     ) -> None:
         run = run_pytest(f"--impl={ANSWERS / 'known_mistake'}", *mode)
         (report,) = (report for report in run.failed if report.nodeid.endswith(self.TEST))
-        assert re.fullmatch(self.MESSAGE, report.longrepr)
-        assert report.longreprtext.strip() == report.longrepr
+        assert re.fullmatch(self.MESSAGE, str(report.longrepr))
+        assert report.longreprtext.strip() == str(report.longrepr)
 
     def test_junit_xml_holds_the_message(self, run_pytest: Runner, tmp_path: Path) -> None:
         file = tmp_path / "junit.xml"
