@@ -61,6 +61,9 @@ def _attacked(name: str, results: Sequence[Result]) -> Measured:
     yield Figure(f"{name}.longest judgement", max(r.judged for r in results), "s")
     otherwise = _total(bool(r.complaints) for r in results)
     yield Figure(f"{name}.another verdict or an invalid report", otherwise, "runs", 0)
+    for result in results:
+        for problem in result.problems():
+            yield Figure(f"{name}.{result.case.name}: {problem}", 1, "", 0)
 
 
 def _total(values: Iterable[float | Fraction]) -> float:

@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from grader.course.syllabus import ROOT
 from grader.isolation.machine import is_offered
-from grader.proof.redteam.attack import RedTeam
+from grader.proof.figures.redteam import _attacked
+from grader.proof.redteam.attack import RedTeam, Result
 from grader.proof.redteam.cases import AIMS, CASES, Case, read_cases
 from grader.proof.redteam.naive import NaiveGrader
 from grader.tests.processes import BACKSTOP
@@ -84,6 +86,17 @@ def test_an_attack_is_let_loose_only_where_it_is_stopped(team: RedTeam) -> None:
 def test_it_does_to_a_naive_grader_what_the_case_says(case: Case) -> None:
     naive = NaiveGrader(ROOT).attack(case)
     assert not naive.rotted, f"{case.naive}: {naive.signs}\n{naive.printed}"
+
+
+def test_the_figures_name_what_came_to_something_else() -> None:
+    case = ATTACKS["daemon"]
+    grade = SimpleNamespace(earned=case.points)
+    right = Result(case, "full", grade, 0.1, 0.1, (), (), True, ())  # type: ignore[arg-type]
+    left = replace(right, surviving=("sleep",), complaints=("another verdict",))
+    rows = {row.name: row.value for row in _attacked("redteam.full", [right, left])}
+    assert rows["redteam.full.daemon: another verdict"] == 1
+    assert rows["redteam.full.daemon: left running: sleep"] == 1
+    assert not any("daemon" in row.name for row in _attacked("redteam.full", [right]))
 
 
 def test_a_naive_grader_can_grade_honest_work(tmp_path: Path) -> None:
