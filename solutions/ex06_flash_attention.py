@@ -64,7 +64,7 @@ def merge_partials(
 
     but computed so that nothing overflows or vanishes: an lse may be 1000 or -1000 as well as 0.
     Where one side's lse is minus infinity (a query that saw none of its keys), the result is the
-    other side, whatever out is on this side. Where both are, it is out = 0 and lse = minus
+    other side, whatever finite out is on this side. Where both are, it is out = 0 and lse = minus
     infinity, not NaN.
 
     Computed in float32 at least.

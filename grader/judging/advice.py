@@ -158,9 +158,13 @@ _MOST = 3
 
 
 def _weights(interruption: Interruption) -> list[str]:
-    """Why torch does not put the exercise's weights into a layer: which name is wrong, and how."""
+    """Why torch does not put the exercise's weights into a layer: which name is wrong, and how.
+
+    Where the answer itself loads weights, as a checkpoint's, its own names may well be the wrong
+    ones: then torch's words say more.
+    """
     found = _OWNER.search(interruption.message)
-    if not found:
+    if not found or interruption.frames:
         return []
     owner = found[1]
     lacking = _named_after("Unexpected key(s)", interruption.message)

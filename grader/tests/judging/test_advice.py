@@ -232,6 +232,13 @@ def test_weights_that_torch_refuses(init: str, load_weights: str) -> None:
     assert "key(s)" not in words and "Error(s)" not in words
 
 
+def test_weights_that_the_answer_itself_loads_are_told_in_torch_s_words() -> None:
+    """The names in its own checkpoint may be the wrong ones, not those of the layer."""
+    text = layer(RIGHT + OUT) + "\n\ndef loaded():\n    Layer().load_state_dict({})\n"
+    words = words_for(interruption_of(text, lambda module: module.loaded()))
+    assert "remove it" not in words and "Missing key(s)" in words
+
+
 def test_a_weight_of_another_shape_is_told_with_both() -> None:
     init = RIGHT + OUT.replace("(3, 2", "(3, 4")
     interruption = interruption_of(
