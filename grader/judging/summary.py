@@ -168,6 +168,8 @@ def _clearness(failure: TestFailure) -> int:
     """How surely a failure's cause is known: the less, the surer."""
     if failure.mistakes:
         return 0
+    if failure.finding.kind in (Kind.MODIFIED, Kind.DISTURBED):
+        return 1  # what was touched is said, and other numbers may well come of it
     interruption = failure.finding.interruption
     advice = advice_for(interruption) if interruption else None
     return 1 if advice and not advice.message else 2

@@ -89,6 +89,14 @@ def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         assert printed.count("got ") == 2
 
 
+def test_a_changed_argument_comes_before_numbers_that_are_off(tried: Tried) -> None:
+    """It says what to mend, and wrong numbers elsewhere may come of it."""
+    change = "def rotate_half(x):\n    return x * 1.5\n\n"
+    change += "def interleaved_to_half(weight, n_heads):\n    return weight.mul_(1.5)\n"
+    printed = tried(change, "-k=rotate_half_is or weights").printed
+    assert 0 < printed.index("was modified") < printed.index("got ")
+
+
 def test_details_are_the_inputs_and_the_seed() -> None:
     inputs = tuple((f"x{n}", "float32 [1]: 0") for n in range(12))
     failure = TestFailure("ex99_x", "t", "It holds", Finding(Kind.VALUE, ()), inputs=inputs, seed=3)
