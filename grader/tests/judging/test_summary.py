@@ -89,11 +89,22 @@ def apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=1):
         assert printed.count("got ") == 2
 
 
+CHANGES_ITS_ARGUMENT = """
+def rotate_half(x):
+    return x * 1.5
+
+def interleaved_to_half(weight, n_heads):
+    heads = weight.unflatten(0, (n_heads, -1, 2))
+    out = torch.cat((heads[:, :, 0], heads[:, :, 1]), dim=1).flatten(0, 1)
+    with torch.no_grad():
+        weight.zero_()
+    return out
+"""
+
+
 def test_a_changed_argument_comes_before_numbers_that_are_off(tried: Tried) -> None:
     """It says what to mend, and wrong numbers elsewhere may come of it."""
-    change = "def rotate_half(x):\n    return x * 1.5\n\n"
-    change += "def interleaved_to_half(weight, n_heads):\n    return weight.mul_(1.5)\n"
-    printed = tried(change, "-k=rotate_half_is or weights").printed
+    printed = tried(CHANGES_ITS_ARGUMENT, "-k=rotate_half_is or weights").printed
     assert 0 < printed.index("was modified") < printed.index("got ")
 
 
