@@ -149,6 +149,7 @@ def _names(interruption: Interruption) -> Iterator[str]:
 
 
 _OWNER = re.compile(r"Error\(s\) in (?:reparametrizing|loading state_dict) for (\w+):")
+_SHARED = re.compile(r"multiple values for keys \[(.*?)\], which are tied")
 _QUOTED = re.compile(r"""["']([\w.]+)["']""")
 _SIZE = re.compile(
     r"size mismatch for ([\w.]+): copying a param with shape torch\.Size\((\[.*?\])\) from "
@@ -163,8 +164,13 @@ def _weights(interruption: Interruption) -> list[str]:
     Where the answer itself loads weights, as a checkpoint's, its own names may well be the wrong
     ones: then torch's words say more.
     """
+    if interruption.frames:
+        return []
+    if shared := _SHARED.search(interruption.message):
+        names = ", ".join(_QUOTED.findall(shared[1]))
+        return [say("advice.weight_shared", names=names)]
     found = _OWNER.search(interruption.message)
-    if not found or interruption.frames:
+    if not found:
         return []
     owner = found[1]
     lacking = _named_after("Unexpected key(s)", interruption.message)

@@ -239,6 +239,20 @@ def test_weights_that_the_answer_itself_loads_are_told_in_torch_s_words() -> Non
     assert "remove it" not in words and "Missing key(s)" in words
 
 
+def test_two_names_for_one_parameter_are_told_without_torch_s_advice() -> None:
+    init = RIGHT + "self.out = nn.Linear(3, 3, bias=False)\nself.up = self.out\n"
+    weights = {"weight": torch.ones(3), "out.weight": torch.ones(3, 3)}
+    weights["up.weight"] = 2 * weights["out.weight"]
+    interruption = interruption_of(
+        layer(init),
+        lambda m, w: functional_call(m.Layer(), w, (w["weight"],), strict=True),
+        w=weights,
+    )
+    words = words_for(interruption)
+    assert "out.weight, up.weight are one and the same parameter" in words
+    assert "tie_weights" not in words
+
+
 def test_a_weight_of_another_shape_is_told_with_both() -> None:
     init = RIGHT + OUT.replace("(3, 2", "(3, 4")
     interruption = interruption_of(
