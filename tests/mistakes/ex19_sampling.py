@@ -226,6 +226,16 @@ class threshold_of_the_first_row:
         return _only(logits, logits >= smallest)
 
 
+class lowest_threshold_of_the_batch:
+    """all rows are cut at the lowest of their thresholds, values.min(); each row has its own"""
+
+    def top_k_filter(logits, k):
+        if k <= 0 or k > logits.shape[-1]:
+            return logits.clone()
+        smallest = logits.topk(k, dim=-1).values.min()
+        return _only(logits, logits >= smallest)
+
+
 class k_larger_than_the_vocabulary:
     """a k larger than the vocabulary is handed to topk, which raises an error; keep all tokens
     then"""
