@@ -442,6 +442,42 @@ class mask_not_handed_on:
             return super()._attend(x, position_embeddings, past_key_value, use_cache, None)
 
 
+class mask_dropped_with_a_past:
+    """the mask is left out once there is a past, as if one new token needed none; hand it on as it
+    comes"""
+
+    class MiniMindBlock(MiniMindBlock):
+        def _attend(
+            self,
+            x,
+            position_embeddings,
+            past_key_value=None,
+            use_cache=False,
+            attention_mask=None,
+        ):
+            mask = attention_mask if past_key_value is None else None
+            return super()._attend(x, position_embeddings, past_key_value, use_cache, mask)
+
+
+class past_detached:
+    """the past is detached before attention reads it; gradients should reach it"""
+
+    class MiniMindBlock(MiniMindBlock):
+        def _attend(
+            self,
+            x,
+            position_embeddings,
+            past_key_value=None,
+            use_cache=False,
+            attention_mask=None,
+        ):
+            if past_key_value is not None:
+                past_key_value = tuple(part.detach() for part in past_key_value)
+            return super()._attend(
+                x, position_embeddings, past_key_value, use_cache, attention_mask
+            )
+
+
 class mask_in_the_place_of_the_past:
     """attention_mask is handed on by position, where the past is expected; name the arguments, or
     keep their order"""
