@@ -110,6 +110,17 @@ class weights_in_another_order:
             return super()._weighed(outputs, topk_weight.flip(-1), choices)
 
 
+class weights_in_order_of_places:
+    """an expert's weights are gathered place by place and its tokens in the order of the text; take
+    both in one order"""
+
+    class MoEFeedForward(MoEFeedForward):
+        def _weighed(self, outputs, topk_weight, choices):
+            tokens, places = choices
+            order = places.argsort(stable=True)
+            return topk_weight[tokens[order], places[order]].unsqueeze(-1) * outputs
+
+
 class weights_of_the_expert_number:
     """topk_weight is indexed by the expert's number; index it by the place in which the token chose
     the expert"""
