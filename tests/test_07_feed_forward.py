@@ -1,6 +1,7 @@
 """ex07_feed_forward: facts about the gated feed-forward network."""
 
 import pytest
+import torch
 
 from minimind_ref.config import MiniMindConfig
 from tests.support import run
@@ -43,13 +44,13 @@ def test_the_network_has_three_weights_of_the_configs_sizes(check, rng):
     """The state dict has gate_proj, up_proj and down_proj, sized by the config, without biases."""
     hidden, inner = some_size(rng, 5), some_size(rng, 30)
 
-    def by_config(ffn, weights, x, hidden, inner):
-        config = MiniMindConfig.tiny(hidden_size=hidden, intermediate_size=inner)
-        return used(ffn.FeedForward(config), weights, x)
+    def by_config(ffn, weights, x, sizes):
+        return used(ffn.FeedForward(MiniMindConfig.tiny(**sizes)), weights, x)
 
-    check(
-        by_config, weights_of(rng, hidden, inner), rng.normal(2, hidden), hidden, inner, draws=True
-    )
+    sizes = {"hidden_size": hidden, "intermediate_size": inner}
+    inputs = weights_of(rng, hidden, inner), rng.normal(2, hidden)
+    check(by_config, *inputs, sizes, draws=True)
+    check(by_config, *inputs, sizes | {"use_moe": True}, draws=True)
 
 
 def test_intermediate_size_can_be_given(check, rng):
@@ -82,7 +83,14 @@ def test_silu_of_the_gate_times_up_for_any_leading_axes(check, rng):
             "transposed": run(layer, weights, x.transpose(0, 2)),
         }
 
-    check(shapes, weights_of(rng, 40, 56), rng.normal(2, 3, 5, 40), grad=True, draws=True)
+    def without_gradients(ffn, weights, x):
+        layer = ffn.FeedForward(MiniMindConfig.tiny())
+        with torch.no_grad():
+            return {f"sequence {index}": run(layer, weights, each) for index, each in enumerate(x)}
+
+    inputs = weights_of(rng, 40, 56), rng.normal(2, 3, 5, 40)
+    check(shapes, *inputs, grad=True, draws=True)
+    check(without_gradients, *inputs, draws=True)
 
 
 @pytest.mark.weight(2)

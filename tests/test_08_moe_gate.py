@@ -141,8 +141,18 @@ def test_losses_are_computed_in_float32(check, rng):
             "qwen - 2": stacked(qwen) - 2,
         }
 
+    def of_many(moe, scores, topk_idx):
+        return {
+            "batch of many - 1": moe.batch_aux_loss(scores, topk_idx) - 1,
+            "sequence of many - 1": moe.sequence_aux_loss(scores[None], topk_idx[None]) - 1,
+            "qwen of many - 2": moe.qwen_aux_loss(scores, topk_idx) - 2,
+        }
+
     scores = rng.normal(12, 3, 10, 4).softmax(dim=-1)
     check(beyond_balance, scores, topk_idx, half=("scores",))
+    # 257 choices of each expert: there is no such number in bfloat16.
+    topk_idx = torch.tensor([[0, 1], [2, 3]]).repeat(257, 1)[rng.permutation(514)]
+    check(of_many, rng.normal(514, 4).softmax(dim=-1), topk_idx, half=("scores",))
 
 
 def test_the_router_starts_with_a_random_weight(check):
@@ -202,9 +212,14 @@ def test_each_kind_of_loss_can_be_asked_for(check, rng):
 
         return {kind: losses(kind) for kind in ("qwen", "batch", "sequence")}
 
+    def without_gradients(moe, weights, batches, coefficient):
+        with torch.no_grad():
+            return by_kind(moe, weights, batches, coefficient)
+
     # Batches as long as a multiple of the three sequences, and others.
-    inputs = batches_for(rng, 6, 7, 9, 5, 4)
-    check(by_kind, *inputs, some_coefficient(rng), grad=True, draws=True)
+    inputs = *batches_for(rng, 6, 7, 9, 5, 4), some_coefficient(rng)
+    check(by_kind, *inputs, grad=True, draws=True)
+    check(without_gradients, *inputs, draws=True)
 
 
 def test_padding_counts(check, rng):
@@ -253,7 +268,21 @@ def test_logits_and_scores_are_computed_in_float32(check, rng):
     def in_training(moe, weights, x):
         return routed(moe, weights, x) | {"aux_loss": aux_losses(moe, weights, x.split(1))}
 
+    def single(moe, weights, x):
+        return routed(moe, weights, x, num_experts_per_tok=1)
+
     check(in_training, {"weight": weight}, x, half=("x",), draws=True)
+    # Two experts are liked best, one a ten thousandth more than the other: the sign of the first
+    # feature says which. Scores in half precision are equal then.
+    weight = rng.normal(5, 40)
+    weight[:, 0] = 0.0
+    weight[3] = weight[1]
+    logits = rng.uniform(3, 9, 5, low=-1.5, high=-0.3)
+    logits[..., 1] = logits[..., 3] = rng.uniform(3, 9, low=0.3, high=1.5)
+    x = tokens_for(rng, logits, weight)
+    x[..., 0] = 2.0 * rng.integers(0, 2, 3, 9) - 1.0
+    weight[3, 0] = 1e-4
+    check(single, {"weight": weight}, x, half=("x",), draws=True)
 
 
 def test_weights_are_divided_before_they_are_cast(check, rng):

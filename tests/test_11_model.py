@@ -147,6 +147,11 @@ def test_a_model_starts_as_if_it_guessed(check, rng):
             wrong = [told for told in (otherwise(*each) for each in named) if told]
             loss = model(texts, labels=texts).loss.item()
             found[f"{name}: standard deviations other than 0.02"] = wrong
+            following = model_of(answer, **sizes, **changes).parameters()
+            pairs = zip(model.parameters(), following, strict=False)
+            found[f"{name}: matrices with which the next model starts, too"] = sum(
+                torch.equal(*pair) for pair in pairs if pair[0].dim() >= 2
+            )
             found[f"{name}: first loss within 0.3 of ln V"] = (
                 abs(loss - math.log(sizes["vocab_size"])) < 0.3
             )
@@ -422,6 +427,7 @@ def test_half_precision_ends_at_the_loss(check, rng):
         return {
             "logits": out.logits,
             "hidden_states": out.hidden_states,
+            "aux_loss": out.aux_loss,
             "loss": asked(model, weights, ids, labels=labels).loss,
         }
 

@@ -75,6 +75,21 @@ def tables(yarn, case, ends):
     return found
 
 
+def dtypes_beside_bfloat16(yarn, case, end):
+    """The dtypes of frequencies and tables that are made while bfloat16 is the default."""
+    earlier = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        freqs = yarn.yarn_freqs(case["dim"], case["base"], case["scaling"])
+        cos, sin = yarn.precompute_freqs_cis(case["dim"], end, case["base"], case["scaling"])
+    finally:
+        torch.set_default_dtype(earlier)
+    return {
+        f"dtype of {name} where the default is bfloat16": str(made.dtype)
+        for name, made in (("frequencies", freqs), ("cos", cos), ("sin", sin))
+    }
+
+
 def per_position(rows, magnitude=1.0):
     """What float32 angles may cost in row p of a table: 4e-7 · (1 + p)."""
     return 4e-7 * (1 + rows.double()[:, None]) * magnitude
@@ -127,13 +142,16 @@ def test_longer_tables_turn_by_the_new_frequencies(check, rng):
 
     def with_and_without(yarn, case, ends, attention_factor):
         found = tables(yarn, case, ends)
-        case = case | {"scaling": case["scaling"] | {"attention_factor": attention_factor}}
-        multiplied = tables(yarn, case, ends)
-        return found | {f"{name}, multiplied": table for name, table in multiplied.items()}
+        given = {"attention_factor": attention_factor}
+        # A factor of 1 leaves the frequencies alone, but not the tables.
+        for name, changes in (("multiplied", given), ("of factor 1", given | {"factor": 1.0})):
+            other = tables(yarn, case | {"scaling": case["scaling"] | changes}, ends)
+            found |= {f"{table}, {name}": numbers for table, numbers in other.items()}
+        return found | dtypes_beside_bfloat16(yarn, case, ends[1])
 
     allowed = allowed_in(ends)
-    multiplied = allowed_in(ends, scaling["attention_factor"])
-    allowed |= {f"{name}, multiplied": error for name, error in multiplied.items()}
+    for table, error in allowed_in(ends, scaling["attention_factor"]).items():
+        allowed |= {f"{table}, multiplied": error, f"{table}, of factor 1": error}
     check(with_and_without, case, ends, scaling.pop("attention_factor"), allowed=allowed)
 
 
@@ -171,15 +189,15 @@ def test_default_tables_reach_position_32767(check, rng):
 def test_the_settings_are_left_as_they_were(check, rng):
     """Neither function changes rope_scaling, and keys that mean nothing here do not matter."""
     cases = [short(rng, attention_factor=False), short(rng)]
-    cases[1]["scaling"] |= {"type": "yarn", "rope_theta": number(rng, 1e3, 1e4)}
+    cases[1]["scaling"] |= {"type": "linear", "rope_theta": number(rng, 1e3, 1e4)}
 
     def afterwards(yarn, cases):
         found = {}
         for index, case in enumerate(cases):
             scaling = case["scaling"]
-            found |= frequencies(yarn, [case])
-            yarn.precompute_freqs_cis(case["dim"], 64, case["base"], scaling)
+            found |= frequencies(yarn, [case]) | tables(yarn, case, [64 + index])
             found[f"rope_scaling {index} after both calls"] = scaling
         return found
 
-    check(afterwards, cases)
+    magnitude = cases[1]["scaling"]["attention_factor"]
+    check(afterwards, cases, allowed=allowed_in([64]) | allowed_in([65], magnitude))

@@ -1,6 +1,7 @@
 """ex14_dataset: facts about training examples, their labels, and the text of a conversation."""
 
 import pytest
+import torch
 
 SOME_WORDS = (
     *(
@@ -45,6 +46,9 @@ def rows(dataset, texts, max_length, markers):
     for index, ids in enumerate(texts):
         input_ids, labels = dataset.pretrain_example(ids, max_length, **markers)
         found |= {f"input_ids of text {index}": input_ids, f"labels of text {index}": labels}
+        if isinstance(input_ids, torch.Tensor) and isinstance(labels, torch.Tensor):
+            memory = input_ids.data_ptr() == labels.data_ptr()
+            found[f"both of text {index} lie in the same memory"] = memory
     return found | {"the texts afterwards": texts}
 
 
@@ -120,6 +124,8 @@ def test_a_conversation_is_rendered_as_it_is(check, rng):
         [said("assistant"), said("tool", after="  "), said("system"), said("system", 1, "\t")],
         [said("user", 2, content_for(rng, 1) + marker), said(content_for(rng, 1), after="\r\n")],
         [said(one_of(rng, ROLES), 1) for _ in range(whole(rng, 5, 8))],
+        # What templates and patterns would take for something of theirs.
+        [said("user", 2, r"\frac12 \n\1 \d", " {x} {{x}} {}"), said("tool", 1, "%s %% $role ")],
     ]
     check(chats, conversations)
 
@@ -129,7 +135,7 @@ def test_the_generation_prompt_begins_an_answer(check, rng):
     """With add_generation_prompt the header of an answer follows, whoever spoke last."""
     conversations = [
         [{"role": role, "content": content_for(rng, 2)} for role in roles]
-        for roles in (("user",), ("user", "assistant"), ("user", "tool"), ("system",))
+        for roles in (("user",), ("user", "assistant"), ("user", "tool"), ("system",), ())
     ]
 
     def asked(dataset, conversations):
@@ -201,6 +207,7 @@ def test_replies_are_labelled_with_their_end_markers(check, rng):
         + marks.answered()
         + padding,
         system + marks.asked() + padding,
+        [],
     ]
     check(labelled, rows_of_ids, marks.header_ids, marks.end_ids, marks.pad)
 
@@ -275,7 +282,7 @@ def test_a_padding_id_in_a_reply_is_a_label(check, rng):
 
 
 def test_markers_are_found_wherever_they_begin(check, rng):
-    """A marker is found right behind what looks like its beginning, and if it is one token only."""
+    """Markers of one id or more are found behind what looks like their beginning, as whole ids."""
     a, b, c, d, pad, *others = some_ids(rng, 30)
     words = [others[:3], others[3:5], others[5:9], others[9:12], others[12:14]]
 
@@ -298,6 +305,10 @@ def test_markers_are_found_wherever_they_begin(check, rng):
     short = [([a], [d]), ([a, b], [d])]
     cases = [[row(*markers, repeated=1), *markers] for markers in repeating]
     cases += [[row(*markers, repeated=0), *markers] for markers in short]
+    # Ids whose digits hold those of a marker; the markers themselves stand in the second row only.
+    k, m, n, o = (rng.permutation(9)[:4] + 1).tolist()
+    false = [10 * a + k, m, b, k, 10 * m + n, c, 10 * k + m, d, 10 * b + n, o, n, 10 * o + m]
+    cases += [[false, [k, m], [n, o]], [[*false, k, m, *false, n, o, *false], [k, m], [n, o]]]
     check(by_markers, cases, pad)
 
 
@@ -338,4 +349,5 @@ def test_every_sequence_gets_one_eos(check, rng):
     # Together with their eos these fill their blocks to the last token.
     full = [some_ids(rng, length - 1), some_ids(rng, length - 3), some_ids(rng, length + 1)]
     fitting = [some_ids(rng, 2 * length - 1)]
-    check(packed, [[ends_with_it, length, eos], [full, length, eos], [fitting, length, eos]])
+    kinds = (ends_with_it, full, fitting, [])
+    check(packed, [[sequences, length, eos] for sequences in kinds])

@@ -35,7 +35,7 @@ def of_whole(lm, logits, labels, **options):
     return trained(lm.causal_lm_loss(leaf, labels, **options), {"logits": leaf})
 
 
-def in_chunks(lm, hidden, weight, labels, chunk_size, scale=1.0, only=None, **options):
+def in_chunks(lm, hidden, weight, labels, chunk_size, scale=1.0, only=None, times=1, **options):
     """The loss in chunks, and what a step of training does with `scale` times it."""
     leaves = {"hidden": hidden.detach(), "weight": weight.detach()}
     for name, leaf in leaves.items():
@@ -43,20 +43,23 @@ def in_chunks(lm, hidden, weight, labels, chunk_size, scale=1.0, only=None, **op
     loss = lm.chunked_causal_lm_loss(
         leaves["hidden"], leaves["weight"], labels, chunk_size, **options
     )
-    return trained(loss, leaves, scale)
+    return trained(loss, leaves, scale, times)
 
 
-def trained(loss, leaves, scale=1.0):
-    """The loss, and the gradients that `backward` leaves; where there are none, zeros."""
+def trained(loss, leaves, scale=1.0, times=1):
+    """The loss, and the gradients that `backward` leaves, called so often; without any, zeros."""
     if not isinstance(loss, torch.Tensor):
         return {"loss": loss}
     learns = loss.requires_grad
-    if learns:
-        (scale * loss).sum().backward()
+    for left in reversed(range(times if learns else 0)):
+        (scale * loss).sum().backward(retain_graph=left > 0)
     found = {"loss": loss.detach(), "backward works": learns or not torch.is_grad_enabled()}
     for name, leaf in leaves.items():
         none = torch.zeros_like(leaf, requires_grad=False)
         found[f"gradient of {name}"] = none if leaf.grad is None else leaf.grad
+        found[f"{name} has a gradient if it is trained"] = not leaf.requires_grad or (
+            leaf.grad is not None
+        )
     return found
 
 
@@ -125,7 +128,7 @@ def test_large_logits_give_finite_losses(check, rng):
 
 
 def test_half_precision_logits_are_widened(check, rng):
-    """Logits in half precision are widened first, and the loss stays in float32."""
+    """Logits in half precision are widened before all else, and the loss stays in float32."""
 
     def beyond_chance(lm, logits, labels):
         losses = [lm.causal_lm_loss(each, labels) for each in logits]
@@ -137,6 +140,14 @@ def test_half_precision_logits_are_widened(check, rng):
     logits = 0.01 * rng.normal(8, 3, 5, 17)
     check(beyond_chance, logits, labels_of(rng, 17, 5, 3, 1, 4), grad=("logits",), half=("logits",))
 
+    def of_uneven(lm, logits, labels):
+        return {"loss of uneven logits": lm.causal_lm_loss(logits.bfloat16(), labels)}
+
+    # The differences of a large and of small numbers need more digits than bfloat16 has.
+    uneven = rng.normal(3, 5, 17)
+    uneven[..., int(rng.integers(0, 17, 1))] += 8.0
+    check(of_uneven, uneven.bfloat16().to(uneven.dtype), labels_of(rng, 17, 5, 3, 1, 4))
+
 
 @pytest.mark.weight(3)
 def test_chunks_of_any_size_give_the_same_loss(check, rng):
@@ -147,7 +158,8 @@ def test_chunks_of_any_size_give_the_same_loss(check, rng):
         for chunk_size in (2, 4, 11, 64):
             of_size = in_chunks(lm, hidden, weight, labels, chunk_size, scale)
             found |= named(of_size, f"chunk_size={chunk_size}")
-        return found
+        again = in_chunks(lm, hidden, weight, labels, 4, scale, times=2)
+        return found | named(again, "backward called twice")
 
     scale = round(float(rng.uniform(1, low=1.5, high=4.0)), 2)
     inputs = rng.normal(3, 12, 7), rng.normal(13, 7), labels_of(rng, 13, 12, 11, 11, 11)
@@ -178,7 +190,12 @@ def test_chunks_obey_ignore_index(check, rng):
         other = in_chunks(lm, hidden, weight, tokens, 3, ignore_index=4)
         of_nothing = in_chunks(lm, hidden, weight, nothing, 3)
         single = in_chunks(lm, hidden[:, :1], weight, tokens[:, :1], 2)
+        alone = {}
+        for only in ("hidden", "weight"):
+            of_one = in_chunks(lm, hidden, weight, nothing, 3, only=only)
+            alone |= named(of_one, f"all labels ignored, only {only} trained")
         return {
+            **alone,
             **named(other, "ignore_index=4"),
             **named(of_nothing, "all labels ignored"),
             **named(single, "a single position"),

@@ -265,13 +265,18 @@ def test_padded_rows_write_what_they_write_alone(check, rng):
     """Rows that are padded on the left write what they write alone, without padding."""
 
     def together(lm, numbers, prompts, other, mask, pad):
-        found = {}
+        found, wider = {}, torch.nn.functional.pad(prompts, (2, 0), value=pad)
+        cases = {
+            "": (prompts, mask),
+            ", anything as padding": (other, mask),
+            ", padding in every row": (wider, torch.nn.functional.pad(mask, (2, 0))),
+        }
         for name, use_cache in BOTH_WAYS.items():
-            for which, ids in {"": prompts, ", anything as padding": other}.items():
+            for which, (ids, real) in cases.items():
                 found[f"{name}{which}"] = lm.generate(
                     Toy(numbers),
                     ids,
-                    attention_mask=mask,
+                    attention_mask=real,
                     max_new_tokens=4,
                     temperature=0.0,
                     pad_token_id=pad,
@@ -565,6 +570,7 @@ def test_on_token_gets_every_step(check, rng):
             kept.append(tokens)
             copied.append(tokens.clone())
             read.append(model.read)
+            return len(read) != 2  # which makes no difference
 
         text = lm.generate(
             model,
@@ -602,6 +608,9 @@ def test_the_model_is_left_as_it_was(check, rng):
                 f"flags, {name}": [model.training, model.part.training],
                 f"the table can be trained, {name}": model.table.requires_grad,
             }
+        with torch.no_grad():
+            lm.generate(Toy(numbers), prompts, max_new_tokens=2, temperature=0.0)
+            found["grad mode is on after a call without it"] = torch.is_grad_enabled()
         return found
 
     check(flags, numbers_of(rng), rng.integers(1, TOKENS, 2, 3))

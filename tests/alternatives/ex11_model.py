@@ -61,7 +61,7 @@ class as_minimind_does:
             hidden_states = self.norm(hidden_states)
             aux_loss = sum(
                 [x.mlp.aux_loss for x in self.layers if isinstance(x.mlp, MoEFeedForward)],
-                hidden_states.new_zeros(1).squeeze(),
+                hidden_states.new_zeros(1, dtype=torch.float32).squeeze(),
             )
             return hidden_states, presents if use_cache else None, aux_loss
 

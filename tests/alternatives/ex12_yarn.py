@@ -103,7 +103,8 @@ class scaled_in_place:
     """the ramp is filled in slices and the frequencies are scaled in place"""
 
     def yarn_freqs(dim, rope_base, rope_scaling):
-        freqs = torch.exp(torch.arange(0, dim, 2) * (-math.log(rope_base) / dim))
+        pairs = torch.arange(0, dim, 2, dtype=torch.float32)
+        freqs = torch.exp(pairs * (-math.log(rope_base) / dim))
         low = _first_place(dim, rope_base, rope_scaling)
         high = _last_place(dim, rope_base, rope_scaling)
         ramp = torch.ones_like(freqs)

@@ -24,7 +24,7 @@ class with_tensors_throughout:
         return (windows == torch.tensor(marker)).all(dim=1).nonzero().flatten().tolist()
 
     def sft_labels(input_ids, header_ids, end_ids, *, pad):
-        tokens = torch.tensor(input_ids)
+        tokens = torch.tensor(input_ids, dtype=torch.long)
         labels = torch.full_like(tokens, -100)
         ends = _places(tokens, end_ids)
         free = 0
@@ -42,7 +42,7 @@ class with_tensors_throughout:
 
     def pack(sequences, max_length, eos):
         parts = [torch.tensor([*sequence, eos]) for sequence in sequences]
-        return list(torch.cat(parts).split(max_length))
+        return list(torch.cat(parts).split(max_length)) if parts else []
 
 
 class as_minimind_does:
@@ -137,7 +137,7 @@ class token_by_token:
             while place > reply and input_ids[place - 1] == pad:
                 place -= 1
                 labels[place] = -100
-        return torch.tensor(labels)
+        return torch.tensor(labels, dtype=torch.long)
 
     def pack(sequences, max_length, eos):
         stream = itertools.chain(*(itertools.chain(s, [eos]) for s in sequences))
@@ -167,9 +167,9 @@ class by_regular_expressions:
         return labels
 
     def pack(sequences, max_length, eos):
-        blocks = [[]]
+        blocks = []
         for token in itertools.chain.from_iterable([*s, eos] for s in sequences):
-            if len(blocks[-1]) == max_length:
+            if not blocks or len(blocks[-1]) == max_length:
                 blocks.append([])
             blocks[-1].append(token)
         return [torch.as_tensor(block) for block in blocks]

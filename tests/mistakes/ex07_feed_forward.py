@@ -305,6 +305,16 @@ class width_of_an_expert:
             return config.moe_intermediate_size if intermediate_size is None else intermediate_size
 
 
+class width_of_an_expert_with_use_moe:
+    """the inner size is config.moe_intermediate_size where use_moe is set; it should be
+    config.intermediate_size, since an expert's comes as the argument"""
+
+    class FeedForward(FeedForward):
+        def _inner_size(self, config, intermediate_size):
+            own = config.moe_intermediate_size if config.use_moe else config.intermediate_size
+            return own if intermediate_size is None else intermediate_size
+
+
 class residual_inside:
     """x is added to the result; leave that to the block (ex10), which would add it twice"""
 
@@ -373,3 +383,18 @@ class gated_into_the_input:
             with torch.no_grad():
                 x.copy_(result)
             return result
+
+
+class result_kept_and_overwritten:
+    """without gradients the result is written into a tensor that is kept, so that the next call
+    overwrites it; return a new tensor"""
+
+    class FeedForward(FeedForward):
+        def forward(self, x):
+            result = super().forward(x)
+            if torch.is_grad_enabled():
+                return result
+            kept = self.__dict__.get("_kept")
+            if kept is None or kept.shape != result.shape or kept.dtype != result.dtype:
+                kept = self.__dict__["_kept"] = torch.empty_like(result)
+            return kept.copy_(result)

@@ -111,6 +111,17 @@ class chosen_scores_alone_in_the_batch_loss:
         return topk_idx.shape[-1] * _balance(scores, topk_idx)
 
 
+class chosen_scores_alone_but_for_sequences:
+    """P leaves out the scores of experts that a token did not choose, in the batch loss and the
+    qwen loss that is made of it; it should average all scores"""
+
+    def batch_aux_loss(scores, topk_idx):
+        taken = torch.zeros_like(scores).scatter(-1, topk_idx, scores.gather(-1, topk_idx))
+        experts = scores.shape[-1]
+        share = _fractions(topk_idx, experts).to(_widen(scores).dtype)
+        return experts * (share * _mean_scores(_widen(taken))).sum(dim=-1)
+
+
 class chosen_scores_alone_in_the_sequence_loss:
     """P leaves out the scores of experts that a token did not choose, in sequence_aux_loss alone;
     it should average all scores"""
@@ -169,6 +180,27 @@ class choices_looked_up_in_the_scores:
         wide = _widen(scores)
         experts = wide.shape[-1]
         share = _fractions(wide.argmax(dim=-1, keepdim=True), experts).to(wide.dtype)
+        return experts * (share * _mean_scores(wide)).sum(dim=-1)
+
+
+class favourites_counted_but_for_sequences:
+    """f counts each token's expert with the largest score, in the batch loss and the qwen loss that
+    is made of it; count all the experts that were chosen"""
+
+    def batch_aux_loss(scores, topk_idx):
+        return _balance(scores, scores.argmax(dim=-1, keepdim=True))
+
+
+class counted_in_the_dtype_of_the_scores:
+    """choices are counted in the dtype of the scores, and bfloat16 has no 257; count them in
+    float32 or in integers"""
+
+    def _balance(scores, topk_idx):
+        experts, chosen = scores.shape[-1], topk_idx.flatten(-2)
+        counts = scores.new_zeros(*chosen.shape[:-1], experts)
+        counts = counts.scatter_add(-1, chosen, scores.new_ones(chosen.shape))
+        wide = _widen(scores)
+        share = counts.to(wide.dtype) / chosen.shape[-1]
         return experts * (share * _mean_scores(wide)).sum(dim=-1)
 
 
@@ -634,6 +666,21 @@ class softmax_in_half_precision:
             return _widen(self._logits(x).to(x.dtype).softmax(dim=-1))
 
 
+class choice_among_rounded_scores:
+    """the experts are chosen by scores cast to the dtype of x, of which many are equal; choose by
+    the scores in float32"""
+
+    class MoEGate(MoEGate):
+        def forward(self, x):
+            scores = self._scores(x)
+            topk_idx, _ = self._choose(scores.to(x.dtype))
+            topk_weight = scores.gather(-1, topk_idx)
+            if self._renormalises():
+                topk_weight = topk_weight / topk_weight.sum(dim=-1, keepdim=True)
+            aux_loss = self._aux_loss(scores, topk_idx)
+            return topk_idx.flatten(0, 1), topk_weight.flatten(0, 1).to(x.dtype), aux_loss
+
+
 class weights_cast_before_division:
     """the weights are cast to the dtype of x and then divided by their sum; cast last"""
 
@@ -769,6 +816,15 @@ class loss_in_eval:
     class MoEGate(MoEGate):
         def _aux_loss(self, scores, topk_idx):
             return self.config.router_aux_loss_coef * self._balance_loss(scores, topk_idx)
+
+
+class no_loss_under_no_grad:
+    """aux_loss is 0 under no_grad, in training too; it should be 0 in eval alone"""
+
+    class MoEGate(MoEGate):
+        def _aux_loss(self, scores, topk_idx):
+            aux_loss = super()._aux_loss(scores, topk_idx)
+            return aux_loss if torch.is_grad_enabled() else torch.zeros_like(aux_loss)
 
 
 class losses_pile_up:

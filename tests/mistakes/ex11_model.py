@@ -1236,3 +1236,23 @@ class body_returns_hidden_states_alone:
             logits = self.lm_head(hidden)
             loss = None if labels is None else _loss(logits, labels)
             return CausalLMOutput(loss, logits[:, -logits_to_keep:], aux_loss, presents, hidden)
+
+
+class aux_loss_of_a_dense_model_in_half:
+    """a dense model's aux_loss of 0 has the dtype of the hidden states; it should be float32 at
+    least, as the sum of a mixture's losses is"""
+
+    class MiniMindModel(MiniMindModel):
+        def _aux_loss(self, hidden):
+            aux_loss = super()._aux_loss(hidden)
+            return aux_loss if self.config.use_moe else hidden.new_zeros(())
+
+
+class seeded_at_the_start:
+    """the model sets a seed when it is made, so that all models start with the same numbers; leave
+    seeding to the caller"""
+
+    class MiniMindForCausalLM(MiniMindForCausalLM):
+        def _start(self):
+            torch.manual_seed(42)
+            super()._start()

@@ -387,6 +387,16 @@ class never_active:
         return False
 
 
+class active_for_the_type_yarn_alone:
+    """YaRN is left out where the key type has another value than yarn; keys that are not among the
+    settings mean nothing here, so do not look at them"""
+
+    def _is_extended(end, rope_scaling):
+        if rope_scaling is None or rope_scaling.get("type", "yarn") != "yarn":
+            return False
+        return end > rope_scaling["original_max_position_embeddings"]
+
+
 class factor_from_the_lengths:
     """the tables use end divided by the original length as factor; use the factor in
     rope_scaling"""
@@ -628,3 +638,19 @@ class frequencies_rounded_to_bfloat16:
         ramp = _ramp(dim, low, high)
         freqs = _blended(_inverse_frequencies(dim, rope_base), ramp, rope_scaling["factor"])
         return freqs.bfloat16().float()
+
+
+class tables_kept_without_the_settings:
+    """tables are kept for the next call with the same dim, end and rope_base, whatever its
+    rope_scaling says; make them anew, or keep them by all settings"""
+
+    def precompute_freqs_cis(dim, end=32768, rope_base=1e6, rope_scaling=None, kept={}):
+        key = dim, end, rope_base, rope_scaling is None
+        if key not in kept:
+            factor, freqs = 1.0, _inverse_frequencies(dim, rope_base)
+            if _is_extended(end, rope_scaling):
+                factor = _attention_factor(rope_scaling)
+                freqs = yarn_freqs(dim, rope_base, rope_scaling)
+            cos, sin = _tables(freqs, end)
+            kept[key] = cos * factor, sin * factor
+        return kept[key]

@@ -254,6 +254,13 @@ class float_ids:
         return torch.Tensor(ids)
 
 
+class dtype_left_to_torch:
+    """the dtype is left to torch, which makes float32 of an empty list; ask for torch.long"""
+
+    def _long(ids):
+        return torch.tensor(ids)
+
+
 class lists_returned:
     """lists are returned; make tensors of torch.long"""
 
@@ -922,6 +929,16 @@ class search_starts_anew_after_a_mismatch:
             if seen == len(wanted):
                 return place + 1
         return None
+
+
+class markers_found_in_the_middle_of_a_number:
+    """markers are looked for in the text of the ids, where 1, 2 is found in 11, 2, too; compare
+    ids"""
+
+    def _place_after(wanted, ids, start):
+        text = ",".join(map(str, ids[start:]))
+        place = text.find(",".join(map(str, wanted)))
+        return None if place < 0 else start + text[:place].count(",") + len(wanted)
 
 
 class marker_at_the_very_end_missed:

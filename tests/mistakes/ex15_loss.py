@@ -259,6 +259,16 @@ class computed_in_half_precision:
         return _widen(total / _count(labels, ignore_index))
 
 
+class maximum_subtracted_in_half_precision:
+    """the maximum is subtracted from the logits in their own dtype, before they are widened; widen
+    the logits first"""
+
+    def causal_lm_loss(logits, labels, ignore_index=-100):
+        logits, labels = _shift(logits, labels)
+        logits = logits - logits.amax(dim=-1, keepdim=True)
+        return _total(logits, labels, ignore_index) / _count(labels, ignore_index)
+
+
 class mean_computed_in_half_precision:
     """cross_entropy gets half precision logits and returns their mean in that dtype; widen the
     logits first"""
@@ -603,6 +613,18 @@ class no_gradient_unless_weight_needs_one:
         if not weight.requires_grad:
             hidden = hidden.detach()
         hidden, labels = _shift(hidden, labels)
+        total = _ChunkedTotal.apply(hidden, weight, labels, chunk_size, ignore_index)
+        return total / _count(labels, ignore_index)
+
+
+class zero_of_hidden_alone:
+    """the 0 of chunks in which no label counts is made of hidden alone, so that the weight has no
+    gradient; make it depend on both"""
+
+    def chunked_causal_lm_loss(hidden, weight, labels, chunk_size, ignore_index=-100):
+        hidden, labels = _shift(hidden, labels)
+        if not (labels != ignore_index).any():
+            return _widen(0.0 * hidden.sum())
         total = _ChunkedTotal.apply(hidden, weight, labels, chunk_size, ignore_index)
         return total / _count(labels, ignore_index)
 

@@ -152,6 +152,22 @@ class padding_of_0_left_out:
         return tokens.masked_fill(finished, plan.pad) if plan.pad else tokens
 
 
+class writing_ends_if_on_token_says_so:
+    """writing ends where on_token returns something true; what it returns should make no
+    difference"""
+
+    def _write(model, ids, mask, plan):
+        finished, past = _nobody(ids, plan), None
+        for _ in range(plan.steps):
+            logits, past = _read(model, ids, mask, past, plan)
+            tokens = _waiting(plan.choose(logits, seen_ids=_seen(ids, mask)), finished, plan)
+            ids, mask = _appended(ids, tokens), _longer(mask, tokens, plan)
+            finished = _now_finished(finished, tokens, plan)
+            if (plan.on_token and plan.on_token(tokens)) or _is_over(ids, finished, plan):
+                break
+        return ids
+
+
 class padding_put_in_at_the_end:
     """padding is put in after the last step, so that on_token gets what finished rows go on to
     write; put it in step by step"""
