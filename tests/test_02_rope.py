@@ -54,7 +54,15 @@ def test_tables_hold_the_angle_of_every_position_and_pair(check, rng):
     """Row p of cos and sin holds the angles p · base^(-2i/d), all pairs once and then again."""
     dim, end = 2 * some_size(rng, 5, 9), some_size(rng, 37, 44)
     allowed = per_position(torch.arange(end))
-    check(freqs_cis, dim, end, some_base(rng), allowed={"cos": allowed, "sin": allowed})
+
+    def tables(rope, dim, end, base, other):
+        found = freqs_cis(rope, dim, end, base)
+        again = freqs_cis(rope, dim, end, other)
+        return found | {f"{name} of another base": table for name, table in again.items()}
+
+    base = some_base(rng)
+    names = ("cos", "sin", "cos of another base", "sin of another base")
+    check(tables, dim, end, base, 3 * base, allowed=dict.fromkeys(names, allowed))
 
 
 @pytest.mark.weight(2)
@@ -69,6 +77,16 @@ def test_default_tables_reach_position_32767(check, rng):
 
     dim = 2 * some_size(rng, 4, 8)
     check(sampled, dim, rows, allowed={"cos": allowed, "sin": allowed})
+
+    def built_in_bfloat16(rope, dim, rows):
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.bfloat16)  # as a model may be built
+        try:
+            return sampled(rope, dim, rows)
+        finally:
+            torch.set_default_dtype(before)
+
+    check(built_in_bfloat16, dim, rows, allowed={"cos": allowed, "sin": allowed})
 
 
 @pytest.mark.weight(2)
@@ -139,12 +157,17 @@ def test_a_table_of_the_wrong_length_is_refused(check, rng):
 def test_complex_table_holds_every_angle_once(check, rng):
     """Entry (p, i) of the complex table is cos t + j·sin t with t = p · theta^(-2i/d)."""
 
-    def table(rope, dim, end, theta):
-        return {"table": rope.precompute_pos_cis(dim, end, theta)}
+    def tables(rope, dim, end, theta, other):
+        return {
+            "table": rope.precompute_pos_cis(dim, end, theta),
+            "table of another theta": rope.precompute_pos_cis(dim, end, other),
+        }
 
     dim, end = 2 * some_size(rng, 5, 9), some_size(rng, 37, 44)
-    allowed = {"table": per_position(torch.arange(end))[..., None]}
-    check(table, dim, end, some_base(rng), allowed=allowed)
+    allowed = per_position(torch.arange(end))[..., None]
+    theta = some_base(rng)
+    names = ("table", "table of another theta")
+    check(tables, dim, end, theta, 3 * theta, allowed=dict.fromkeys(names, allowed))
 
 
 @pytest.mark.weight(2)

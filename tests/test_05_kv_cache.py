@@ -218,11 +218,12 @@ def test_one_past_can_be_continued_twice(check, rng):
     """Two continuations of one past do not affect each other."""
 
     def twice(kv, weights, x, one, other, cos, sin):
-        def outputs(layer):
-            _, past = run(layer, weights, x, rows(cos, sin, 0, 5), use_cache=True)
+        def continued(layer):
+            _, past = in_chunks(layer, weights, x, cos, sin, (3, 2))  # itself a continuation
             of_one = run(layer, weights, one, rows(cos, sin, 5, 2), past, use_cache=True)
             of_other = run(layer, weights, other, rows(cos, sin, 5, 4), past, use_cache=True)
-            again, _ = run(layer, weights, one, rows(cos, sin, 5, 2), past)
+            # Only a part of one: where it was overwritten by other, it is not written again.
+            again, _ = run(layer, weights, one[:, :1], rows(cos, sin, 5, 1), past)
             return {
                 "the past's keys": past[0],
                 "the past's values": past[1],
@@ -230,8 +231,13 @@ def test_one_past_can_be_continued_twice(check, rng):
                 "one's keys": of_one[1][0],
                 "one's values": of_one[1][1],
                 "the other": of_other[0],
-                "one again": again,
+                "one's first token again": again,
             }
+
+        def outputs(layer):
+            with torch.no_grad():  # where autograd would not notice what is overwritten
+                unseen = continued(layer)
+            return continued(layer) | {f"{name}, no_grad": x for name, x in unseen.items()}
 
         return both_ways(kv, outputs)
 
@@ -269,6 +275,20 @@ def test_full_passes_attend_causally_and_keep_nothing(check, rng):
 
     inputs = weights_of(rng), rng.normal(2, 7, HIDDEN), rng.normal(2, 3, HIDDEN), *tables(7)
     check(prompts, *inputs, draws=True)
+
+    def batches(kv, weights, x, cos, sin, mask, other_mask):
+        def outputs(layer):
+            first, _ = run(layer, weights, x, (cos, sin), attention_mask=mask)
+            second, _ = run(layer, weights, x, (cos, sin), attention_mask=other_mask)
+            return {
+                "first padding": first[mask.bool()],
+                "second padding": second[other_mask.bool()],
+            }
+
+        return both_ways(kv, outputs)
+
+    masks = left_padding(6, 0, 3), left_padding(6, 2, 1)
+    check(batches, weights_of(rng), rng.normal(2, 6, HIDDEN), *tables(6), *masks, draws=True)
 
 
 def test_gradients_reach_the_past(check, rng):

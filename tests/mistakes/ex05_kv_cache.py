@@ -527,6 +527,21 @@ class mask_added_to_the_scores:
         return _weights(_hide(scores, causal)).to(v.dtype) @ v
 
 
+class mask_kept_for_the_same_sizes:
+    """the mask is kept on the module, and another batch of the same sizes gets the padding of the
+    first one; make it anew from attention_mask in each call"""
+
+    class Attention(Attention):
+        def __init__(self, config):
+            super().__init__(config)
+            self.kept = {}
+
+        def _attend(self, q, k, v, mask):
+            if mask is not None:
+                mask = self.kept.setdefault((q.shape[1], tuple(mask.shape)), mask)
+            return super()._attend(q, k, v, mask)
+
+
 class no_mask_check:
     """attention_mask's shape is not checked, so that one row is broadcast to all
     sequences; compare it with (B, T)"""
@@ -739,6 +754,24 @@ class continues_in_shared_memory:
                     self.memory.append(*past)
             self.memory.length = 0 if past is None else past[0].shape[1]
             return self.memory.append(k, v)
+
+
+class continues_in_spare_memory:
+    """without gradients, new tokens are written into spare memory behind the past, over those of
+    another continuation; join with torch.cat"""
+
+    def _append(past, new):
+        if torch.is_grad_enabled():
+            return torch.cat((past, new), dim=1)
+        first, end = past.shape[1], past.shape[1] + new.shape[1]
+        memory = getattr(past, "memory", past)
+        if memory.shape[1] < end:
+            memory = past.new_zeros(past.shape[0], end + 64, *past.shape[2:])
+            memory[:, :first] = past
+        memory[:, first:end] = new
+        whole = memory[:, :end]
+        whole.memory = memory
+        return whole
 
 
 class without_gradient:
