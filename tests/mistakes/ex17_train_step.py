@@ -1344,6 +1344,26 @@ class micro_batches_skipped:
                 yield train_step(model, window, optimizer, lr=rate, **options)
 
 
+class windows_shifted_by_start_step:
+    """windows end where start_step plus the micro-batches so far is a multiple of
+    accumulation_steps; start_step should shift only the schedule"""
+
+    def train_epoch(
+        model, batches, optimizer, *, lr, total_steps, start_step=0, accumulation_steps=1, **options
+    ):
+        step, window = start_step, []
+        for number, batch in enumerate(batches, start=start_step + 1):
+            window.append(batch)
+            if number % accumulation_steps == 0:
+                step += 1
+                rate = get_lr(step, total_steps, lr)
+                yield train_step(model, window, optimizer, lr=rate, **options)
+                window = []
+        if window:
+            rate = get_lr(step + 1, total_steps, lr)
+            yield train_step(model, window, optimizer, lr=rate, **options)
+
+
 class start_step_added_to_the_total:
     """total_steps is counted from start_step on; it should be that of the whole training"""
 
