@@ -9,6 +9,7 @@ from tests.support import lines_executed
 SYLLABLES = "an ber con der est fi gra ho in ka lor mi nu ou per qui ra sto ti us ver wen".split()
 HAN = "我们今天学习一个小模型它把文字切成词元再用数字表示训练很快结果不错"
 EMOJI = ["😀", "🎉", "👍🏽", "👩‍🚀", "❤️", "🇨🇳", "🚀🚀", "🧠"]
+NUMBERS = ["²", "½", "Ⅷ", "٣", "7", "x³"]
 NAMES = "start end user tool pad think mask sep".split()
 
 
@@ -147,6 +148,9 @@ def test_the_most_frequent_pair_is_merged(check, rng):
         "Chinese": chinese(rng, 12),
         "emoji": emoji(rng, 14),
         "code": code(rng, 6),
+        "numbers of all kinds": [
+            word + number for word in some_words(rng, 6) for number in pick(rng, NUMBERS, 4)
+        ],
     }
 
     def by_kind(bpe, texts, specials):
@@ -364,15 +368,29 @@ def test_streams_stand_what_is_no_text(check, rng):
         cut = int(rng.integers(1, 3, 1))
         torn.append(pick(rng, letters, 2) + whole[cut:] + pick(rng, letters, 3) + whole[:7])
     torn += [pick(rng, sorted(vocab), 12) for _ in range(3)]
+    # Tokens that complete a letter and begin a character, so that chunks come while bytes wait.
+    waiting = []
+    for characters in (pick(rng, HAN, 4), pick(rng, "éßñü", 4)):
+        waiting.append([])
+        for character in characters:
+            letter, (first, *rest) = pick(rng, "abcdefgh", 1)[0].encode(), character.encode()
+            pair = letter, bytes([first])
+            if letter + pair[1] not in of:
+                merges.append(pair)
+                of[letter + pair[1]] = len(of)
+            waiting[-1] += [of[letter + pair[1]], *(of[bytes([byte])] for byte in rest)]
+    vocab = {id_: token for token, id_ in of.items()}
 
-    def streamed(bpe, vocab, merges, ids):
+    def streamed(bpe, vocab, merges, ids, waiting):
         tokenizer = bpe.Tokenizer(vocab, merges, [])
         came = [arrivals(tokenizer.decode_stream, each) for each in ids]
         side_by_side = itertools.zip_longest(*map(tokenizer.decode_stream, ids), fillvalue="")
+        in_turn = itertools.zip_longest(*map(tokenizer.decode_stream, waiting), fillvalue="")
         return {
             "joined": ["".join(character for character, _ in each) for each in came],
             "(character, ids read)": [[c for c in each if c[0] != "\ufffd"] for each in came],
             "side by side": ["".join(chunks) for chunks in zip(*side_by_side, strict=True)],
+            "in turn": ["".join(chunks) for chunks in zip(*in_turn, strict=True)],
         }
 
-    check(streamed, vocab, merges, torn)
+    check(streamed, vocab, merges, torn, waiting)
