@@ -135,7 +135,7 @@ def test_the_generation_prompt_begins_an_answer(check, rng):
     """With add_generation_prompt the header of an answer follows, whoever spoke last."""
     conversations = [
         [{"role": role, "content": content_for(rng, 2)} for role in roles]
-        for roles in (("user",), ("user", "assistant"), ("user", "tool"), ("system",), ())
+        for roles in (("user",), ("user", "assistant"), ("user", "tool"), ("system",))
     ]
 
     def asked(dataset, conversations):
@@ -144,6 +144,7 @@ def test_the_generation_prompt_begins_an_answer(check, rng):
         return found | {f"{name} without it": text for name, text in without.items()}
 
     check(asked, conversations)
+    check(asked, [[]])  # by itself, since whoever asks for the last message ends here
 
 
 class Marks:

@@ -230,7 +230,9 @@ def test_chunks_in_half_precision(check, rng):
 
     hidden, weight = 0.1 * rng.normal(2, 14, 8), 0.1 * rng.normal(19, 8)
     labels = labels_of(rng, 19, 14, 13, 5)
-    check(beyond_chance, hidden, weight, labels, half=("hidden", "weight"), matmul=True)
+    # A loss near 3 is known to 2e-7 in float32, however it is summed up.
+    casts = ("hidden", "weight")
+    check(beyond_chance, hidden, weight, labels, half=casts, matmul=True, allowed={"loss": 1e-6})
 
 
 BATCH, POSITIONS, CHUNK, VOCABULARY, HIDDEN = 2, 113, 5, 149, 3
