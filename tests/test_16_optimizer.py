@@ -9,6 +9,8 @@ from tests.support import copied
 
 MANY = 360
 """More steps than bfloat16 can count one by one."""
+MORE = 120
+"""Steps that are made after loading, when a count that bfloat16 holds no longer moves."""
 TRAINS = {"inference": "parameters that are made in inference mode cannot be trained elsewhere"}
 
 
@@ -156,7 +158,7 @@ def test_each_step_reads_the_settings_of_its_group(check, rng):
 
 @pytest.mark.weight(2)
 def test_a_parameter_without_a_gradient_is_left_out(check, rng):
-    """A parameter whose gradient is None does not move, decay or count the step."""
+    """A parameter whose gradient is None is left out; one whose gradient is 0 decays and moves."""
 
     def steps(optim, start, gradients):
         *rows, late = (parameter(row) for row in start)
@@ -176,6 +178,16 @@ def test_a_parameter_without_a_gradient_is_left_out(check, rng):
         }
 
     check(steps, rng.normal(5, 3), rng.normal(4, 4, 3), double=True, without=TRAINS)
+
+    def with_zeros(optim, start, gradient):
+        rows = [parameter(row) for row in start]
+        optimizer = optim.AdamW(rows, 0.3, (0.8, 0.9), 0.1, 0.4)
+        nothing = torch.zeros_like(gradient)
+        given = [[gradient, nothing], [nothing, nothing], [gradient, gradient]]
+        first, second = walk(optimizer, rows, given)
+        return {"0 in the second step": first, "0 in the first two steps": second}
+
+    check(with_zeros, rng.normal(2, 3), rng.normal(3), double=True, without=TRAINS)
 
 
 def test_parameters_change_in_place_and_gradients_do_not(check, rng):
@@ -298,9 +310,22 @@ def test_many_steps_in_half_precision_are_all_counted(check, rng):
         p.grad = torch.zeros_like(p)
         for _ in range(MANY):
             optimizer.step()
+        saved = copy.deepcopy(optimizer.state_dict())
         p.grad = gradients.to(p.dtype)
         optimizer.step()
-        return {"p after the first gradient that is not 0": in_default_dtype(p.detach())}
+
+        resumed = parameter(torch.zeros_like(p))
+        other = optim.AdamW([resumed], 5.0)
+        other.load_state_dict(saved)
+        resumed.grad = torch.zeros_like(resumed)
+        for _ in range(MORE):
+            other.step()
+        resumed.grad = gradients.to(p.dtype)
+        other.step()
+        return {
+            "p after the first gradient that is not 0": in_default_dtype(p.detach()),
+            "p after it, resumed": in_default_dtype(resumed.detach()),
+        }
 
     check(step, rng.normal(4, offset=3.0), without=TRAINS)
 

@@ -345,6 +345,19 @@ class skipped_steps_counted:
             return loss
 
 
+class gradients_of_zero_skipped:
+    """a gradient of zeros is treated as if it were None, so that the parameter neither decays nor
+    moves on; leave out only those whose gradient is None"""
+
+    def _update(optimizer, p, group):
+        if not p.grad.any():
+            return
+        state = _state_of(optimizer, p)
+        _average(state, p.grad, group["betas"])
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        p.sub_(_direction(state, group["betas"], group["eps"]), alpha=group["lr"])
+
+
 class no_gradient_is_a_gradient_of_zero:
     """a gradient of None is treated as one of 0, so that the parameter keeps
     moving; leave that parameter out"""
@@ -624,6 +637,30 @@ class moments_outside_the_state:
                 "exp_avg_sq": torch.zeros_like(p),
             }
         return kept[p]
+
+
+class count_rounded_on_loading:
+    """t is a tensor that load_state_dict casts to the dtype of p, as it does with all but "step";
+    keep an int"""
+
+    def _state_of(optimizer, p):
+        state = optimizer.state[p]
+        if not state:
+            state["t"] = torch.tensor(0.0)
+            state["exp_avg"] = torch.zeros_like(p)
+            state["exp_avg_sq"] = torch.zeros_like(p)
+        return state
+
+    def _average(state, gradient, betas):
+        state["t"] += 1
+        state["exp_avg"].mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+        state["exp_avg_sq"].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+
+    def _direction(state, betas, eps):
+        t = state["t"].item()
+        mean = state["exp_avg"] / (1 - betas[0] ** t)
+        square = state["exp_avg_sq"] / (1 - betas[1] ** t)
+        return mean / (square.sqrt() + eps)
 
 
 class count_outside_the_state:
