@@ -34,6 +34,9 @@ _FIRST_ROOM = 256
 _BEYOND_CACHES = 2**25
 """Bytes of weights that are read in turn, where a way to multiply one row is timed."""
 
+_MOST_COPIES = 64
+"""A model of weights so small that these do not reach that far lies in the caches anyway."""
+
 
 class FastDecoder:
     """A model's weights, arranged for one text, and a cache.
@@ -255,7 +258,7 @@ def fastest_layout(rows: int, width: int, dtype: torch.dtype, device: torch.devi
         return "as it is"
     weight = torch.ones(rows, width, dtype=dtype)
     row = torch.ones(1, width, dtype=dtype)
-    copies = 1 + _BEYOND_CACHES // weight.nbytes
+    copies = min(1 + _BEYOND_CACHES // weight.nbytes, _MOST_COPIES)
     weights = {
         name: [layout.arranged(weight.clone()) for _ in range(copies)]
         for name, layout in LAYOUTS.items()

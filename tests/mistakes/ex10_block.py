@@ -448,12 +448,7 @@ class mask_dropped_with_a_past:
 
     class MiniMindBlock(MiniMindBlock):
         def _attend(
-            self,
-            x,
-            position_embeddings,
-            past_key_value=None,
-            use_cache=False,
-            attention_mask=None,
+            self, x, position_embeddings, past_key_value=None, use_cache=False, attention_mask=None
         ):
             mask = attention_mask if past_key_value is None else None
             return super()._attend(x, position_embeddings, past_key_value, use_cache, mask)
@@ -464,12 +459,7 @@ class past_detached:
 
     class MiniMindBlock(MiniMindBlock):
         def _attend(
-            self,
-            x,
-            position_embeddings,
-            past_key_value=None,
-            use_cache=False,
-            attention_mask=None,
+            self, x, position_embeddings, past_key_value=None, use_cache=False, attention_mask=None
         ):
             if past_key_value is not None:
                 past_key_value = tuple(part.detach() for part in past_key_value)

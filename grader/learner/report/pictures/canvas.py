@@ -13,6 +13,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,16 +34,7 @@ _VARIABLES = {
     GREEN: "var(--green)",
     VIOLET: "var(--violet)",
 }
-_IN_A_LESSON = {
-    "ink": "#1b2430",
-    "muted": "#6d7987",
-    "grid": "#e4e8ed",
-    "card": "#ffffff",
-    "blue": "#2f6bd8",
-    "orange": "#c9660b",
-    "green": "#237f4f",
-    "violet": "#7447c0",
-}
+_STYLES = Path(__file__).parents[1] / "templates" / "report.css"
 _TEXT_SIZE = 12
 _STYLE = {
     "axes.axisbelow": True,
@@ -107,9 +99,9 @@ def drawn(name: str, height: float, draw: Callable[[Figure], str]) -> tuple[str,
 
 def for_a_lesson(svg: str) -> str:
     """An element of a page as a file of its own, in light colours: a lesson is no page of ours."""
-    colours = " ".join(f"--{name}: {value};" for name, value in _IN_A_LESSON.items())
+    light, _, _ = _STYLES.read_text(encoding="utf-8").partition("}")  # the page's own, first rule
     style = (
-        f"<style>svg {{ {colours} background: white; font-family: sans-serif; }} "
+        f"<style>{light}}} svg {{ background: white; font-family: sans-serif; }} "
         "* { stroke-linejoin: round; stroke-linecap: butt; }</style>"
     )
     head, bracket, rest = svg.partition(">")
