@@ -1,6 +1,7 @@
 """What scenarios of several exercises share. Shipped to the worker by value, like the tests."""
 
 import sys
+from contextlib import contextmanager
 
 import torch
 from torch.func import functional_call
@@ -32,6 +33,17 @@ def run(layer, weights, *args, **kwargs):
     saved = layer.state_dict()
     private = {name: value for name, value in layer.named_buffers() if name not in saved}
     return functional_call(layer, private | weights, args, kwargs, strict=True)
+
+
+@contextmanager
+def default_dtype(dtype):
+    """Another default dtype for a while, as a model may be built under."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def left_padding(count, *pads):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.support import refusal
+from tests.support import default_dtype, refusal
 
 BASE = 500.0
 
@@ -79,12 +79,8 @@ def test_default_tables_reach_position_32767(check, rng):
     check(sampled, dim, rows, allowed={"cos": allowed, "sin": allowed})
 
     def built_in_bfloat16(rope, dim, rows):
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.bfloat16)  # as a model may be built
-        try:
+        with default_dtype(torch.bfloat16):
             return sampled(rope, dim, rows)
-        finally:
-            torch.set_default_dtype(before)
 
     check(built_in_bfloat16, dim, rows, allowed={"cos": allowed, "sin": allowed})
 

@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from tests.support import default_dtype
+
 
 def place(beta, dim, base, original):
     """The pair that turns `beta` times within the original length, with its fraction."""
@@ -77,13 +79,9 @@ def tables(yarn, case, ends):
 
 def dtypes_beside_bfloat16(yarn, case, end):
     """The dtypes of frequencies and tables that are made while bfloat16 is the default."""
-    earlier = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
-    try:
+    with default_dtype(torch.bfloat16):
         freqs = yarn.yarn_freqs(case["dim"], case["base"], case["scaling"])
         cos, sin = yarn.precompute_freqs_cis(case["dim"], end, case["base"], case["scaling"])
-    finally:
-        torch.set_default_dtype(earlier)
     return {
         f"dtype of {name} where the default is bfloat16": str(made.dtype)
         for name, made in (("frequencies", freqs), ("cos", cos), ("sin", sin))
