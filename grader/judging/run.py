@@ -26,12 +26,15 @@ from grader.messages.catalog import say
 from grader.results.record import TRY_AGAIN
 
 _LEFT_OUT = (
-    *("warnings", "unraisableexception", "threadexception", "faulthandler", "benchmark"),
-    *("logging", "cacheprovider", "junitxml", "pastebin", "doctest", "unittest", "stepwise"),
-    *("setuponly", "setupplan", "hypothesispytest", "anyio"),
+    *("warnings", "unraisableexception", "threadexception", "faulthandler", "logging"),
+    *("cacheprovider", "junitxml", "pastebin", "doctest", "unittest", "stepwise"),
+    *("setuponly", "setupplan"),
 )
-"""Plugins that have nothing to say here, and take a tenth of the time: some collect garbage after
-every run, start processes or write files."""
+"""Pytest's own plugins that have nothing to say here, and take a tenth of the time: some collect
+garbage after every run, start processes or write files."""
+_NEEDED = ("--disable-plugin-autoload", "-ppytest_timeout")
+"""Plugins that somebody has installed beside the course would shuffle its tests, repeat those that
+fail, or seed the generators that answers must leave alone."""
 
 
 class TestsFailed(BrokenCourse):
@@ -82,7 +85,7 @@ def run_tests(
     # An isolated answer prints in its own process, so that there is nothing to capture here.
     arguments += ["-q", "--tb=no", *(["-s"] if options.isolate else [])]
     arguments += ["-x"] if to_first_failure else []
-    arguments += [*(f"-pno:{plugin}" for plugin in _LEFT_OUT), *files]
+    arguments += [*_NEEDED, *(f"-pno:{plugin}" for plugin in _LEFT_OUT), *files]
     printed = io.StringIO()
     with _ours_alone(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         code = pytest.main(arguments, plugins=[options, observer])

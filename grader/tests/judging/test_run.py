@@ -42,8 +42,19 @@ Runner = Callable[..., PytestRun]
 
 def run_apart(*options: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess:
     """Run pytest as a command of its own, for what depends on its command line or its input."""
+    return apart("pytest", *options, stdin=stdin, **environment)
+
+
+def graded_apart(**environment: str) -> subprocess.CompletedProcess:
+    """Grade the worked answer of ex02 as a command of its own."""
+    return apart("grader", "grade", "solutions/ex02_rope.py", **environment)
+
+
+def apart(
+    module: str, *arguments: str, stdin: str = "", **environment: str
+) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *options],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=os.environ | environment,
         input=stdin,
@@ -246,19 +257,24 @@ class TestVerdicts:
 
 class TestTheGraderSOwnRuns:
     @pytest.mark.parametrize("options", ["-x -k nothing", "-p no:such --lf --no-such-option"])
-    def test_what_somebody_set_for_pytest_leaves_no_test_out(
-        self, options: str, tmp_path: Path
-    ) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "grader", "grade", "solutions/ex02_rope.py"],
-            cwd=ROOT,
-            env=os.environ | {"PYTEST_ADDOPTS": options, "PYTEST_PLUGINS": "no_such_plugin"},
-            capture_output=True,
-            text=True,
-            timeout=BACKSTOP,
-        )
+    def test_what_somebody_set_for_pytest_leaves_no_test_out(self, options: str) -> None:
+        done = graded_apart(PYTEST_ADDOPTS=options, PYTEST_PLUGINS="no_such_plugin")
         assert done.returncode == 0, done.stderr
         assert "100 of 100 points" in done.stdout
+
+    def test_a_plugin_that_somebody_has_installed_leaves_no_test_out(self, tmp_path: Path) -> None:
+        entry = tmp_path / "drops_tests-1.0.dist-info" / "entry_points.txt"
+        entry.parent.mkdir()
+        entry.write_text("[pytest11]\ndrops_tests = drops_tests\n")
+        entry.with_name("METADATA").write_text("Name: drops-tests\nVersion: 1.0\n")
+        (tmp_path / "drops_tests.py").write_text(
+            "def pytest_collection_modifyitems(items):\n    items.clear()\n"
+        )
+        dropped = run_apart(
+            "--collect-only", "-q", "tests/test_02_rope.py", PYTHONPATH=str(tmp_path)
+        )
+        assert "::" not in dropped.stdout, "the plugin was not loaded at all"
+        assert "100 of 100 points" in graded_apart(PYTHONPATH=str(tmp_path)).stdout
 
     @pytest.mark.parametrize(
         ("text", "told"),
