@@ -103,6 +103,8 @@ def lock_in(
     Raises CannotLock, and then nothing of the learner's may be run.
     """
     if sandbox.profile == "process":
+        if _proc.cache_info().currsize:  # opened for workers of other profiles
+            os.close(_proc())
         return
     if not _LINUX:
         raise CannotLock(f"the profile {sandbox.profile} needs Linux, this is {sys.platform}")

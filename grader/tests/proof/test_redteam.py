@@ -29,13 +29,15 @@ SAMPLES = {
     "full": (
         *("conftest", "crash-by-abort", "crash-by-null-pointer", "daemon", "deaf-worker"),
         *("exit-in-a-call", "forged-empty-gradient", "fork-bomb", "kills-everything"),
-        *("loop-in-c", "memory", "network", "reads-the-solution", "stops-itself", "threads"),
+        *("loop-in-c", "memory", "network", "raw-open", "reads-the-solution", "stops-itself"),
+        "threads",
     ),
     "process": (
         *("closes-all-descriptors", "conftest", "crash-by-abort", "exit-on-import"),
         *("expected-value-in-memory", "forged-frame-without-token", "forged-verdict-not-graded"),
         *("loop-that-ignores-signals", "odd-folder", "patched-equality", "pickle-in-a-frame"),
-        *("shadows-torch", "stale-frame", "terminal-codes", "thread-that-stays"),
+        *("own-descriptors", "shadows-torch", "stale-frame", "terminal-codes"),
+        "thread-that-stays",
     ),
     "naive": (
         *("atexit-report", "conftest", "exit-on-import", "link-to-the-solution"),
