@@ -25,11 +25,9 @@ from ..moe import MoEFeedForward
 from ..moe_gate import MoEGate
 from ..rmsnorm import RMSNorm
 from ..yarn import precompute_freqs_cis
+from .cache import Cache, Place
 from .fast import FastForCausalLM, rotated, turning
 from .products import linear, working_dtype
-
-_FIRST_ROOM = 256
-"""Tokens for which memory is taken at first; it doubles whenever it is full."""
 
 _BEYOND_CACHES = 2**25
 """Bytes of weights that are read in turn, where a way to multiply one row is timed."""
@@ -57,10 +55,10 @@ class FastDecoder:
         tables = precompute_freqs_cis(
             config.head_dim, self._capacity, config.rope_theta, config.rope_scaling
         )
-        self._tables = torch.stack(tables).to(self._embedding.device)
-        self._shape = (config.num_hidden_layers, 2, config.num_key_value_heads)
-        self._width = config.head_dim
-        self._memory = self._room(0)
+        device = self._embedding.device
+        self._tables = torch.stack(tables).to(device)
+        # Where bfloat16 is slow to multiply, attention multiplies float32.
+        self._cache = Cache(config, working_dtype(self._embedding.dtype, device), device)
         self._length = 0
 
     def prefill(self, ids: Sequence[int]) -> Tensor:
@@ -72,35 +70,25 @@ class FastDecoder:
         """Read one more token: logits ``[V]`` for the one after it."""
         return self._read([token])
 
-    @torch.no_grad()
     def _read(self, ids: Sequence[int]) -> Tensor:
+        return self._logits(ids).clone()  # what inference mode gives cannot be written to outside
+
+    @torch.inference_mode()
+    def _logits(self, ids: Sequence[int]) -> Tensor:
         start, end = self._length, self._length + len(ids)
         if end > self._capacity:
             raise ValueError(
                 f"ids: got positions up to {end - 1}, want them below "
                 f"max_position_embeddings, {self._capacity}"
             )
-        if end > self._memory.shape[3]:
-            room = self._room(end)
-            room[:, :, :, :start] = self._memory[:, :, :, :start]
-            self._memory = room
+        self._cache.reserve(end, start)
         device = self._embedding.device
         hidden = self._embedding[torch.tensor(ids, dtype=torch.long, device=device)]
         tables = turning(self._tables[:, start:end])
-        for layer, memory in zip(self._layers, self._memory, strict=True):
-            hidden = layer(hidden, tables, memory, start)
+        for layer, place in zip(self._layers, self._cache.places(start, end), strict=True):
+            hidden = layer(hidden, tables, place)
         self._length = end
         return self._head(self._norm(hidden[-1:]))[0]
-
-    def _room(self, tokens: int) -> Tensor:
-        """Memory ``[layers, 2, K, room, d]`` for at least so many tokens."""
-        room = _FIRST_ROOM
-        while room < tokens:
-            room *= 2
-        shape = (*self._shape, min(room, self._capacity), self._width)
-        # Where bfloat16 is slow to multiply, attention multiplies float32.
-        dtype = working_dtype(self._embedding.dtype, self._embedding.device)
-        return self._embedding.new_empty(shape, dtype=dtype)
 
 
 class _Layer:
@@ -110,11 +98,13 @@ class _Layer:
         self._qkv = _Product(
             attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight
         )
-        self._widths = [
-            part.weight.shape[0] for part in (attention.q_proj, attention.k_proj, attention.v_proj)
-        ]
         self._head_dim = attention.head_dim
-        self._q_norm, self._k_norm = _Norm(attention.q_norm), _Norm(attention.k_norm)
+        self._heads = [
+            part.weight.shape[0] // self._head_dim for part in (attention.q_proj, attention.k_proj)
+        ]
+        self._parts = [sum(self._heads), self._heads[1]]
+        self._qk_norm = _Norm(attention.q_norm, attention.k_norm, heads=self._heads)
+        self._qk_norm.weight[: self._heads[0]] /= math.sqrt(self._head_dim)
         self._out = _Product(attention.o_proj.weight)
         self._between = _Norm(block.post_attention_layernorm)
         self._mlp: Callable[[Tensor], Tensor]
@@ -123,34 +113,16 @@ class _Layer:
         else:
             self._mlp = _Gated(cast(FeedForward, block.mlp))
 
-    def __call__(
-        self, hidden: Tensor, tables: tuple[Tensor, Tensor], memory: Tensor, start: int
-    ) -> Tensor:
-        """``[S, C] -> [S, C]``; keys and values go into `memory` ``[2, K, room, d]`` at `start`."""
-        hidden = hidden + self._attended(self._before(hidden), tables, memory, start)
+    def __call__(self, hidden: Tensor, tables: tuple[Tensor, Tensor], place: Place) -> Tensor:
+        """``[S, C] -> [S, C]``."""
+        hidden = hidden + self._attended(self._before(hidden), tables, place)
         return hidden + self._mlp(self._between(hidden))
 
-    def _attended(
-        self, x: Tensor, tables: tuple[Tensor, Tensor], memory: Tensor, start: int
-    ) -> Tensor:
-        q, k, v = (
-            part.reshape(len(x), -1, self._head_dim)
-            for part in torch.split(self._qkv(x), self._widths, dim=-1)
-        )
-        q, k = rotated(self._q_norm(q), *tables), rotated(self._k_norm(k), *tables)
-        end = start + len(x)
-        memory[0, :, start:end] = k.transpose(0, 1)
-        memory[1, :, start:end] = v.transpose(0, 1)
-        keys, values = memory[:, None, :, :end]
-        if len(x) == 1:
-            grouped = q.to(keys.dtype).reshape(1, keys.shape[1], -1, self._head_dim)
-            mixed = F.scaled_dot_product_attention(grouped, keys, values)
-        else:
-            queries = q.to(keys.dtype).transpose(0, 1)[None]
-            mixed = F.scaled_dot_product_attention(
-                queries, keys, values, is_causal=True, enable_gqa=True
-            ).transpose(1, 2)
-        return self._out(mixed.reshape(len(x), -1).to(x.dtype))
+    def _attended(self, x: Tensor, tables: tuple[Tensor, Tensor], place: Place) -> Tensor:
+        heads = self._qkv(x).view(len(x), -1, self._head_dim)
+        qk, v = torch.split(heads, self._parts, dim=1)
+        q, k = torch.split(rotated(self._qk_norm.wide(qk), *tables), self._heads, dim=1)
+        return self._out(place.attend(q, k, v))
 
 
 class _Gated:
@@ -160,7 +132,7 @@ class _Gated:
 
     def __call__(self, x: Tensor) -> Tensor:
         gate, up = self._gate_up(x).chunk(2, dim=-1)
-        return self._down(F.silu(gate) * up)
+        return self._down(F.silu(gate).mul_(up))
 
 
 class FastMixture:
@@ -194,11 +166,27 @@ class FastMixture:
 
 
 class _Norm:
-    def __init__(self, norm: RMSNorm) -> None:
-        self._weight, self._eps = norm.weight.detach(), norm.eps
+    """RMSNorm of the last axis; with several, each of so many heads that stand side by side.
+
+    x / sqrt(mean(x^2) + eps) is x / hypot(|x|, sqrt(n eps)) · sqrt(n): fewer steps, and no square
+    that could overflow. The last factor is in the weights.
+    """
+
+    def __init__(self, *norms: RMSNorm, heads: Sequence[int] = (1,)) -> None:
+        wide = torch.promote_types(norms[0].weight.dtype, torch.float32)
+        weights = [norm.weight.detach().to(wide) for norm in norms]
+        parts = [weight.expand(n, -1) for weight, n in zip(weights, heads, strict=True)]
+        width = len(weights[0])
+        self.weight = torch.cat(parts) * math.sqrt(width)
+        self._least = self.weight.new_full((1,), math.sqrt(width * norms[0].eps))
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self._weight.shape, self._weight, self._eps)
+        return self.wide(x).to(x.dtype)
+
+    def wide(self, x: Tensor) -> Tensor:
+        """The same in float32 at least."""
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=self.weight.dtype)
+        return x.div(length.hypot_(self._least)).mul_(self.weight)
 
 
 class _Product:
@@ -241,10 +229,15 @@ def _by_threads(x: Tensor, weight: Tensor) -> Tensor:
     return torch.bmm(parts, x.t().expand(len(parts), -1, 1)).view(1, -1)
 
 
+def _by_a_vector(x: Tensor, weight: Tensor) -> Tensor:
+    return torch.mv(weight, x[0])[None]
+
+
 LAYOUTS = {
     "as it is": Layout(_unchanged, F.linear),
     "transposed": Layout(_transposed, F.linear),
     "by threads": Layout(_unchanged, _by_threads),
+    "by a vector": Layout(_unchanged, _by_a_vector),
 }
 
 

@@ -176,7 +176,7 @@ def test_the_decoder_reads_as_the_model_does(settings, dtype):
 
 
 def test_the_decoders_memory_grows(monkeypatch):
-    monkeypatch.setattr("minimind_ref.app.decoder._FIRST_ROOM", 4)
+    monkeypatch.setattr("minimind_ref.app.cache._FIRST_ROOM", 4)
     fast = model(FastForCausalLM, torch.float64).eval()
     ids = text(length=64, rows=1)
     decoder = FastDecoder(fast)
