@@ -127,12 +127,16 @@ class _Layer:
 
 class _Gated:
     def __init__(self, mlp: FeedForward) -> None:
-        self._gate_up = _Product(mlp.gate_proj.weight, mlp.up_proj.weight)
-        self._down = _Product(mlp.down_proj.weight)
+        self.gate_up = _Product(mlp.gate_proj.weight, mlp.up_proj.weight)
+        self.down = _Product(mlp.down_proj.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
-        gate, up = self._gate_up(x).chunk(2, dim=-1)
-        return self._down(F.silu(gate).mul_(up))
+        return self.down(_activated(self.gate_up(x)))
+
+
+def _activated(gate_up: Tensor) -> Tensor:
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.silu(gate).mul_(up)
 
 
 class FastMixture:
@@ -148,8 +152,11 @@ class FastMixture:
         chosen, weights, _ = self._gate(x[None])
         out = torch.zeros_like(x)
         if len(x) == 1:
-            for expert, weight in zip(chosen[0].tolist(), weights[0], strict=True):
-                out += self._experts[expert](x) * weight
+            experts = [self._experts[number] for number in chosen[0].tolist()]
+            inner = torch.cat([expert.gate_up(x) for expert in experts])
+            inner = _activated(inner).mul_(weights.t())
+            for expert, row in zip(experts, inner.split(1), strict=True):
+                out += expert.down(row)
         else:
             by_expert = chosen.flatten().argsort(stable=True)
             token, weight = by_expert // chosen.shape[1], weights.flatten()[by_expert, None]
