@@ -39,9 +39,11 @@ from .products import grouped_linear, linear, multiplies_bfloat16, product_dtype
 _LOSS_ROWS = 512
 """Tokens whose logits are alive at a time."""
 
-_WRITTEN_BELOW = 1024
+_WRITTEN_BELOW = 512
 """Keys below which written-out attention beat the fused kernel, in bfloat16 on processors that
-multiply it; elsewhere the kernel won at every length (`python -m minimind_ref bench`)."""
+multiply it: the lines crossed at 400 keys on one of them, at 1,000 on another. Elsewhere the kernel
+won at every length. A time measured on the way would not do: it could choose otherwise after an
+interruption, and a training must go on bit for bit."""
 
 
 class FastForCausalLM(MiniMindForCausalLM):
