@@ -199,7 +199,9 @@ class MiniMindModel(nn.Module):
         hidden = self._embed(input_ids)
         presents = []
         for layer, past in zip(self.layers, self._pasts(past_key_values), strict=True):
-            hidden, present = layer(hidden, rows, past, use_cache, attention_mask)
+            hidden, present = layer(
+                hidden, rows, past, use_cache=use_cache, attention_mask=attention_mask
+            )
             presents.append(present)
         aux_loss = self._aux_loss(hidden)
         return self.norm(hidden), tuple(presents) if use_cache else None, aux_loss

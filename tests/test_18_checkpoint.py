@@ -577,8 +577,11 @@ def test_code_in_a_file_is_not_run(check, rng):
 class Unpicklable:
     """A value that cannot be written into a file."""
 
+    def __init__(self, error):
+        self.error = error
+
     def __reduce__(self):
-        raise OSError("no space left on the device")
+        raise self.error
 
 
 def broken(model, optimizer, where):
@@ -593,7 +596,8 @@ def broken(model, optimizer, where):
         optimizer.state_dict = fail
     else:
         first = next(iter(optimizer.param_groups))
-        first["note"] = Unpicklable()
+        full = OSError("no space left on the device")
+        first["note"] = Unpicklable(full if where == "writing" else TypeError("no pickle"))
 
 
 def state_of(checkpoint, path, weights):
@@ -614,7 +618,7 @@ def test_a_failed_save_leaves_the_earlier_file(check, rng):
 
     def scenario(checkpoint, weights, later, step):
         found = {}
-        for where in ("the model", "the optimizer", "writing"):
+        for where in ("the model", "the optimizer", "writing", "pickling"):
             with own_generators(1), a_folder() as folder:
                 path = folder / "run.pt"
                 model = built(weights)

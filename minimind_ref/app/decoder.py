@@ -155,7 +155,7 @@ class FastMixture:
             experts = [self._experts[number] for number in chosen[0].tolist()]
             inner = torch.cat([expert.gate_up(x) for expert in experts])
             inner = _activated(inner).mul_(weights.t())
-            for expert, row in zip(experts, inner.split(1), strict=True):
+            for expert, row in zip(experts, torch.split(inner, 1), strict=True):
                 out += expert.down(row)
         else:
             by_expert = chosen.flatten().argsort(stable=True)

@@ -61,7 +61,7 @@ class by_the_euclidean_norm:
 
 
 class autograd_function:
-    """the layer uses the gradients by hand, which build each vector's Jacobian"""
+    """the layer uses the gradients by hand, which project each on its vector by a product"""
 
     class _Norm(torch.autograd.Function):
         @staticmethod
@@ -89,11 +89,10 @@ class autograd_function:
     def rms_norm_backward(grad_output, x, weight, eps):
         wide, grad, w = x.float(), grad_output.float(), weight.float()
         dim = x.shape[-1]
-        r2 = wide.square().mean(-1)[..., None, None] + eps
-        outer = wide.unsqueeze(-1) * wide.unsqueeze(-2)
-        jacobian = (torch.eye(dim, device=x.device) - outer / (dim * r2)) * r2.rsqrt()
-        grad_x = (jacobian @ (w * grad).unsqueeze(-1)).squeeze(-1)
-        unit = wide * r2.rsqrt().squeeze(-1)
+        root = (wide.square().mean(-1, keepdim=True) + eps).sqrt()
+        unit = wide / root
+        along = torch.matmul((w * grad).unsqueeze(-2), unit.unsqueeze(-1)).squeeze(-1) / dim
+        grad_x = (w * grad).sub(unit * along).div(root)
         axes = list(range(x.dim() - 1))
         grad_weight = (grad * unit).sum(axes) if axes else grad * unit
         return grad_x.to(x.dtype), grad_weight.to(weight.dtype)

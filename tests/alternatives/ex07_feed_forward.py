@@ -62,16 +62,14 @@ class one_product_for_gate_and_up:
             return torch.mm(gate * up, self.down_proj.weight.t()).view(x.shape)
 
 
-class token_by_token:
-    """a loop over tokens, and over exp where it cannot overflow"""
+class part_by_part:
+    """a loop over parts of the inner width, whose shares are summed, and over exp where it cannot
+    overflow"""
 
     class _Matrix(nn.Module):
         def __init__(self, rows, columns):
             super().__init__()
             self.weight = nn.Parameter(torch.randn(rows, columns) / columns**0.5)
-
-        def forward(self, vector):
-            return self.weight @ vector
 
     class FeedForward(nn.Module):
         def __init__(self, config, intermediate_size=None):
@@ -87,8 +85,9 @@ class token_by_token:
             return gate * torch.where(gate < 0, small, torch.ones_like(small)) / (1 + small)
 
         def forward(self, x):
-            rows = []
-            for token in x.reshape(-1, x.shape[-1]).unbind():
-                gate, up = self.gate_proj(token), self.up_proj(token)
-                rows.append(self.down_proj(self._silu(gate) * up))
-            return torch.stack(rows).reshape(x.shape)
+            weights = self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight.mT
+            out = torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
+            for gate, up, down in zip(*(weight.split(24) for weight in weights)):
+                inner = self._silu(x @ gate.mT) * (x @ up.mT)
+                out = out + inner.to(out.dtype) @ down.to(out.dtype)
+            return out.to(x.dtype)

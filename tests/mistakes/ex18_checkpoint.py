@@ -459,6 +459,20 @@ class temporary_file_left_over:
         os.replace(temporary, path)
 
 
+class temporary_file_left_over_after_other_errors:
+    """a save leaves its temporary file behind unless it fails with an OSError; a state that cannot
+    be pickled raises others: remove the file in a finally"""
+
+    def _write(contents, path):
+        temporary = path.with_name(f"{path.name}.tmp")
+        try:
+            torch.save(contents, temporary)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        os.replace(temporary, path)
+
+
 class failure_kept_quiet:
     """an error while saving is swallowed; whoever saves must hear of it"""
 

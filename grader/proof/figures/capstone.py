@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grader.course.course import Course
@@ -35,22 +36,32 @@ MISTAKES = {
 }
 """One mistake in each of five parts, by what it is in."""
 _QUICK_MISTAKES = 1
+_WHOLE = 3
+"""How many alternatives are trained with to the end."""
+_STEPS, _FIRST = 40, 5
 
 
 @dataclass(frozen=True)
 class Came:
     """What a training came to: processor seconds, steps, and the last loss and score.
 
-    `found` names the part that the checks before a training would have refused; with that they
-    would have saved all of it.
+    `step` are those of one step. `found` names the part that the checks before a training would
+    have refused; with that they would have saved all of it.
     """
 
     seconds: float
+    step: float
     steps: int
     loss: float
     reached: bool
     score: float
     found: str = ""
+
+    def seconds_for(self, steps: int) -> float:
+        """How long it would have taken with so many steps."""
+        if not self.steps:
+            return math.inf
+        return self.seconds + (steps - self.steps) * self.step
 
 
 def figures(root: Path, quick: bool) -> Measured:
@@ -65,10 +76,16 @@ def figures(root: Path, quick: bool) -> Measured:
     yield Figure("capstone.steps", came.steps, "steps")
     yield Figure("capstone.target not reached", float(not came.reached), "", 0)
     yield Figure("capstone.score lacking in what it writes", 100 * (1 - came.score), "%", _WRONG)
-    chosen = list(alternatives(course))
-    if quick:
-        chosen = random.sample(chosen, 1)
-    for stage, (exercise, name) in stages("trainings with an alternative", chosen):
+    # To the end with some, and with each of the others so far that one can tell how long all takes.
+    known = list(alternatives(course))
+    whole = random.sample(known, 1 if quick else _WHOLE)
+    paced = random.sample(known, 1) if quick else known
+    for stage, (exercise, name) in stages("alternatives for some steps", paced):
+        yield stage
+        seconds = trained(root, exercise, name, _STEPS).seconds_for(came.steps)
+        what = f"capstone.{exercise} {name}: seconds to come"
+        yield Figure(what, seconds, "s", _SECONDS_OF_OTHERS * slower)
+    for stage, (exercise, name) in stages("trainings with an alternative", whole):
         yield stage
         came = trained(root, exercise, name)
         what = f"capstone.{exercise} {name}"
@@ -88,18 +105,21 @@ def figures(root: Path, quick: bool) -> Measured:
 
 
 def alternatives(course: Course) -> Iterator[tuple[str, str]]:
-    """One alternative of each part that the capstone needs, drawn at random."""
+    """The alternatives of all parts that the capstone needs."""
     assert course.syllabus.capstone is not None
     for name in course.syllabus.capstone.prerequisites:
-        known = read_variants(course.paths(course.syllabus.find(name)).alternatives)
-        if known:
-            yield name, random.choice(known).id
+        for variant in read_variants(course.paths(course.syllabus.find(name)).alternatives):
+            yield name, variant.id
 
 
-def trained(root: Path, exercise: str = "", variant: str = "") -> Came:
-    """Train in a process of its own, with a variant of one exercise's solution."""
+def trained(root: Path, exercise: str = "", variant: str = "", steps: int | None = None) -> Came:
+    """Train in a process of its own, with a variant of one exercise's solution.
+
+    With `steps` it makes so many, whatever the loss.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        call = f"from {__name__} import train; train({folder!r}, {exercise!r}, {variant!r})"
+        arguments = f"{folder!r}, {exercise!r}, {variant!r}, {steps!r}"
+        call = f"from {__name__} import train; train({arguments})"
         environment = os.environ | {"OMP_NUM_THREADS": str(_THREADS)}
         done = subprocess.run(
             [sys.executable, "-c", call],
@@ -112,7 +132,7 @@ def trained(root: Path, exercise: str = "", variant: str = "") -> Came:
     return Came(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def train(folder: str, exercise: str, variant: str) -> None:
+def train(folder: str, exercise: str, variant: str, steps: int | None) -> None:
     """What that process does: train with the solutions, and say what came of it as JSON."""
     from grader.course.answers import choose, read_source
     from grader.learner.capstone.assemble import Unfit, load_parts, reference_parts
@@ -135,17 +155,18 @@ def train(folder: str, exercise: str, variant: str) -> None:
         list(checked(parts, reference_parts(course), course))
     except Unfit as unfit:
         found = unfit.exercise.id
-    record = Record(Path(folder))
-    before = _spent()
-    training = Training(parts, own_corpus(USUAL), USUAL, record, course, "solutions")
+    recipe = USUAL if steps is None else replace(USUAL, steps=steps, target=None)
+    record, clock = Record(Path(folder)), _Clock()
+    training = Training(parts, own_corpus(recipe), recipe, record, course, "solutions")
     # A part that fails on the way has neither reached the target nor written anything.
     with contextlib.suppress(Unfit):
-        training.go_on(_Silence())
-    run, steps = training.run, record.steps()
+        training.go_on(clock)
+    run, made = training.run, record.steps()
     came = {
-        "seconds": (_spent() - before) / _THREADS,
-        "steps": len(steps),
-        "loss": recent(steps, USUAL.window) if steps else -1.0,
+        "seconds": clock.seconds(),
+        "step": clock.seconds_of_a_step(),
+        "steps": len(made),
+        "loss": recent(made, recipe.window) if made else -1.0,
         "reached": run.reached,
         "score": run.after.score or 0.0,
         "found": found,
@@ -153,16 +174,28 @@ def train(folder: str, exercise: str, variant: str) -> None:
     print(json.dumps(came))
 
 
-class _Silence:
-    """Nobody watches."""
+class _Clock:
+    """Shows nothing, and notes the processor time, all threads together, after each step."""
+
+    def __init__(self) -> None:
+        self._began = self._spent()
+        self._after: list[float] = []
 
     def preparing(self, what: str) -> None: ...
     def before(self, written: object) -> None: ...
-    def stepped(self, steps: object, recipe: object) -> None: ...
     def stopping(self) -> None: ...
 
+    def stepped(self, steps: object, recipe: object) -> None:
+        self._after.append(self._spent())
 
-def _spent() -> float:
-    """Processor seconds of this process, all threads together."""
-    used = os.times()
-    return used.user + used.system
+    def seconds(self) -> float:
+        return (self._spent() - self._began) / _THREADS
+
+    def seconds_of_a_step(self) -> float:
+        """On average, without the first steps, in which everything happens for the first time."""
+        counted = self._after[_FIRST:]
+        return (counted[-1] - counted[0]) / (len(counted) - 1) / _THREADS if counted[1:] else 0.0
+
+    def _spent(self) -> float:
+        used = os.times()
+        return used.user + used.system
