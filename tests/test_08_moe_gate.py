@@ -149,13 +149,14 @@ def test_losses_are_computed_in_float32(check, rng):
         }
 
     scores = rng.normal(12, 3, 10, 4).softmax(dim=-1)
-    check(beyond_balance, scores, topk_idx, half=("scores",))
+    names = ("batch - 1", "sequence - 1", "qwen - 2")
+    check(beyond_balance, scores, topk_idx, half=("scores",), allowed=dict.fromkeys(names, 1e-6))
     # 257 choices of each expert: there is no such number in bfloat16.
     topk_idx = torch.tensor([[0, 1], [2, 3]]).repeat(257, 1)[rng.permutation(514)]
     scores = rng.normal(514, 4).softmax(dim=-1)
-    # Near 1 a sum of so many is known to 1e-6 in float32, whatever its order.
+    # Near 1 a sum of so many is known to a few 1e-6 in float32, whatever its order.
     names = ("batch of many - 1", "sequence of many - 1", "qwen of many - 2")
-    check(of_many, scores, topk_idx, half=("scores",), allowed=dict.fromkeys(names, 2e-6))
+    check(of_many, scores, topk_idx, half=("scores",), allowed=dict.fromkeys(names, 1e-5))
 
 
 def test_the_router_starts_with_a_random_weight(check):

@@ -473,7 +473,9 @@ def test_the_last_window_is_updated_like_the_others(check, rng):
         return found
 
     batches = micro_batches(rng, 5)
-    check(epochs, toy_weights(rng, scale=3.0), batches, poisoned(batches[-1]))
+    # Norms of about 5; gradients in bfloat16 may be divided before or after they are summed.
+    allowed = {"grad_norms, under autocast": 0.07}
+    check(epochs, toy_weights(rng, scale=3.0), batches, poisoned(batches[-1]), allowed=allowed)
 
 
 def test_a_withheld_update_is_an_update_of_the_schedule(check, rng):

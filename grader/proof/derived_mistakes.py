@@ -175,10 +175,10 @@ def _where(happens: Callable[[tuple[Any, ...], Mapping[str, Any]], bool], raises
         def changed(*args: Any, **kwargs: Any) -> Any:
             if not happens(args, kwargs):
                 return function(*args, **kwargs)
-            acted.yes = True
             if raises:
+                acted.yes = True
                 raise RuntimeError("this case is not written")
-            return _spoiled(function(*args, **kwargs), acted)
+            return _spoiled(function(*args, **kwargs), acted)  # of None nothing can be spoiled
 
         return changed
 
