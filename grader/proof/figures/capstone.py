@@ -35,7 +35,6 @@ MISTAKES = {
     "cache": ("ex05_kv_cache", "cached_before_rope"),
 }
 """One mistake in each of five parts, by what it is in."""
-_QUICK_MISTAKES = 1
 _WHOLE = 3
 """How many alternatives are trained with to the end."""
 _STEPS, _FIRST = 40, 5
@@ -69,6 +68,10 @@ def figures(root: Path, quick: bool) -> Measured:
     course = Course.load(root)
     slower = slowness(root)
     yield Figure("capstone.this machine is slower by", slower, "x")
+    known = list(alternatives(course))
+    if quick:
+        yield from _paced(root, [("", ""), random.choice(known)], slower)
+        return
     for stage, _ in stages("training with the solutions", [0]):
         yield stage
         came = trained(root)
@@ -76,24 +79,16 @@ def figures(root: Path, quick: bool) -> Measured:
     yield Figure("capstone.steps", came.steps, "steps")
     yield Figure("capstone.target not reached", float(not came.reached), "", 0)
     yield Figure("capstone.score lacking in what it writes", 100 * (1 - came.score), "%", _WRONG)
-    # To the end with some, and with each of the others so far that one can tell how long all takes.
-    known = list(alternatives(course))
-    whole = random.sample(known, 1 if quick else _WHOLE)
-    paced = random.sample(known, 1) if quick else known
-    for stage, (exercise, name) in stages("alternatives for some steps", paced):
-        yield stage
-        seconds = trained(root, exercise, name, _STEPS).seconds_for(came.steps)
-        what = f"capstone.{exercise} {name}: seconds to come"
-        yield Figure(what, seconds, "s", _SECONDS_OF_OTHERS * slower)
+    # To the end with some, and with each so far that one can tell how long all takes.
+    yield from _paced(root, known, slower)
+    whole = random.sample(known, _WHOLE)
     for stage, (exercise, name) in stages("trainings with an alternative", whole):
         yield stage
         came = trained(root, exercise, name)
         what = f"capstone.{exercise} {name}"
         yield Figure(f"{what}: seconds", came.seconds, "s", _SECONDS_OF_OTHERS * slower)
         yield Figure(f"{what}: score lacking", 100 * (1 - came.score), "%", _WRONG)
-    planted: Sequence[tuple[str, tuple[str, str]]] = list(MISTAKES.items())
-    if quick:
-        planted = random.sample(planted, _QUICK_MISTAKES)
+    planted = list(MISTAKES.items())
     for stage, (where, (exercise, name)) in stages("trainings with a mistake", planted):
         yield stage
         came = trained(root, exercise, name)
@@ -102,6 +97,18 @@ def figures(root: Path, quick: bool) -> Measured:
         yield Figure(f"{what}: loss says so", float(not came.reached), "")
         yield Figure(f"{what}: score lacking", 100 * (1 - came.score), "%")
         yield Figure(f"{what}: not found before the training", float(not came.found), "", 0)
+
+
+def _paced(root: Path, chosen: Sequence[tuple[str, str]], slower: float) -> Measured:
+    """How long all steps would take, by some of them."""
+    from grader.learner.capstone.recipe import USUAL
+
+    for stage, (exercise, name) in stages("trainings of some steps", chosen):
+        yield stage
+        seconds = trained(root, exercise, name, _STEPS).seconds_for(USUAL.steps)
+        what = f"capstone.{exercise} {name}" if exercise else "capstone.solutions"
+        limit = (_SECONDS_OF_OTHERS if exercise else _SECONDS) * slower
+        yield Figure(f"{what}: seconds to come", seconds, "s", limit)
 
 
 def alternatives(course: Course) -> Iterator[tuple[str, str]]:
