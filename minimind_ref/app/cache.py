@@ -92,9 +92,9 @@ class Place(NamedTuple):
         self.new_values.copy_(v.transpose(0, 1))
         dtype = self.keys.dtype
         if len(q) > 1:
-            q, k, heads = (x.to(dtype).transpose(0, 1)[None] for x in (q, k, v))
+            queries, keys, values = (x.to(dtype).transpose(0, 1)[None] for x in (q, k, v))
             mixed = F.scaled_dot_product_attention(
-                q, k, heads, is_causal=True, scale=1, enable_gqa=True
+                queries, keys, values, is_causal=True, scale=1, enable_gqa=True
             )
             return mixed[0].transpose(0, 1).flatten(1).to(v.dtype)
         # The queries of a group meet their key head together.

@@ -175,8 +175,8 @@ class FastMixture:
 class _Norm:
     """RMSNorm of the last axis; with several, each of so many heads that stand side by side.
 
-    x / sqrt(mean(x^2) + eps) is x / hypot(|x|, sqrt(n eps)) · sqrt(n): fewer steps, and no square
-    that could overflow. The last factor is in the weights.
+    x / sqrt(mean(x^2) + eps) is x / hypot(|x|, sqrt(n eps)) · sqrt(n), in fewer steps, as the last
+    factor is in the weights.
     """
 
     def __init__(self, *norms: RMSNorm, heads: Sequence[int] = (1,)) -> None:

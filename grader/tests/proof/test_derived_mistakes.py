@@ -221,6 +221,9 @@ class Words:
 
     def count(self, texts: list[str]) -> int:
         return len(texts)
+
+    def forget(self) -> None:
+        self.known = []
 """,
     ),
     (),
@@ -263,6 +266,13 @@ def test_plain_results_can_be_others() -> None:
         assert counting.Words([]).count([]) == 1 and counted.yes
         assert module.Words([]).split(["a b"]) == ["a?", "b?"] and acted.yes
         assert list(streaming.Words([]).stream(["a"])) == ["a?"] and streamed.yes
+
+
+def test_where_nothing_is_returned_nothing_else_can_be() -> None:
+    module, acted = plain("Words.forget", "gives something else under torch.no_grad()")
+    with torch.no_grad():
+        module.Words([]).forget()
+    assert not acted.yes
 
 
 RECORD = Answer(
