@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
 from torch import Tensor
@@ -15,6 +12,7 @@ from minimind_ref.app.fast import FastForCausalLM
 from minimind_ref.app.products import grouped_linear, linear
 from minimind_ref.config import MiniMindConfig
 from minimind_ref.model import CausalLMOutput, MiniMindForCausalLM
+from tests.support import default_dtype
 
 YARN = {
     "original_max_position_embeddings": 16,
@@ -47,16 +45,6 @@ def model(kind: type[MiniMindForCausalLM], dtype: torch.dtype, **settings: objec
             drawn = torch.randn(parameter.shape, generator=generator)
             parameter.copy_(1 + 0.3 * drawn if parameter.dim() == 1 else 0.1 * drawn)
     return made
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def text(length: int = 23, rows: int = 3) -> Tensor:
