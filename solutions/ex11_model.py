@@ -318,8 +318,6 @@ def count_parameters(model: nn.Module, config: MiniMindConfig) -> tuple[int, int
     """
     # BEGIN SOLUTION
     total = _size(model)
-    if not config.use_moe:
-        return total, total
     mixtures = [module for name, module in model.named_modules() if name.endswith(".mlp.experts")]
     idle = config.num_experts - config.num_experts_per_tok
     return total, total - sum(idle * _size(experts[0]) for experts in mixtures)

@@ -319,7 +319,7 @@ def test_gradients_of_scores_far_from_zero(check, rng):
 @pytest.mark.weight(2)
 def test_gradients_are_added_up_in_float32(check, rng):
     """In bfloat16 and float16 each gradient is a sum in float32, cast once to its own dtype."""
-    few, many = 2, 40
+    few, many = 2, 64
 
     # Of many tiles the first one gives most of the sum, and the others so little each that a sum in
     # half precision misses them.
@@ -329,15 +329,20 @@ def test_gradients_are_added_up_in_float32(check, rng):
         found = {f"{name}, many keys": value for name, value in keys.items()}
         return found | {f"{name}, many queries": value for name, value in queries.items()}
 
+    # The first key has a fifth of the weight, and its gradient is opposed to that of all others.
     q, k, v = qkv(rng, batch=1, heads=2, queries=1, keys=many, width=4, scale=0.5)
     grad_out = rng.uniform(1, 2, 1, 4, low=1.0, high=2.0)
     v = rng.uniform(1, 2, many, 4, low=0.8, high=1.2)
     v[:, :, 0] *= -1
-    q[..., 0], k[..., 0] = 0.0, rng.uniform(1, 2, many, low=0.3, high=0.5)
+    q[..., 0], k[..., 0] = 0.75, rng.uniform(1, 2, many, low=0.6, high=0.8)
     k[:, :, 0, 0] = 8.0
     many_keys = grad_out, q, k, v
 
+    # All queries pull at both keys in one direction.
     q, k, v = qkv(rng, batch=1, heads=2, queries=many, keys=few, width=4, scale=0.5)
+    q[..., 0], k[..., 0] = rng.uniform(1, 2, many, low=0.8, high=1.2), 0.5
+    v = rng.uniform(1, 2, few, 4, low=0.8, high=1.2)
+    v[:, :, 1] *= -1
     grad_out = rng.uniform(1, 2, many, 4, low=0.15, high=0.25)
     grad_out[:, :, 0] = rng.uniform(1, 2, 4, low=100.0, high=160.0)
     check(drops, many_keys, (grad_out, q, k, v), half=("many_keys", "many_queries"), matmul=True)

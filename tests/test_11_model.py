@@ -312,12 +312,15 @@ def test_the_loss_is_that_of_the_next_tokens(check, rng):
         out = asked(model, weights, ids, labels=labels)
         none, first = torch.full_like(labels, -100), torch.full_like(labels, -100)
         first[:, 0] = labels[:, 0]
+        single = none.clone()
+        single[1, 3] = labels[1, 3]
         of_nothing = {
             "of no label": asked(model, weights, ids, labels=none).loss,
             "of only the first label": asked(model, weights, ids, labels=first).loss,
             "of one token": asked(model, weights, ids[:, :1], labels=labels[:, :1]).loss,
         }
         found = {"loss": out.loss, "logits": out.logits} | of_nothing
+        found["of one label"] = asked(model, weights, ids, labels=single).loss
         # No gradient and one of zeros are the same to a weight, but not to backward().
         return found | {
             f"{name}: has a gradient": loss.requires_grad for name, loss in of_nothing.items()

@@ -12,7 +12,7 @@ from grader.isolation.machine import is_offered
 from grader.proof.figures.figure import Figure, Measured, stages
 from grader.proof.redteam.attack import RedTeam, Result
 from grader.proof.redteam.cases import Case, read_cases
-from grader.proof.redteam.naive import NaiveGrader
+from grader.proof.redteam.naive import Naive, NaiveGrader
 
 _QUICK_ATTACKS = {"light": 3, "full": 1, "process": 1, "naive": 1}
 """How many attacks a quick run draws for each grader."""
@@ -39,14 +39,23 @@ def figures(root: Path, quick: bool) -> Measured:
     if zygote is not None:
         zygote.close()
     grader = NaiveGrader(root)
-    attacks = []
+    attacks: list[Naive] = []
     suitable = [case for case in cases if not case.is_too_dangerous]
     for stage, case in stages("attacks on a naive grader", drawn("naive", suitable)):
         yield stage
         attacks.append(grader.attack(case))
     yield Figure("redteam.naive.cases", len(attacks), "attacks")
     yield Figure("redteam.naive.successful", sum(bool(a.signs) for a in attacks), "attacks")
-    yield Figure("redteam.naive.rotted", sum(a.rotted for a in attacks), "attacks", 0)
+    yield from _rotted(attacks)
+
+
+def _rotted(attacks: Sequence[Naive]) -> Measured:
+    """How many attacks show nothing any more, and which: they did something else than they say."""
+    rotted = [attack for attack in attacks if attack.rotted]
+    yield Figure("redteam.naive.rotted", len(rotted), "attacks", 0)
+    for attack in rotted:
+        did = "; ".join(attack.signs) or "it did nothing"
+        yield Figure(f"redteam.naive.{attack.case.name}: {did}", 1, "", 0)
 
 
 def _attacked(name: str, results: Sequence[Result]) -> Measured:

@@ -15,10 +15,10 @@ import pytest
 
 from grader.course.syllabus import ROOT
 from grader.isolation.machine import is_offered
-from grader.proof.figures.redteam import _attacked
+from grader.proof.figures.redteam import _attacked, _rotted
 from grader.proof.redteam.attack import RedTeam, Result
 from grader.proof.redteam.cases import AIMS, CASES, Case, read_cases
-from grader.proof.redteam.naive import NaiveGrader
+from grader.proof.redteam.naive import Naive, NaiveGrader
 from grader.tests.processes import BACKSTOP
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
@@ -99,6 +99,16 @@ def test_the_figures_name_what_came_to_something_else() -> None:
     assert rows["redteam.full.daemon: another verdict"] == 1
     assert rows["redteam.full.daemon: left running: sleep"] == 1
     assert not any("daemon" in row.name for row in _attacked("redteam.full", [right]))
+
+
+def test_the_figures_name_attacks_that_show_nothing_any_more() -> None:
+    succeeds, fails = ATTACKS["daemon"], replace(ATTACKS["daemon"], naive="it is too slow")
+    as_they_say = [Naive(succeeds, ("it won 100%",), ""), Naive(fails, (), "")]
+    assert [row.value for row in _rotted(as_they_say)] == [0]
+    number, first, second = _rotted([Naive(succeeds, (), ""), Naive(fails, ("it hung",), "")])
+    assert number.value == 2
+    assert first.name == "redteam.naive.daemon: it did nothing"
+    assert second.name == "redteam.naive.daemon: it hung"
 
 
 def test_a_naive_grader_can_grade_honest_work(tmp_path: Path) -> None:
