@@ -38,8 +38,11 @@ _SEEDS_PER_JOB = 1
 _SEEDS_PER_WRONG_SEED = 20
 _SHARES = 2
 """The jobs that an exercise's derived mistakes are divided into."""
-_MOST_SEEDS = 9
-"""The seeds that a derived mistake is tried with: some are seen under certain conditions alone."""
+_MOST_SEEDS, _SEEDS_OF_LISTED = 9, 3
+"""The seeds that a derived mistake is tried with: some are seen under certain conditions alone.
+
+One that is listed as impossible to see passes them all, so it gets few.
+"""
 
 
 @dataclass(frozen=True)
@@ -253,8 +256,9 @@ def _all_wrong(exercise: Exercise, seed: int, job: Job) -> Iterator[Job]:
 
 
 def _modes(job: Job, seed: int) -> list[tuple[int, bool]]:
-    """(threads, isolated): right answers in all four ways for the first seeds, others in both.
+    """(threads, isolated): right answers in all four ways, with later seeds in two of them in turn.
 
+    Others are run in one process, and with the first seed isolated as well.
     Where only a sample of the mistakes is tried, they are run in process alone, and right answers
     in the two ways that differ most; whether an alternative is isolated is drawn as well.
     """
@@ -263,7 +267,8 @@ def _modes(job: Job, seed: int) -> list[tuple[int, bool]]:
     if job.kind == "alternative" and job.sample is not None:
         return [(1, random.Random(f"{job.exercise} {job.name} {job.drawn_by}").random() < 0.5)]
     if job.kind == "right" and seed < FIRST_SEEDS:
-        return [(1, False), (2, False), (1, True), (2, True)]
+        turns = [(1, False), (2, True)], [(2, False), (1, True)]
+        return [*turns[0], *turns[1]] if seed == 0 else turns[seed % 2]
     in_both = job.kind in ("stub", "alternative") or (job.kind == "mistake" and job.sample is None)
     if in_both and seed == 0:
         return [(1, False), (1, True)]
@@ -361,12 +366,13 @@ def _try_derived(derived: Derived, exercise: Exercise, sample: int | None) -> Fa
     from grader.course.answers import solution_of
     from grader.judging.options import RunOptions
     from grader.judging.run import run_tests
-    from grader.proof.derived_mistakes import load_derived, must_act
+    from grader.proof.derived_mistakes import accepted_reasons, load_derived, must_act
 
+    listed = accepted_reasons(_Pool.course.paths(exercise).equivalent)
     solution = solution_of(exercise, _Pool.course)
     usual = RunOptions(impl="solutions", course=_Pool.course)
     was_asked = False
-    for seed in range(_MOST_SEEDS):
+    for seed in range(_SEEDS_OF_LISTED if derived.id in listed else _MOST_SEEDS):
         module, acted = load_derived(derived, solution)
         options = replace(
             usual,
