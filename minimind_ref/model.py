@@ -34,6 +34,21 @@ class CausalLMOutput:
     hidden_states: Tensor
 
 
+def refuse_positions_beyond(capacity: int, end: int, argument: str) -> None:
+    """A ValueError that names the argument, where positions below ``end`` are more than there are.
+
+    Args:
+        capacity: ``max_position_embeddings``.
+        end: the first position after those that are asked for.
+        argument: where the tokens came in.
+    """
+    if end > capacity:
+        raise ValueError(
+            f"{argument}: got positions up to {end - 1}, want them below "
+            f"max_position_embeddings, {capacity}"
+        )
+
+
 class MiniMindModel(nn.Module):
     """Embedding, blocks and final norm.
 
@@ -74,11 +89,7 @@ class MiniMindModel(nn.Module):
         """
         start = past_key_values[0][0].shape[1] if past_key_values else 0
         end, capacity = start + input_ids.shape[1], self._tables.shape[1]
-        if end > capacity:
-            raise ValueError(
-                f"input_ids: got positions up to {end - 1}, want them below "
-                f"max_position_embeddings, {capacity}"
-            )
+        refuse_positions_beyond(capacity, end, "input_ids")
         cos, sin = self._tables[:, start:end]
         hidden = self.embed_tokens(input_ids)
         aux_loss = torch.zeros(

@@ -2,8 +2,7 @@
 
 A step reads every weight once, and on one row of numbers nothing else takes time. So projections
 that read the same input are one matrix, and one row is multiplied by each matrix in the way that is
-fastest on this machine, which is measured once. Keys and values go into memory that is there
-already, with the heads before the tokens, and the queries of a group meet their key head together.
+fastest on this machine, which is measured once.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from torch import Tensor
 from ..block import MiniMindBlock
 from ..feed_forward import FeedForward
 from ..kv_cache import Attention
+from ..model import refuse_positions_beyond
 from ..moe import MoEFeedForward
 from ..moe_gate import MoEGate
 from ..rmsnorm import RMSNorm
@@ -76,11 +76,7 @@ class FastDecoder:
     @torch.inference_mode()
     def _logits(self, ids: Sequence[int]) -> Tensor:
         start, end = self._length, self._length + len(ids)
-        if end > self._capacity:
-            raise ValueError(
-                f"ids: got positions up to {end - 1}, want them below "
-                f"max_position_embeddings, {self._capacity}"
-            )
+        refuse_positions_beyond(self._capacity, end, "ids")
         self._cache.reserve(end, start)
         device = self._embedding.device
         hidden = self._embedding[torch.tensor(ids, dtype=torch.long, device=device)]

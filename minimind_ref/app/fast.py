@@ -30,7 +30,7 @@ from ..config import YARN_FIELDS, MiniMindConfig
 from ..feed_forward import FeedForward
 from ..kv_cache import Attention, KeyValue
 from ..loss import causal_lm_loss
-from ..model import CausalLMOutput, MiniMindForCausalLM
+from ..model import CausalLMOutput, MiniMindForCausalLM, refuse_positions_beyond
 from ..moe import MoEFeedForward
 from ..rmsnorm import RMSNorm
 from ..yarn import precompute_freqs_cis
@@ -95,12 +95,8 @@ class FastForCausalLM(MiniMindForCausalLM):
         return CausalLMOutput(loss, linear(kept, self.lm_head.weight), aux_loss, None, hidden)
 
     def _hidden(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
-        length, capacity = input_ids.shape[1], self.model._tables.shape[1]
-        if length > capacity:
-            raise ValueError(
-                f"input_ids: got positions up to {length - 1}, want them below "
-                f"max_position_embeddings, {capacity}"
-            )
+        length = input_ids.shape[1]
+        refuse_positions_beyond(self.model._tables.shape[1], length, "input_ids")
         hidden = self.model.embed_tokens(input_ids)
         tables = turning(self.model._tables[:, :length])
         aux_loss = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
