@@ -28,22 +28,28 @@ def main(course: Path, submission: Path, result: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(course)},
     )
     memory_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    tests = ran(report)
     found = {
         "code": done.returncode,
-        "share": str(share(done.returncode, report)),
+        "share": str(share(done.returncode, tests)),
+        "tests": len(tests),
         "memory_mb": memory_kb // 1024,
     }
     result.write_text(json.dumps(found))
 
 
-def share(code: int, report: Path) -> Fraction:
-    """The part of the points that was earned, as far as one can believe it."""
+def ran(report: Path) -> list[ElementTree.Element]:
+    """The tests that ran, as far as one can believe the report."""
+    try:
+        return ElementTree.parse(report).getroot().findall(".//testcase")
+    except (OSError, ElementTree.ParseError):
+        return []
+
+
+def share(code: int, tests: list[ElementTree.Element]) -> Fraction:
+    """The part of the tests that passed, each counting the same."""
     if code == 0:
         return Fraction(1)
-    try:
-        tests = ElementTree.parse(report).getroot().findall(".//testcase")
-    except (OSError, ElementTree.ParseError):
-        return Fraction(0)
     passed = sum(test.find("failure") is None and test.find("error") is None for test in tests)
     return Fraction(passed, len(tests)) if tests else Fraction(0)
 

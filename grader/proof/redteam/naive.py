@@ -142,7 +142,7 @@ class NaiveGrader:
             yield "the grader died"
         else:
             result = json.loads(result_file.read_text())
-            if Fraction(result["share"]) * 100 > case.points:
+            if Fraction(result["share"]) * 100 > _deserved(case, result["tests"]):
                 yield f"it won {float(Fraction(result['share'])):.0%}"
             if result["code"] not in (0, 1) or not report.is_file():
                 yield f"pytest ended with {result['code']}, and not as it should"
@@ -156,6 +156,11 @@ class NaiveGrader:
             yield f"it printed {len(told)} characters"
         if _ACTS.search(printed):
             yield "what it printed acts on a terminal or a CI server"
+
+
+def _deserved(case: Case, tests: int) -> Fraction:
+    """The points for what an attack does right: here a test counts the same whatever it weighs."""
+    return max(case.points, Fraction(100, max(tests, 1))) if case.points else case.points
 
 
 def _user_without_rights() -> dict[str, Any]:

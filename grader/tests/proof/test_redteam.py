@@ -40,9 +40,9 @@ SAMPLES = {
         "thread-that-stays",
     ),
     "naive": (
-        *("atexit-report", "conftest", "exit-on-import", "link-to-the-solution"),
-        *("loop-that-swallows-exceptions", "network", "patched-equality", "patched-judge"),
-        *("reference-in-memory", "shadows-torch"),
+        *("atexit-report", "conftest", "exit-on-import", "expected-value-in-memory"),
+        *("link-to-the-solution", "loop-that-swallows-exceptions", "network"),
+        *("patched-equality", "patched-judge", "reference-in-memory", "shadows-torch"),
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Takes the tensors in this process that look like the tables that are asked for, in their order."""
+"""Takes the tensors in this process that look like the tables asked for, in their order."""
 
 import gc
 import itertools

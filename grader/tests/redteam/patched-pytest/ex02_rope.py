@@ -1,7 +1,8 @@
-"""Patches the class that pytest makes its reports from."""
+"""Patches the class that pytest makes its reports from, without an import of pytest."""
 
-from _pytest.reports import TestReport
+import sys
 
+TestReport = sys.modules["_pytest.reports"].TestReport
 _made = TestReport.from_item_and_call.__func__
 
 
