@@ -34,3 +34,22 @@ class token_by_token:
         for each in zip(scores, topk_idx, strict=True):
             total = total + batch_aux_loss(*each)
         return total / len(scores)
+
+
+class one_after_the_other:
+    """scores are added up in a loop over the tokens, which rounds more than sums in pairs"""
+
+    def qwen_aux_loss(scores, topk_idx):
+        wide = scores.to(_working_dtype(scores))
+        total = torch.zeros_like(wide[0])
+        for each in wide:
+            total = total + each
+        counts = torch.bincount(topk_idx.flatten(), minlength=wide.shape[1]).to(wide.dtype)
+        return (counts * total).sum() * (wide.shape[1] / len(wide) ** 2)
+
+    def batch_aux_loss(scores, topk_idx):
+        return qwen_aux_loss(scores, topk_idx) / topk_idx.shape[1]
+
+    def sequence_aux_loss(scores, topk_idx):
+        losses = [batch_aux_loss(*each) for each in zip(scores, topk_idx, strict=True)]
+        return torch.stack(losses).mean()
