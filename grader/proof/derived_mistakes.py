@@ -280,7 +280,7 @@ def _shares_list(function: Callable[..., Any], acted: Acted, argument: str) -> A
 
     def changed(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        if type(result) is not list or _tensors(result):
+        if type(result) is not list or not result or _tensors(result):
             return result
         acted.yes = True
         room[:] = result
@@ -295,7 +295,7 @@ def _hands_out_memory(function: Callable[..., Any], acted: Acted, argument: str)
     def changed(*args: Any, **kwargs: Any) -> Any:
         asked = repr((args, kwargs))
         result = kept.get(asked) or function(*args, **kwargs)
-        if type(result) is not list or _tensors(result):
+        if type(result) is not list or not result or _tensors(result):
             return result
         acted.yes = acted.yes or asked in kept
         kept[asked] = result

@@ -257,6 +257,17 @@ def test_lists_that_were_returned_can_be_kept() -> None:
     assert words.split(["a b"]) == ["a", "b", "?"] and acted.yes
 
 
+@pytest.mark.parametrize(
+    "how", ["returns the same list every time", "keeps the list that it returned"]
+)
+def test_an_empty_list_is_nobodys_memory(how: str) -> None:
+    """One of no blocks says nothing about a function that returns a list of tensors."""
+    module, acted = plain("Words.split", how)
+    words = module.Words([])
+    words.split([]).append("?")
+    assert words.split([]) == [] and not acted.yes
+
+
 def test_plain_results_can_be_others() -> None:
     change = "gives something else under torch.no_grad()"
     module, acted = plain("Words.split", change)
