@@ -244,7 +244,7 @@ def test_a_reply_that_was_cut_off_goes_on_to_the_padding(check, rng):
         before + marks.words(3, 6) + padding,
         # Cut in the middle of the end marker, and right behind the header.
         before + marks.words(3, 6) + marks.end_ids[:1],
-        before + marks.words(3, 6) + marks.end_ids[:1] + padding,
+        before + marks.words(3, 6) + marks.end_ids[:1] + padding[1:],
         before,
         before + padding,
         # Cut in the middle of a header, which is none then.
