@@ -347,11 +347,13 @@ def _facts(runs: Iterable[Any]) -> tuple[TestFact, ...]:
 def _all_derived(job: Job, exercise: Exercise) -> Iterator[Fact]:
     """A share of the derived mistakes, each with as many seeds as it takes to be caught."""
     from grader.course.answers import solution_of
-    from grader.proof.derived_mistakes import derived_mistakes
+    from grader.proof.derived_mistakes import accepted_reasons, derived_mistakes
 
     found = derived_mistakes(solution_of(exercise, _Pool.course))
+    listed = accepted_reasons(_Pool.course.paths(exercise).equivalent)
     for derived in _drawn(found, job)[int(job.name) :: _SHARES]:
-        yield _try_derived(derived, exercise, job.sample)
+        seeds = _SEEDS_OF_LISTED if derived.id in listed else _MOST_SEEDS
+        yield _try_derived(derived, exercise, seeds, job.sample)
 
 
 def _drawn(found: Sequence[_Item], job: Job) -> Sequence[_Item]:
@@ -362,17 +364,16 @@ def _drawn(found: Sequence[_Item], job: Job) -> Sequence[_Item]:
     return drawn.sample(found, min(job.sample, len(found)))
 
 
-def _try_derived(derived: Derived, exercise: Exercise, sample: int | None) -> Fact:
+def _try_derived(derived: Derived, exercise: Exercise, seeds: int, sample: int | None) -> Fact:
     from grader.course.answers import solution_of
     from grader.judging.options import RunOptions
     from grader.judging.run import run_tests
-    from grader.proof.derived_mistakes import accepted_reasons, load_derived, must_act
+    from grader.proof.derived_mistakes import load_derived, must_act
 
-    listed = accepted_reasons(_Pool.course.paths(exercise).equivalent)
     solution = solution_of(exercise, _Pool.course)
     usual = RunOptions(impl="solutions", course=_Pool.course)
     was_asked = False
-    for seed in range(_SEEDS_OF_LISTED if derived.id in listed else _MOST_SEEDS):
+    for seed in range(seeds):
         module, acted = load_derived(derived, solution)
         options = replace(
             usual,

@@ -11,7 +11,10 @@ from pathlib import Path
 from grader.proof.figures.figure import Figure, Measured
 from grader.proof.figures.timing import interleaved
 
-_LEARNERS_PLUGINS = ("grader.early", "pytest_timeout", "pytest_benchmark.plugin")
+_LEARNERS_PLUGINS = (
+    *("grader.early", "pytest_timeout", "pytest_benchmark.plugin"),
+    "anyio.pytest_plugin",  # comes with watchfiles
+)
 """The plugins of pytest that the course's installation brings; maintainers have more."""
 _SLOW_MODULES = ("transformers", "matplotlib", "sympy", "torch._dynamo", "torch._inductor")
 

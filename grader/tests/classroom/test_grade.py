@@ -144,3 +144,17 @@ def test_no_hash_is_taken_of_what_is_no_file_of_the_submission(
     assert result.file_hash == ""
     assert {test.verdict for test in result.tests} == {Kind.NO_FILE}
     assert {test.verdict.public for test in result.tests} == {"not implemented"}
+
+
+def test_the_reference_is_run_for_nobody_who_handed_in_nothing(
+    tmp_path: Path, zygote: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who grades one file would wait for the exact values of the nineteen that are not there."""
+
+    def is_run(*_: Any) -> None:
+        raise RuntimeError("the reference is run")
+
+    monkeypatch.setattr("grader.judging.trial.ReferenceRun", is_run)
+    only = replace(COURSE, syllabus=replace(COURSE.syllabus, exercises=(NORM,)))
+    (result,) = grade(tmp_path, only, profile="process", seed=1, zygote=zygote).results
+    assert {test.verdict for test in result.tests} == {Kind.NO_FILE}
