@@ -273,7 +273,7 @@ def _finite(seen: Observation, want: Expectation) -> Finding | None:
     return None
 
 
-def _not_finite(label: str, got: Any, wanted: Any) -> Finding | None:
+def _not_finite(name: str, got: Any, wanted: Any, kind: Kind = Kind.VALUE) -> Finding | None:
     got, wanted = as_exact(got), as_exact(wanted)
     bad = ~torch.isfinite(got) & torch.isfinite(wanted)
     if not bad.any():
@@ -281,7 +281,7 @@ def _not_finite(label: str, got: Any, wanted: Any) -> Finding | None:
     first = _first(bad)
     line = say(
         "comparing.not_finite",
-        place=f"{label}{_place(first)}",
+        place=f"{_told(kind, name)}{_place(first)}",
         got=_number(got[first], 3),
         want=_number(wanted[first], 3),
         count=int(bad.sum()),
@@ -321,7 +321,7 @@ def _gradient(
     allowance: Tolerance,
     margins: Margins,
 ) -> Finding | None:
-    label, told = f"gradient of {name}", _told(Kind.GRADIENT, name)
+    label = f"gradient of {name}"
     if got is None:
         if not bool((wanted != 0).any()):
             return None  # no gradient and a zero gradient say the same
@@ -329,11 +329,11 @@ def _gradient(
         return Finding(Kind.GRADIENT, (say("comparing.gradient_cut_off", name=name),))
     if got.shape != wanted.shape:  # torch always gives the input's; a forged one would broadcast
         margins.note(label, math.inf)
-        return Finding(Kind.GRADIENT, (_other_shape(told, got, wanted),))
+        return Finding(Kind.GRADIENT, (_other_shape(_told(Kind.GRADIENT, name), got, wanted),))
     form = want.form.gradients.get(name)
     if form is not None and got.dtype != form.dtype:
-        return Finding(Kind.GRADIENT, (_other_dtype(told, got, form),))
-    bad = _not_finite(told, got, wanted)
+        return Finding(Kind.GRADIENT, (_other_dtype(_told(Kind.GRADIENT, name), got, form),))
+    bad = _not_finite(name, got, wanted, Kind.GRADIENT)
     if bad:
         margins.note(label, math.inf)
         return bad

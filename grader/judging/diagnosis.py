@@ -89,20 +89,20 @@ class _Relation(Enum):
 class Diagnosis:
     """The mistakes that the evidence so far speaks for.
 
-    Nothing is computed before something is wrong, so that a right answer costs nothing. `kept`
-    holds what mistakes did, between the runs of one seed. `unwritten` are the functions of the
-    answer that are still stubs.
+    Nothing is computed before something is wrong, so that a right answer costs nothing: the known
+    mistakes are not even `read`. `kept` holds what mistakes did, between the runs of one seed.
+    `unwritten` are the functions of the answer that are still stubs.
     """
 
     def __init__(
         self,
-        mistakes: Sequence[Variant],
+        read: Callable[[], Sequence[Variant]],
         load: Callable[[Variant], ModuleType],
         kept: dict[Any, Any] | None = None,
         unwritten: frozenset[str] = frozenset(),
     ) -> None:
         self._kept = {} if kept is None else kept
-        self._mistakes = list(mistakes)
+        self._read = read
         self._unwritten = unwritten
         self._load = load
         self._modules: dict[str, ModuleType] = {}
@@ -111,6 +111,10 @@ class Diagnosis:
         self._last: dict[str, Evidence] = {}
         self._relations: dict[tuple[bytes, int], _Relation] = {}
         self._seconds: dict[int, float] = {}
+
+    @cached_property
+    def _mistakes(self) -> list[Variant]:
+        return list(self._read())
 
     def add(self, evidence: Evidence) -> None:
         """Note a run, right or wrong."""

@@ -23,7 +23,7 @@ from grader.course.answers import (
 )
 from grader.course.course import Course
 from grader.course.syllabus import Exercise
-from grader.course.variants import load_variant, read_variants
+from grader.course.variants import Variant, load_variant, read_variants
 from grader.judging.changes import unwritten
 from grader.judging.comparison import Finding, Margins, judge, side_effects
 from grader.judging.conditions import (
@@ -137,7 +137,7 @@ class Trial:
         else:
             self.executor = self._executor(implementation, isolate, profile, zygote, timeouts)
         self.diagnosis = Diagnosis(
-            [v for v in read_variants(self._course.paths(exercise).mistakes) if not v.undetectable],
+            self._known_mistakes,
             self._load_mistake,
             self._kept,
             self._unwritten,
@@ -172,7 +172,11 @@ class Trial:
             return Isolated(answer, self.exercise, self._course, zygote, profile, imports)
         return InProcess(answer, imports, self.exercise.limits.call_seconds, timeouts)
 
-    def _load_mistake(self, variant: Any) -> ModuleType:
+    def _known_mistakes(self) -> list[Variant]:
+        known = read_variants(self._course.paths(self.exercise).mistakes)
+        return [variant for variant in known if not variant.undetectable]
+
+    def _load_mistake(self, variant: Variant) -> ModuleType:
         return load_variant(variant, solution_of(self.exercise, self._course))
 
     def _legal_evaluations(self) -> Sequence[ModuleType]:

@@ -40,7 +40,7 @@ def _set_autocast(enabled: bool) -> None:
     torch.set_autocast_enabled("cpu", enabled)
 
 
-_SETTINGS = (
+_OF_TORCH = (
     _Setting("the default dtype", torch.get_default_dtype, torch.set_default_dtype),
     _Setting("the default device", torch.get_default_device, torch.set_default_device),
     _Setting("the grad mode", torch.is_grad_enabled, torch.set_grad_enabled),
@@ -57,6 +57,9 @@ _SETTINGS = (
         torch.use_deterministic_algorithms,
     ),
     _Setting(TORCH_GENERATOR, torch.get_rng_state, torch.set_rng_state, True),
+)
+_SETTINGS = (
+    *_OF_TORCH,
     _Setting("Python's random generator", random.getstate, random.setstate, True),
     _Setting(
         "NumPy's random generator",
@@ -68,10 +71,15 @@ _SETTINGS = (
 
 
 class GlobalState:
-    """A snapshot of the global state, taken when it is made."""
+    """A snapshot of the global state, taken when it is made.
 
-    def __init__(self) -> None:
-        self._values = {setting.name: setting.read() for setting in _SETTINGS}
+    With `of_torch_alone` Python's and NumPy's generators are left out, which take more time to
+    read than all the rest.
+    """
+
+    def __init__(self, *, of_torch_alone: bool = False) -> None:
+        self._settings = _OF_TORCH if of_torch_alone else _SETTINGS
+        self._values = {setting.name: setting.read() for setting in self._settings}
 
     def restore(self, *, generators_may_move: bool = False) -> tuple[str, ...]:
         """Put everything back and return the names of what had changed.
@@ -80,7 +88,7 @@ class GlobalState:
         building a module or sampling draws from them.
         """
         changed = []
-        for setting in _SETTINGS:
+        for setting in self._settings:
             old, new = self._values[setting.name], setting.read()
             if _same(old, new):
                 continue

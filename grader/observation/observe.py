@@ -89,11 +89,11 @@ def observe(
     """Run a scenario on a module and return what was seen, with the exception that ended it.
 
     `timeouts` are the exceptions by which a deadline interrupts the learner's code. What is not
-    the learner's is run `quiet`, without its warnings. Nobody asks what the reference does to
-    global state, so that is not looked at. `cotangents_for` makes the cotangents out of the
-    outputs, where the request's own are not known before.
+    the learner's is run `quiet`, without its warnings. Nobody asks what the reference does to its
+    inputs or to global state, so that is not looked at. `cotangents_for` makes the cotangents out
+    of the outputs, where the request's own are not known before.
     """
-    state = GlobalState()
+    state = GlobalState(of_torch_alone=is_reference)
     calls: list[Call] = []
     watch = BanWatch(request.bans, learner_files)
     meter = CostMeter() if request.meter else None
@@ -141,7 +141,7 @@ def observe(
             outputs={} if interruption else run.plain_outputs(),
             gradients=run.gradients,
             interruption=interruption,
-            modified=prepared.modified(),
+            modified=() if is_reference else prepared.modified(),
             disturbed=disturbed,
             banned=tuple(watch.hits),
             calls=tuple(calls),

@@ -17,6 +17,7 @@ import pytest
 from grader.course.answers import NoAnswer, read_source
 from grader.course.course import Course
 from grader.course.files import file_hash
+from grader.course.variants import read_variants
 from grader.isolation.machine import best_profile
 from grader.judging.complaints import complaints
 from grader.judging.options import RunOptions
@@ -24,7 +25,7 @@ from grader.judging.outcome import Outcome, result_of
 from grader.judging.run import RunObserver, TestsFailed, run_tests
 from grader.learner.history import RunRecord
 from grader.learner.watch.verdict import Verdict
-from grader.messages.catalog import say
+from grader.messages.catalog import language, say, sentences
 from grader.observation.late import late_imports
 from grader.observation.learner_warnings import split
 
@@ -50,6 +51,9 @@ class Runs:
         given = self._course.paths(exercise).solution.exists()
         impl = "solutions" if given else "minimind_ref"
         self._caches[id] = {}
+        # What a right answer does without, and a wrong one would wait for.
+        read_variants(self._course.paths(exercise).mistakes)
+        sentences(language())
         with suppress(TestsFailed):  # the run to come says so
             run_tests([exercise], replace(self._options, impl=impl, cache=self._caches[id]))
         gc.collect()

@@ -172,7 +172,7 @@ def diagnosis(answer: str, stubs: set[str] = frozenset()) -> Diagnosis:
         return load_answer(Answer(package, Source("ex", f"/{package}/ex.py", text)))
 
     base = Answer("_base", Source("ex", "/base/ex.py", SOLUTION))
-    found = Diagnosis(MISTAKES, lambda v: load_variant(v, base), unwritten=frozenset(stubs))
+    found = Diagnosis(lambda: MISTAKES, lambda v: load_variant(v, base), unwritten=frozenset(stubs))
     request = Request(lambda ex, x: ex.outer(x), {"x": torch.tensor([1.0, 2.0])})
     expecting = ReferenceRun(module(SOLUTION, "_right"), request, torch.ones_like)
     want = expecting.complete(Precision(torch.float32, False, ()), None)

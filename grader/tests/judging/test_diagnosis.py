@@ -253,7 +253,7 @@ def interleaved_to_half(weight, n_heads):
         request = Request(lambda answer, x: answer.doubled(x), {"x": torch.ones(2)})
         seen, _ = observe(module, request, frozenset())
         mistake = Variant("undoubled", "it is x", "")
-        diagnosis = Diagnosis([mistake], lambda _: module)
+        diagnosis = Diagnosis(lambda: [mistake], lambda _: module)
         assert seen.calls
         diagnosis.add(Evidence("wrong", request, seen, None, Finding(Kind.PROPERTY, ())))
         ended = Interruption(kind)
@@ -304,7 +304,7 @@ class TestNothingButNaN:
         wrong = module(5.0)
         answer = wrong if elsewhere == "as the mistake does" else module(1.0)
         mistake = Variant("known", "it is wrong", "")
-        diagnosis = Diagnosis([mistake], lambda _: wrong)
+        diagnosis = Diagnosis(lambda: [mistake], lambda _: wrong)
         inputs = {"x": torch.ones(2)}
         for test, scenario, finding in (
             ("fails", lambda answer, x: answer.one(x), Finding(kind, ())),
@@ -345,6 +345,25 @@ def other(x):
         exec(compile(file.read_text(), str(file), "exec"), vars(module))
         return module
 
+    def test_the_known_mistakes_are_read_once_something_is_wrong(self) -> None:
+        answer = ModuleType("answer")
+        answer.__file__ = "/answer.py"
+        answer.one = lambda x: x  # type: ignore[attr-defined]
+        request = Request(lambda answer, x: answer.one(x), {"x": torch.ones(2)})
+        seen, _ = observe(answer, request, frozenset())
+        were_read: list[str] = []
+
+        def read() -> list[Variant]:
+            were_read.append("now")
+            return []
+
+        diagnosis = Diagnosis(read, lambda _: answer)
+        diagnosis.add(Evidence("right", request, seen, None, None))
+        assert not were_read
+        diagnosis.add(Evidence("wrong", request, seen, None, Finding(Kind.PROPERTY, ())))
+        assert not diagnosis.named("wrong")
+        assert were_read == ["now"]
+
     def test_a_mistake_in_another_function_is_not_even_loaded(
         self, tmp_path: Path, loaded: Any
     ) -> None:
@@ -353,7 +372,7 @@ def other(x):
             for name in ("one", "other")
             for factor in (4, 5)
         ]
-        diagnosis = Diagnosis(mistakes, loaded)
+        diagnosis = Diagnosis(lambda: mistakes, loaded)
         answer = self.made(tmp_path / "answer.py", "def one(x): return 5 * x")
         request = Request(lambda answer, x: answer.one(x), {"x": torch.ones(2)})
         seen, _ = observe(answer, request, frozenset())
@@ -372,7 +391,7 @@ def other(x):
             return answer.one(x)
 
         mistakes = [Variant(f"by_{n}", "", f"def one(x): return {n} * x") for n in range(4, 12)]
-        diagnosis = Diagnosis(mistakes, loaded)
+        diagnosis = Diagnosis(lambda: mistakes, loaded)
         answer = self.made(tmp_path / "answer.py", "def one(x): return 5 * x")
         for test, scenario in (("slow", slow), ("quick", lambda answer, x: answer.one(x))):
             request = Request(scenario, {"x": torch.ones(2)})

@@ -124,6 +124,14 @@ class TestWhoseAnswers:
         assert not trap.exists()
 
 
+@pytest.mark.parametrize("options", [[], ["--benchmark-only"]], ids=["without", "with"])
+def test_pytest_benchmark_is_loaded_for_who_asks_for_it(options: list[str]) -> None:
+    """It starts seven processes, which whoever waits for a verdict would wait for as well."""
+    done = run_apart("--trace-config", "--collect-only", "tests/test_05_kv_cache.py", *options)
+    assert done.returncode == 0
+    assert ("pytest_benchmark.plugin" in done.stdout) == bool(options)
+
+
 class TestSeed:
     def test_a_random_seed_is_another_each_time_and_is_told(self, run_pytest: Runner) -> None:
         seeds = set()
