@@ -56,12 +56,19 @@ def run(seed: int, steps: int = STEPS) -> Iterator[Trial]:
 
 
 def claims(table: Table) -> list[Claim]:
+    used, busiest = (
+        list(zip(table.values("with", name), table.values("without", name), strict=True))
+        for name in ("experts_used", "busiest")
+    )
     return [
-        Claim("with it at least 4 of 8 experts are used", table.low("with", "experts_used") >= 4),
-        Claim("without it at most 3 are", table.high("without", "experts_used") <= 3),
         Claim(
-            "the busiest expert gets more than half of the tokens without it, and less with it",
-            table.low("without", "busiest") > 0.5 > table.high("with", "busiest"),
+            "without it fewer experts are used, under every seed",
+            all(without < with_it for with_it, without in used),
+        ),
+        Claim("without it at most 4 of 8 are", table.high("without", "experts_used") <= 4),
+        Claim(
+            "without it the busiest expert gets more of the tokens, under every seed",
+            all(without > with_it for with_it, without in busiest),
         ),
     ]
 

@@ -13,6 +13,7 @@ import click
 from grader.course.arguments import this_course
 from grader.course.course import Course
 from grader.course.syllabus import Capstone
+from grader.learner.capstone.threads import wait_asleep
 from grader.messages.catalog import say
 from grader.messages.click_words import command
 
@@ -37,6 +38,7 @@ def capstone(corpus: Path | None, restart: bool, steps: int | None, impl: str) -
 
     Stop it whenever you like: it continues from there.
     """
+    wait_asleep()
     from grader.learner.capstone.record import Record
     from grader.learner.capstone.screen import Screen
 
@@ -167,6 +169,7 @@ def chat(text: tuple[str, ...], temperature: float | None, seed: int) -> None:
 
     It completes what you begin: grader chat "3 + 4 ="
     """
+    wait_asleep()
     from grader.learner.capstone.assemble import Unfit, load_parts
     from grader.learner.capstone.record import Record
     from grader.learner.capstone.screen import Screen

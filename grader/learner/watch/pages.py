@@ -308,6 +308,8 @@ def _end(session: Session) -> RenderableType:
     parts += [Text(), Text(say("watch.built"), style="bold")]
     parts += [Text(f"  ✓ {exercise_title(exercise)}") for exercise in standings.exercises]
     parts += [Text(), Text(say("watch.what_now"), style="bold")]
+    if session.path.has_capstone:
+        parts.append(_way_on("grader capstone", say("watch.own_model")))
     longer = session.course.syllabus.longer_than(session.path)
     if longer is not None:
         goes_on = say("watch.longer_path", path=path_title(longer))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from grader.judging.outcome import Outcome
 
 _BURNERS, _QUICK_BURNERS = 16, 4
-_ANSWERS, _QUICK_ANSWERS = 24, 2
+_ANSWERS, _QUICK_ANSWERS = 24, 1
 # It ends by itself when whoever started it has ended, however that may have been.
 _BURNER = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from grader.course.course import Course
 from grader.course.variants import read_variants
+from grader.learner.capstone.threads import wait_asleep
 from grader.proof.figures.figure import Figure, Measured, stages
 from grader.proof.figures.timing import slowness
 
@@ -35,6 +36,7 @@ MISTAKES = {
     "cache": ("ex05_kv_cache", "cached_before_rope"),
 }
 """One mistake in each of five parts, by what it is in."""
+_SOLUTIONS = ("", "")
 _WHOLE = 3
 """How many alternatives are trained with to the end."""
 _STEPS, _FIRST = 40, 5
@@ -66,11 +68,11 @@ class Came:
 def figures(root: Path, quick: bool) -> Measured:
     """The training with the solutions, with other right answers, and with planted mistakes."""
     course = Course.load(root)
-    slower = slowness(root)
+    slower = slowness(root, quick)
     yield Figure("capstone.this machine is slower by", slower, "x")
     known = list(alternatives(course))
     if quick:
-        yield from _paced(root, [("", ""), random.choice(known)], slower)
+        yield from _paced(root, [random.choice([_SOLUTIONS, *known])], slower)
         return
     for stage, _ in stages("training with the solutions", [0]):
         yield stage
@@ -141,6 +143,7 @@ def trained(root: Path, exercise: str = "", variant: str = "", steps: int | None
 
 def train(folder: str, exercise: str, variant: str, steps: int | None) -> None:
     """What that process does: train with the solutions, and say what came of it as JSON."""
+    wait_asleep()
     from grader.course.answers import choose, read_source
     from grader.learner.capstone.assemble import Unfit, load_parts, reference_parts
     from grader.learner.capstone.checks import checked

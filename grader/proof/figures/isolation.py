@@ -6,7 +6,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ MODES: dict[str, Choices] = {
 _FLAKE_RUNS, _QUICK_FLAKE_RUNS = 200, 3
 _ANSWERS, _QUICK_ANSWERS = 24, 1
 """Right answers that are drawn, of the many that there are; the course check tries them all."""
-_EXERCISES, _QUICK_EXERCISES = 6, 1
-"""Exercises that are drawn to be timed."""
+_EXERCISES = 6
+"""As many of theirs are timed."""
 
 
 def right_answers(course: Course) -> list[tuple[Exercise, Choices]]:
@@ -68,9 +68,11 @@ def figures(root: Path, quick: bool) -> Measured:
         yield stage
         lost += run(exercise, choices) < 1
     yield Figure(f"isolation.losing points in {len(tries)} runs of right answers", lost, "", 0)
-    slower = slowness(root)
+    slower = slowness(root, quick)
     yield Figure("isolation.this machine is slower by", slower, "x")
-    yield from _costs(course, run, slower, quick)
+    tried = list(dict.fromkeys(exercise for exercise, _ in answers))  # they are warm by now
+    timed = random.sample(tried, min(_EXERCISES, len(tried)))
+    yield from _costs(timed, run, slower, quick)
     rope = course.syllabus.find("ex02")
     flakes, runs = 0, _QUICK_FLAKE_RUNS if quick else _FLAKE_RUNS
     for stage, seed in stages("runs with another seed", range(runs)):
@@ -87,10 +89,11 @@ def _offered() -> list[Choices]:
     return [options for mode, options in MODES.items() if mode == "open" or is_offered(mode)]
 
 
-def _costs(course: Course, run: Callable[..., float], slower: float, quick: bool) -> Measured:
+def _costs(
+    exercises: Sequence[Exercise], run: Callable[..., float], slower: float, quick: bool
+) -> Measured:
     """Median milliseconds that an exercise takes more than in process, warm, all modes in turn."""
     added: dict[str, list[float]] = {mode: [] for mode in MODES if mode != "open"}
-    exercises = random.sample(course.exercises, _QUICK_EXERCISES if quick else _EXERCISES)
     for stage, counts in stages("rounds in all modes", rounds(_ROUNDS, quick)):
         yield stage
         for exercise in exercises:

@@ -13,16 +13,17 @@ from grader.course.syllabus_file import load
 from grader.course.variants import read_variants
 from grader.learner.history import History, RunRecord
 from grader.proof.figures.figure import Figure, Measured, stages
-from grader.proof.figures.history import solved_course
+from grader.proof.figures.history import drawn, solved_course
 
 _LARGEST_MB = 2.0
 _ATTEMPTS = 200
 
 
 def figures(root: Path, quick: bool) -> Measured:
-    """The report of a learner who solved everything in many attempts, `quick` or not."""
+    """The report of a learner who solved everything, or few, in many attempts at everything."""
     with tempfile.TemporaryDirectory() as folder:
-        course = solved_course(root, Path(folder))
+        solved = drawn(root, quick)
+        course = solved_course(root, Path(folder), solved)
         _remember(course)
         page = course / "report.html"
         for stage, name in stages("reports", ("tests run", "nothing changed")):
@@ -33,8 +34,7 @@ def figures(root: Path, quick: bool) -> Measured:
             yield Figure(f"report.{name}", time.perf_counter() - started, "s")
         text = page.read_text(encoding="utf-8")
     yield Figure("report.page", len(text.encode()) / 1e6, "MB", _LARGEST_MB)
-    finished = len(load(root).exercises)
-    missing = finished - text.count('role="img" aria-labelledby="ex')
+    missing = len(solved) - text.count('role="img" aria-labelledby="ex')
     yield Figure("report.finished exercises without a picture", missing, "exercises", 0)
 
 

@@ -34,13 +34,13 @@ def interleaved(
     return times
 
 
-def slowness(folder: Path) -> float:
+def slowness(folder: Path, quick: bool) -> float:
     """How many times slower than that machine this one is now, at least 1.
 
     A limit in milliseconds is multiplied by it: a shared machine may be slowed down to a quarter.
     """
     seconds = []
-    for _ in range(3):
+    for _ in range(1 if quick else 3):
         started = time.perf_counter()
         subprocess.run([sys.executable, "-c", "import torch"], cwd=folder, check=True)
         seconds.append(time.perf_counter() - started)

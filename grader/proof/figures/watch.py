@@ -26,6 +26,8 @@ _MISTAKES = 3
 _PAUSE = 0.3
 """Seconds between a verdict and the next save: far less than anybody takes."""
 _IDLE_SECONDS, _QUICK_IDLE_SECONDS = 20.0, 5.0
+_LONGEST_SETTLING, _SETTLED = 10, 0.02
+"""Seconds after a verdict until idling is measured, unless less of a processor is used before."""
 _ENDLESS = "\n\ndef rotate_half(x):\n    while True:\n        pass\n"
 
 
@@ -33,7 +35,7 @@ def figures(root: Path, quick: bool) -> Measured:
     """Milliseconds from a save to its verdict, of a newer save amid a run, and idle CPU."""
     with tempfile.TemporaryDirectory() as folder:
         course = copied_course(root, Path(folder) / "course")
-        slower = slowness(course)
+        slower = slowness(course, quick)
         yield Figure("watch.this machine is slower by", slower, "x")
         with Terminal(course, "watch", "ex02") as terminal:
             learner = _Learner(terminal, load(root).find("ex02").paths(course).stub)
@@ -54,15 +56,20 @@ def figures(root: Path, quick: bool) -> Measured:
             terminal.wait_for("checking")
             newer = learner.milliseconds(answers[0])
             yield Figure("watch.a save while an endless run is under way", newer, "ms")
-            terminal.read_for(_PAUSE * 5)
             if sys.platform == "linux":
-                seconds = _QUICK_IDLE_SECONDS if quick else _IDLE_SECONDS
                 yield Stage("idling", 0, 1)
-                before, began = sum(terminal.processes().values()), time.monotonic()
-                terminal.read_for(seconds)
-                used = sum(terminal.processes().values()) - before
-                share = used / (time.monotonic() - began)
+                for _ in range(_LONGEST_SETTLING):  # it makes ready for the next save
+                    if _used(terminal, 1.0) < _SETTLED:
+                        break
+                share = _used(terminal, _QUICK_IDLE_SECONDS if quick else _IDLE_SECONDS)
                 yield Figure("watch.idle CPU of all its processes", share * 100, "%", 1)
+
+
+def _used(terminal: Terminal, seconds: float) -> float:
+    """The share of a processor that all processes of a command use meanwhile."""
+    before, began = sum(terminal.processes().values()), time.monotonic()
+    terminal.read_for(seconds)
+    return (sum(terminal.processes().values()) - before) / (time.monotonic() - began)
 
 
 def _answers(root: Path) -> list[str]:

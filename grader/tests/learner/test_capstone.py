@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -373,6 +374,34 @@ class TestChat:
         done = grader("chat", "Tom")
         assert done.exit_code == 1
         assert "ex20_generate is not ready: line 1 raises ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.parametrize(("chosen", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_somebody_chose_otherwise(
+    chosen: str | None, policy: str
+) -> None:
+    """Beside one busy process, threads that spin make a step four times as long."""
+    program = (
+        "import os, sys\n"
+        "class Importing:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch':\n"
+        "            os.write(2, os.environ.get('OMP_WAIT_POLICY', 'none').encode())\n"
+        "            os._exit(0)\n"
+        "sys.meta_path.insert(0, Importing())\n"
+        "from grader.cli import main\n"
+        "main(['capstone', '--impl=solutions', '--steps=1'])"
+    )
+    given = {"OMP_WAIT_POLICY": chosen} if chosen else {}
+    usual = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**usual, **given},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == policy
 
 
 class TestSyllabus:

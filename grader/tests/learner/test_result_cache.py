@@ -54,7 +54,8 @@ RESULT = ExerciseResult(
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return solved_course(ROOT, tmp_path_factory.mktemp("original"))
+    every = [exercise.id for exercise in SYLLABUS.exercises]
+    return solved_course(ROOT, tmp_path_factory.mktemp("original"), every)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from rich.console import Console
 from grader.course.answers import read_source
 from grader.course.course import Course
 from grader.course.files import replace_file
-from grader.course.syllabus import ROOT, HintLadder
+from grader.course.syllabus import ROOT, HintLadder, LearningPath
 from grader.course.syllabus_file import load
 from grader.course.variants import read_variants
 from grader.learner.history import History, RunRecord
@@ -240,6 +240,16 @@ class TestALearnersDay:
         again.wait_for("✓ A first taste: done")
 
 
+@pytest.mark.parametrize("path", load(ROOT).paths, ids=lambda path: path.id)
+def test_the_end_leads_to_the_capstone_where_the_path_has_one(
+    path: LearningPath, tmp_path: Path
+) -> None:
+    with closing(History.open(tmp_path)) as history:
+        session = Session(Course(tmp_path, load(ROOT)), path, history, lambda *_: None)
+        session.page = "end"
+        assert any("grader capstone" in line for line in shown(session)) == path.has_capstone
+
+
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator["driven.Terminal"]:
     """One that is open already, in a course in which ex02 is done."""
@@ -438,7 +448,8 @@ class TestHints:
 
 NAMES = re.compile(
     r"(exercises/)?ex\d\d(_\w+)?(\.py)?|\b(enter|esc|MiniMind)\b|--[a-z-]+|"
-    r"grader (reset|solution|path core)|ctrl-z|pytest --own|grader report --html report.html"
+    r"grader (reset|solution|path core|capstone)|ctrl-z|pytest --own|"
+    r"grader report --html report.html"
 )
 
 
@@ -523,7 +534,8 @@ class TestChinese:
         two = tuple(dataclasses.replace(e, **wordless) for e in (NORM, ROPE))
         for exercise in two:
             exercise.paths(course).lesson.write_text("…", encoding="utf-8")
-        path = dataclasses.replace(whole.paths[0], exercises=(NORM.id, ROPE.id))
+        exercises = (NORM.id, ROPE.id)
+        path = dataclasses.replace(whole.paths[0], exercises=exercises, has_capstone=True)
         whole = dataclasses.replace(whole, exercises=two)
         history = History.open(course)
         yield Session(Course(course, whole), path, history, lambda _, n: numbers.append(n), two[0])
@@ -596,7 +608,13 @@ class TestChinese:
         columns = {
             cell_len(line.partition(text)[0])
             for line in seen
-            for text in ("继续学习路线", "全部使用", "把学习过程", "回到某个练习")
+            for text in (
+                "用你自己写的部件",
+                "继续学习路线",
+                "全部使用",
+                "把学习过程",
+                "回到某个练习",
+            )
             if text in line
         }
         assert columns == {26}
