@@ -27,8 +27,9 @@ from grader.learner.watch.verdict import Verdict
 from grader.messages.catalog import say
 
 _TICK = 0.25
-"""Seconds after which the size of the terminal is looked at again, and the time of a long run."""
-_STEP, _DEBOUNCE = 10, 50
+"""Seconds after which the time of a long run is shown again, and on Windows the screen's size is
+looked at; elsewhere a signal tells it."""
+_STEP, _DEBOUNCE = 15, 50
 """Milliseconds in which a save must be followed by no other, and the longest wait for that."""
 
 
@@ -48,7 +49,12 @@ class _Stopped:
     why: str
 
 
-_Event = str | _Saved | _Stopped | Verdict | JudgeEnded
+@dataclass(frozen=True)
+class _Resized:
+    """The terminal may have another size."""
+
+
+_Event = str | _Saved | _Stopped | _Resized | Verdict | JudgeEnded
 _Events = queue.SimpleQueue[_Event]
 
 
@@ -87,7 +93,7 @@ def _run_until_suspended(session: Session, screen: Screen, events: _Events) -> N
     screen.draw(session)
     while not session.is_over:
         try:
-            event = events.get(timeout=_TICK)
+            event = events.get(timeout=_patience(session))
         except queue.Empty:
             if screen.was_resized or session.seconds_running is not None:
                 screen.draw(session)
@@ -104,6 +110,13 @@ def _run_until_suspended(session: Session, screen: Screen, events: _Events) -> N
             session.history.record_run(event.record)
 
 
+def _patience(session: Session) -> float | None:
+    """Seconds after which the screen may be out of date though nothing was heard of, if any."""
+    if session.seconds_running is None and hasattr(signal, "SIGWINCH"):
+        return None
+    return _TICK
+
+
 def _take(event: _Event, session: Session) -> bool:
     """Let the session take an event; whether it is a verdict that the history should hold."""
     if isinstance(event, str):
@@ -115,7 +128,7 @@ def _take(event: _Event, session: Session) -> bool:
         session.notice = event.why
     elif isinstance(event, JudgeEnded):
         session.judge_ended(event)
-    else:
+    elif isinstance(event, Verdict):
         return session.judged(event)
     return False
 
@@ -178,16 +191,24 @@ def _watch_files(course: Course, put: Callable[[_Event], None], stop: threading.
         put(_Stopped(say("watch.not_watched", folder=folder, error=error)))
 
 
-_KEY_OF_SIGNAL = {"SIGTERM": "interrupt", "SIGHUP": "interrupt", "SIGTSTP": "suspend"}
+_EVENT_OF_SIGNAL: dict[str, _Event] = {
+    "SIGTERM": "interrupt",
+    "SIGHUP": "interrupt",
+    "SIGTSTP": "suspend",
+    "SIGWINCH": _Resized(),
+}
 
 
 @contextlib.contextmanager
 def _obeying_signals(put: Callable[[_Event], None]) -> Iterator[None]:
-    """Leave the terminal as it was when asked to end or stop, or when the connection is lost."""
+    """Leave the terminal as it was when asked to end or stop, or when the connection is lost.
+
+    And hear of another size of it.
+    """
     before = {}
-    for name, key in _KEY_OF_SIGNAL.items():
+    for name, event in _EVENT_OF_SIGNAL.items():
         if number := getattr(signal, name, None):  # Windows lacks some
-            before[number] = signal.signal(number, lambda *_, key=key: put(key))
+            before[number] = signal.signal(number, lambda *_, event=event: put(event))
     try:
         yield
     finally:
