@@ -81,6 +81,20 @@ def test_softmax_widens_half_precision(check, rng):
 
     check(small, below(6.0625, 10.0), below(2 + 1 / 256, 6.0), half=("far", "near"))
 
+    # The sum is 1 and some nine tenths of half the gap to the next number in bfloat16 or float16:
+    # rounded to the 1, it makes all weights too large, which shows in their mean error.
+    def beside_one(rest):
+        logits = (rest / 6 * rng.uniform(64, 6, low=0.8, high=1.2)).log()
+        return torch.cat((torch.zeros(64, 1), logits), dim=1)
+
+    def summed(attention, bfloat16, float16):
+        return {
+            "of a sum near 1": attention.softmax(bfloat16)[:, 1:],
+            "of a sum nearer to 1": attention.softmax(float16)[:, 1:],
+        }
+
+    check(summed, beside_one(0.9 / 256), beside_one(0.9 / 2048), half=("bfloat16", "float16"))
+
 
 def test_causal_mask_ends_at_the_last_key(check, rng):
     """causal_mask is True where the key is not later, the last query standing at the last key."""

@@ -148,6 +148,16 @@ class softmax_in_half_precision:
         return weights.to(v.dtype) @ v
 
 
+class softmax_finished_in_half_precision:
+    """softmax casts the exponentials back before it divides them; divide in float32 and cast the
+    finished weights back"""
+
+    def softmax(x, dim=-1):
+        wide = _widen(x)
+        exponentials = torch.exp(wide - wide.amax(dim, keepdim=True)).to(x.dtype)
+        return exponentials / exponentials.sum(dim, keepdim=True)
+
+
 class half_precision_throughout:
     """scores, softmax and weights all stay in half precision; compute the softmax in float32"""
 
